@@ -1,0 +1,27 @@
+from . import counting, data, export, lanes, layers, optimizers, recipes, runs, studies, variants
+from .applications import (
+    WRN18W2,
+    WRN18W3,
+    WRN18W15,
+    WRN34W2,
+    WRN34W15,
+    WRN50_2,
+    WRN101_2,
+    Plain18,
+    Plain34,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet50V15,
+    ResNet101,
+    ResNet101V15,
+    ResNet152,
+    ResNet152V15,
+    ResNet200V2,
+)
+from .blocks import ResidualBlock, Segment
+from .network import ResidualNetwork, build, load_model, macs, parameters
+from .spec import Spec, Stage
+from .surgery import delete
+from .training import train
+from .variants import list_models

@@ -1,0 +1,3 @@
+from keras_resnets.cli import entry
+
+entry()

@@ -1,0 +1,244 @@
+"""The command `keras-resnets`: each subcommand reads its arguments and calls one function."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_resnets.errors import ArgumentError
+
+_out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
+_seed = click.option("--seed", default=0, show_default=True, help="Of every random draw.")
+_data = [
+    click.option("--data", help="'digits', a tensorflow-datasets name, or a folder with a folder per class."),
+    click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
+    click.option("--image-size", type=int, help="Side that images are brought to."),
+    click.option("--download", is_flag=True, help="Let tensorflow-datasets fetch a set that is absent."),
+]
+
+
+def _data_options(command):
+    for option in reversed(_data):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="keras_resnets")
+def cli(debug: bool) -> None:
+    """Residual networks in Keras: build, train, dissect and export them."""
+    # Before TensorFlow is imported: its start-up messages are not for the reader of a command line.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@cli.command()
+@click.argument("name", required=False)
+def models(name: str | None) -> None:
+    """List every variant: depth, parameters, multiply-adds.
+
+    With NAME, one variant; names of the patterns resnet{6n+2}, plain{6n+2}, preresnet{6n+2} and
+    wrn_{6n+4}_{k} work too.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from keras_resnets import counting, variants
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("variant")
+    for column in ("depth", "blocks", "parameters", "MACs", "input"):
+        table.add_column(column, justify="right")
+    for variant in [name] if name else variants.list_models():
+        spec = variants.spec(variant)
+        counts = counting.count(spec)
+        macs = f"{counts.macs / 1e9:.2f} G" if counts.macs >= 1e9 else f"{counts.macs / 1e6:.1f} M"
+        size = "x".join(map(str, spec.input_shape))
+        table.add_row(variant, str(spec.depth), str(spec.blocks), f"{counts.parameters:,}", macs, size)
+    Console().print(table)
+
+
+@cli.command()
+@click.argument("model")
+@_data_options
+@click.option("--recipe", help="he15, he16, wrn, imagenet or digits; the default fits model and data.")
+@click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
+@click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
+@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@_seed
+@_out
+def train(model, data, data_dir, image_size, download, recipe, epochs, validation, fields, seed, out) -> None:
+    """Train MODEL, a variant or a spec's JSON file, in a run directory.
+
+    The same command goes on with a run that was stopped.
+    """
+    _start()
+    from keras_resnets import recipes, variants
+    from keras_resnets.spec import Spec
+    from keras_resnets.training import train as run
+
+    data = data or "digits"
+    network = Spec.from_json(_read(model)) if model.endswith(".json") else variants.spec(model)
+    run(
+        network.replace(**dict(_field(text) for text in fields)),
+        data,
+        recipe or recipes.default(model, data),
+        out=out,
+        epochs=epochs,
+        seed=seed,
+        data_dir=data_dir,
+        image_size=image_size,
+        validation=validation,
+        download=download,
+    )
+    _tell_run(out)
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(["lesion"]))
+@click.argument("source")
+@_data_options
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
+def study(name, source, data, data_dir, image_size, download, out) -> None:
+    """Run the study NAME on SOURCE, a run directory or a .keras file.
+
+    A run directory brings its data along; a .keras file needs --data.
+    """
+    _start()
+    from keras_resnets import studies
+    from keras_resnets.network import load_model
+    from keras_resnets.runs import usable
+    from keras_resnets.training import data_of
+
+    if out is None and not Path(source).is_dir():
+        raise click.UsageError("--out is needed unless SOURCE is a run directory.")
+    if data is None and not Path(source).is_dir():
+        raise click.UsageError("--data is needed unless SOURCE is a run directory.")
+    out = out or Path(source) / "studies" / name
+    with usable(out):
+        model = load_model(source)
+        loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download)
+        result = getattr(studies, name)(model, loaded, verbose=sys.stdout.isatty())
+    _tell(result.save(out))
+    click.echo(studies.describe(result))
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--format", "kind", type=click.Choice(["saved_model"]), default="saved_model", show_default=True)
+@_out
+def export(source, kind, out) -> None:
+    """Write the network of SOURCE, a run directory or a .keras file, for use without this package."""
+    _start()
+    from keras_resnets import export as exporting
+    from keras_resnets.network import load_model
+
+    report = getattr(exporting, kind)(load_model(source), out)
+    _tell([out])
+    click.echo(exporting.describe(report))
+
+
+@cli.command()
+@click.option("--out", default="runs/demo", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
+@click.option("--model", default="preresnet110", show_default=True, help="The variant to train.")
+@click.option("--epochs", default=20, show_default=True, help="Length of the training.")
+@_seed
+def demo(out, model, epochs, seed) -> None:
+    """Train a network on handwritten digits, delete its blocks one by one, and export it.
+
+    Started again, it goes on where it stopped, or finds its work done.
+    """
+    _start()
+    from keras_resnets.demo import demo as run
+
+    run(out, model, epochs, seed)
+
+
+def _start() -> None:
+    """Imports Keras without the start-up messages that TensorFlow's libraries write past every setting."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras
+
+            if keras.config.backend() == "tensorflow":
+                import tensorflow as tf
+
+                tf.config.list_physical_devices()
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
+
+
+def _field(text: str) -> tuple[str, Any]:
+    import json
+
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ArgumentError(f"--set takes FIELD=VALUE, such as shortcut=C; got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _tell(paths) -> None:
+    for path in paths:
+        click.echo(f"wrote {path}")
+
+
+def _tell_run(out: Path) -> None:
+    import json
+
+    results = json.loads((out / "run.json").read_text())["results"]
+    _tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
+    click.echo(
+        f"test accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
+        f"after {results['epochs']} epochs"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns 0 done, 1 the work failed, 2 wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
+        return 0
+    except click.ClickException as error:
+        if arguments:
+            click.echo(f"keras-resnets: {' '.join(error.format_message().split())}", err=True)
+        else:
+            error.show()  # the help
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("keras-resnets: stopped; the same command goes on.", err=True)
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        text = str(error).strip() or type(error).__name__
+        click.echo(f"keras-resnets: {text.splitlines()[0]}", err=True)
+        return 2 if isinstance(error, ArgumentError) else 1
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

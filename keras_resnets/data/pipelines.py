@@ -1,0 +1,227 @@
+"""`load` and `Data`: a source, normalised, shuffled and augmented, as seeded `tf.data` pipelines."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnets.data import sources
+from keras_resnets.data.augmentation import Augmentation, augment
+from keras_resnets.errors import ArgumentError, one_of
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, ready for `fit`: training, validation and test pipelines of (image, label) batches.
+
+    Made by `load`. Images are float32, normalised with statistics of the training split; labels
+    are int32 class numbers.
+
+    Attributes:
+        name: the name given to `load`.
+        input_shape: height, width and channels of an image.
+        classes: number of classes.
+        class_names: their names.
+        sizes: number of examples of each split.
+        options: the arguments of `load`, enough to load the same data again.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    class_names: tuple[str, ...]
+    options: dict[str, Any]
+    _splits: dict[str, sources.Arrays | sources.Stream] = dataclasses.field(repr=False)
+    _mean: np.ndarray = dataclasses.field(repr=False)
+    _std: np.ndarray = dataclasses.field(repr=False)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: split.size for name, split in self._splits.items()}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches in an epoch."""
+        size, batch = self.sizes["train"], self.options["batch_size"]
+        return size // batch if self.options["drop_remainder"] else -(-size // batch)
+
+    @property
+    def train(self):
+        """One epoch of training batches; each iteration shuffles and augments anew."""
+        import tensorflow as tf
+
+        epochs = tf.data.Dataset.random(self.options["seed"], rerandomize_each_iteration=True).take(1)
+        return self._training(epochs, self.steps_per_epoch)
+
+    def epochs(self, first: int, last: int):
+        """Training batches of the epochs `first` to `last - 1`, one after the other.
+
+        Order and augmentation are a function of the seed and the number of the epoch alone, so a
+        run that resumes at an epoch sees what it would have seen.
+        """
+        import tensorflow as tf
+
+        return self._training(tf.data.Dataset.range(first, last), (last - first) * self.steps_per_epoch)
+
+    def _training(self, epochs, cardinality: int):
+        import tensorflow as tf
+
+        batch, drop, seed = (self.options[k] for k in ("batch_size", "drop_remainder", "seed"))
+        augmentation = Augmentation(**self.options["augmentation"])
+
+        def epoch(number):
+            key = tf.stack([tf.constant(seed, "int32"), tf.cast(number % (2**31 - 1), "int32")])
+            batches = self._splits["train"].batches(batch, drop, key).enumerate()
+            return batches.map(
+                lambda i, xy: (augment(self._normalize(xy[0]), augmentation, tf.random.fold_in(key, i)), xy[1]),
+                tf.data.AUTOTUNE,
+            )
+
+        joined = epochs.flat_map(epoch)
+        return joined.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(tf.data.AUTOTUNE)
+
+    def _normalize(self, images):
+        import tensorflow as tf
+
+        return (tf.cast(images, "float32") - self._mean) / self._std
+
+    def _evaluation(self, split: str):
+        import tensorflow as tf
+
+        if split not in self._splits:
+            return None
+        batches = self._splits[split].batches(self.options["batch_size"])
+        return batches.map(lambda x, y: (self._normalize(x), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    @property
+    def validation(self):
+        """Batches held out of the training split, in order; None with `validation=0`."""
+        return self._evaluation("validation")
+
+    @property
+    def test(self):
+        """Batches of the test split, in order."""
+        return self._evaluation("test")
+
+
+def load(
+    name: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    batch_size: int = 128,
+    validation: float = 0.1,
+    image_size: int | None = None,
+    normalize: str | None = "channel",
+    augmentation: Augmentation | None = None,
+    drop_remainder: bool = False,
+    seed: int = 0,
+    download: bool = False,
+) -> Data:
+    """Loads a data set for image classification.
+
+    Args:
+        name: `"digits"` (scikit-learn's 1,797 images of 8x8, embedded), the name of a
+            tensorflow-datasets set such as `"cifar10"`, or the path of a folder with one folder
+            of images per class, at its top or under `train`, `validation` and `test`.
+        data_dir: where tensorflow-datasets keeps its prepared sets; None for its default.
+        batch_size: examples in a batch.
+        validation: share of the training split held out, the same examples for every seed.
+        image_size: side to which images are brought; None keeps sets of one size as they are.
+        normalize: `"channel"`, mean and standard deviation of each channel; `"pixel"`, mean of
+            each pixel and channel, no division but by 255 (He et al. 2015, section 3.4);
+            `"unit"`, division by the largest value; None for raw values.
+        augmentation: an `Augmentation` of the training images; None for none.
+        drop_remainder: leave out the last training batch when it is not full.
+        seed: of shuffling and augmentation, from 0 to 2**31 - 1.
+        download: let tensorflow-datasets fetch a set that is not there.
+
+    Returns:
+        A `Data`.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+        FileNotFoundError: the set is not on this machine.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> data = kr.data.load("digits", batch_size=32)
+        >>> data.input_shape, data.classes, data.sizes["test"]
+        ((8, 8, 1), 10, 397)
+    """
+    one_of("normalize", normalize, ("channel", "pixel", "unit", None))
+    for argument, value, least in (
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("image_size", 1 if image_size is None else image_size, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
+            raise ArgumentError(f"{argument} must be a whole number from {least} to 2**31 - 1; got {value!r}.")
+    if not isinstance(name, str | os.PathLike):
+        raise ArgumentError(f"data must be the name of a set or the path of a folder; got {name!r}.")
+    if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:
+        raise ArgumentError(f"validation must be a share from 0 up to, not including, 1; got {validation!r}.")
+    augmentation = Augmentation() if augmentation is None else augmentation
+    if not isinstance(augmentation, Augmentation):
+        raise ArgumentError(f"augmentation must be a keras_resnets.data.Augmentation or None; got {augmentation!r}.")
+    options = {
+        "data_dir": data_dir and str(data_dir),
+        "batch_size": batch_size,
+        "validation": validation,
+        "image_size": image_size,
+        "normalize": normalize,
+        "augmentation": dataclasses.asdict(augmentation),
+        "drop_remainder": drop_remainder,
+        "seed": seed,
+    }
+    folder = Path(name)
+    if name == "digits":
+        splits, names = sources.digits(image_size, augmentation)
+    elif folder.is_dir():
+        splits, names = sources.folder(folder, image_size, augmentation)
+    elif os.sep in str(name) or isinstance(name, os.PathLike):
+        raise FileNotFoundError(f"There is no folder {str(name)!r}; give a folder with one folder of images per class.")
+    else:
+        splits, names = sources.tensorflow_datasets(str(name), data_dir, image_size, augmentation, download)
+    if validation and "validation" not in splits:
+        splits["train"], splits["validation"] = sources.hold_out(splits["train"], validation)
+    if not validation:
+        splits.pop("validation", None)
+    if splits["train"].size < (batch_size if drop_remainder else 1):
+        raise ArgumentError(
+            f"batch_size must be at most the {splits['train'].size} training examples of {str(name)!r} when the "
+            f"remainder is dropped; got {batch_size}."
+        )
+    with sources.naming_damaged_files(folder):
+        first, _ = next(iter(splits["train"].batches(1)))
+        mean, std = _statistics(splits["train"], normalize)
+    shape = tuple(first.shape[1:])
+    if augmentation.pad_mode == "reflect" and augmentation.pad >= min(shape[:2]):
+        raise ArgumentError(
+            f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
+        )
+    return Data(str(name), shape, len(names), tuple(names), options, splits, mean, std)
+
+
+def _statistics(split, normalize: str | None):
+    """Mean and scale over the training split."""
+    if normalize is None:
+        return np.float32(0), np.float32(1)
+    total, squares, largest, count = np.zeros(1), np.zeros(1), 0.0, 0
+    for images, _ in split.batches(1024):
+        images = images.numpy().astype("float64")
+        total = total + images.sum(0)
+        squares = squares + (images**2).sum(0)
+        largest, count = max(largest, images.max()), count + len(images)
+    scale = 255.0 if largest > 16 else max(largest, 1.0)
+    if normalize == "unit":
+        return np.float32(0), np.float32(scale)
+    if normalize == "pixel":
+        return (total / count).astype("float32"), np.float32(scale)
+    mean = (total / count).mean((0, 1))
+    variance = (squares / count).mean((0, 1)) - mean**2
+    return mean.astype("float32"), np.sqrt(np.maximum(variance, 1e-12)).astype("float32")

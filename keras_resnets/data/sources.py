@@ -1,0 +1,231 @@
+"""Where images come from: scikit-learn's digits, tensorflow-datasets, folders of images."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_resnets.data.augmentation import Augmentation, center_crop, resized_crop
+from keras_resnets.errors import ArgumentError
+
+IN_MEMORY_BYTES = 2**30
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+
+
+class Arrays:
+    """A split held in memory; shuffled by a stateless permutation of its indices."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        import tensorflow as tf
+
+        self.size = len(images)
+        with tf.device("CPU"):
+            self.images, self.labels = tf.constant(images), tf.constant(labels, "int32")
+
+    def batches(self, batch: int, drop: bool = False, seed=None):
+        import tensorflow as tf
+
+        def gather(index):
+            if seed is not None:
+                index = tf.random.experimental.index_shuffle(index, seed, self.size - 1)
+            return tf.gather(self.images, index), tf.gather(self.labels, index)
+
+        return tf.data.Dataset.range(self.size).batch(batch, drop_remainder=drop).map(gather)
+
+    def take(self, index: np.ndarray) -> Arrays:
+        return Arrays(self.images.numpy()[index], self.labels.numpy()[index])
+
+
+class Stream:
+    """A split read from disk; shuffled through a buffer, with a seed of its own for every epoch."""
+
+    def __init__(self, dataset, size: int, evaluate, train=None):
+        self.dataset, self.size, self.evaluate, self.train = dataset, size, evaluate, train
+
+    def batches(self, batch: int, drop: bool = False, seed=None):
+        import tensorflow as tf
+
+        if seed is None:
+            return self.dataset.map(self.evaluate, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
+        # `shuffle` mixes the global seed in, and fails where that is 0. This sets it for the graph being traced alone.
+        if not tf.executing_eagerly():
+            tf.compat.v1.set_random_seed(1)
+        mixed = tf.bitcast(tf.random.fold_in(seed, 0)[0], "uint32")
+        shuffled = self.dataset.shuffle(10_000, seed=tf.cast(mixed, "int64"), reshuffle_each_iteration=False)
+
+        def augmented(i, item):
+            return (self.train or (lambda item, _: self.evaluate(*item)))(item, tf.random.fold_in(seed, i))
+
+        return shuffled.enumerate().map(augmented, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
+
+
+def digits(image_size: int | None, augmentation: Augmentation):
+    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries, 397 of them for testing."""
+    import tensorflow as tf
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = digits.images[..., None].astype("uint8")
+    x, x_test, y, y_test = train_test_split(
+        images, digits.target, test_size=397, stratify=digits.target, random_state=0
+    )
+    sets = {
+        split: (tf.data.Dataset.from_tensor_slices((images, labels)), len(labels))
+        for split, images, labels in (("train", x, y), ("test", x_test, y_test))
+    }
+    return _read("digits", sets, (8, 8, 1), image_size, augmentation), [str(i) for i in range(10)]
+
+
+def tensorflow_datasets(name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool):
+    """A prepared set of tensorflow-datasets; without `download`, absent sets are refused at once."""
+    os.environ.setdefault("TFDS_LOG_LEVEL", "error")
+    import tensorflow_datasets as tfds
+
+    where = str(data_dir) if data_dir else "~/tensorflow_datasets"
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as error:
+        raise ArgumentError(
+            f"There is no data set {name!r}; give 'digits', a name that tensorflow-datasets knows, or a folder "
+            f"of images."
+        ) from error
+    if not download and not Path(builder.data_dir).is_dir():
+        raise FileNotFoundError(
+            f"The data set {name!r} is not in {where!r}. Give the data_dir that holds it, copy "
+            f"'{name}/{builder.version}' there from another machine, or ask for a download (download=True, --download)."
+        )
+    if download:
+        builder.download_and_prepare()
+    feature = builder.info.features
+    if builder.info.supervised_keys is None or "label" not in feature or "image" not in feature:
+        raise ArgumentError(
+            f"The data set {name!r} has no images with class labels; give one for image classification."
+        )
+    sets = builder.as_dataset(as_supervised=True, shuffle_files=False)
+    splits = {}
+    for split, dataset in sets.items():
+        key = {"train": "train", "validation": "validation", "test": "test"}.get(split)
+        if key:
+            splits[key] = (dataset, builder.info.splits[split].num_examples)
+    return _read(name, splits, feature["image"].shape, image_size, augmentation), feature["label"].names
+
+
+def folder(path: Path, image_size: int | None, augmentation: Augmentation):
+    """Images of a folder with one folder per class, at its top or under train, validation and test."""
+    import tensorflow as tf
+
+    if image_size is None:
+        raise ArgumentError("image_size is needed for a folder of images, whose sizes may differ; got None.")
+    roots = {split: path / split for split in ("train", "validation", "test") if (path / split).is_dir()}
+    roots = roots or {"train": path}
+    names = sorted(p.name for p in next(iter(roots.values())).iterdir() if p.is_dir())
+
+    sets = {}
+    for split, root in roots.items():
+        files = [
+            (str(file), label)
+            for label, kind in enumerate(names)
+            for file in sorted((root / kind).glob("*"))
+            if file.suffix.lower() in IMAGE_SUFFIXES
+        ]
+        if not files:
+            raise FileNotFoundError(
+                f"There are no images in {str(root)!r}; it needs one folder per class with files ending in "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}."
+            )
+        # Mixed once, so that a shuffle buffer smaller than the set still sees every class.
+        files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
+        paths, labels = (list(column) for column in zip(*files, strict=True))
+        dataset = tf.data.Dataset.from_tensor_slices((paths, labels))
+        sets[split] = (dataset.map(lambda file, label: (_decode(file), label), tf.data.AUTOTUNE), len(files))
+    with naming_damaged_files(path):
+        return _read(str(path), sets, (None, None, 3), image_size, augmentation), names
+
+
+def _decode(file):
+    import tensorflow as tf
+
+    return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
+
+
+@contextlib.contextmanager
+def naming_damaged_files(path: Path) -> Iterator[None]:
+    """When an image below `path` cannot be decoded, says which; TensorFlow's own error does not."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.InvalidArgumentError:
+        for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES):
+            try:
+                _decode(str(file))
+            except tf.errors.InvalidArgumentError as error:
+                raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
+        raise
+
+
+def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augmentation: Augmentation):
+    """Decides between memory and stream, and brings images to one size."""
+    if "train" not in sets:
+        raise ArgumentError(f"The data set {name!r} has no training split; it has {sorted(sets)}.")
+    if image_size is None and None in shape:
+        raise ArgumentError(f"image_size is needed for {name!r}, whose images differ in size; got None.")
+    size = (image_size, image_size) if image_size else shape[:2]
+
+    import tensorflow as tf
+
+    def evaluate(image, label):
+        return center_crop(image, size) if image_size else image, tf.cast(label, "int32")
+
+    def train(item, seed):
+        return resized_crop(item[0], size, augmentation, seed), tf.cast(item[1], "int32")
+
+    splits: dict[str, Arrays | Stream] = {}
+    for split, (dataset, count) in sets.items():
+        stream = Stream(dataset, count, evaluate, train if augmentation.resized_crop else None)
+        small = count * size[0] * size[1] * shape[2] <= IN_MEMORY_BYTES
+        splits[split] = stream
+        if small and not (augmentation.resized_crop and split == "train"):
+            images, labels = next(stream.batches(count).as_numpy_iterator())
+            splits[split] = Arrays(images, labels)
+    if "test" not in splits:
+        splits["train"], splits["test"] = hold_out(splits["train"], 0.2)
+    return splits
+
+
+def hold_out(split, share: float):
+    """Splits off a share, the same for every seed; stratified by class where the split is in memory."""
+    from sklearn.model_selection import train_test_split
+
+    count = math.ceil(split.size * share)
+    if count >= split.size:
+        raise ArgumentError(
+            f"A share of {share} of {split.size} training examples held out leaves none to train on; "
+            f"give more examples, or a smaller validation."
+        )
+    if isinstance(split, Stream):
+        # A stream is read in stored order; those held out are spread evenly over it.
+        def held_out(i):
+            return (i + 1) * count // split.size > i * count // split.size
+
+        numbered = split.dataset.enumerate()
+        kept = numbered.filter(lambda i, _: ~held_out(i)).map(lambda _, item: item)
+        rest = numbered.filter(lambda i, _: held_out(i)).map(lambda _, item: item)
+        return (
+            Stream(kept, split.size - count, split.evaluate, split.train),
+            Stream(rest, count, split.evaluate),
+        )
+    labels = split.labels.numpy()
+    sizes = np.bincount(labels)[np.unique(labels)]
+    # With fewer examples than classes on one side, each class cannot be on both.
+    few = min(sizes) < 2 or min(count, split.size - count) < len(sizes)
+    train, held = train_test_split(
+        np.arange(split.size), test_size=count, stratify=None if few else labels, random_state=0
+    )
+    return split.take(np.sort(train)), split.take(np.sort(held))

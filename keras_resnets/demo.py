@@ -1,0 +1,72 @@
+"""The main job in one call: train on digits, delete block by block, export, and say what to look at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from keras_resnets.runs import write_json
+
+
+def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int = 0) -> None:
+    """Trains `variant` on scikit-learn's digits, runs the studies, exports, and prints what came out.
+
+    Each step that is done is left alone, so a stopped demo goes on and a finished one only reports.
+
+    Args:
+        out: the run directory.
+        variant: the network.
+        epochs: length of the training.
+        seed: of every random draw.
+    """
+    click.echo(f"1  Train {variant} on 8x8 digits ({epochs} epochs, seed {seed})")
+    model = None
+    from keras_resnets.training import is_finished, train
+
+    if not is_finished(out, seed=seed, epochs=epochs, name=variant):
+        model = train(variant, "digits", "digits", out=out, epochs=epochs, seed=seed)
+    results = json.loads((out / "run.json").read_text())["results"]
+    click.echo(f"   test accuracy {results['test_accuracy']:.1%} on {results['test_examples']} digits never trained on")
+
+    click.echo("2  Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)")
+    model = _study(out, model)
+
+    click.echo("3  Export a SavedModel and compare it with the network")
+    card = out / "saved_model.json"
+    if not card.exists():
+        write_json(card, _export(out, model))
+    from keras_resnets.export import describe as describe_export
+
+    click.echo(f"   {describe_export(json.loads(card.read_text()))}")
+    click.echo(
+        f"\nLook at\n"
+        f"   {out / 'studies' / 'lesion' / 'figure.png'}\n"
+        f"   tensorboard --logdir {out}    learning curves, weights, graph, the figure\n"
+        f"   python -c 'import keras_resnets as kr; kr.load_model(\"{out}\").summary()'"
+    )
+
+
+def _study(out: Path, model):
+    from keras_resnets.studies import Study, describe
+
+    folder = out / "studies" / "lesion"
+    if not (folder / "study.json").exists():
+        from keras_resnets import data, studies
+        from keras_resnets.network import load_model
+
+        model = model or load_model(out)
+        studies.lesion(model, data.load("digits"), verbose=sys.stdout.isatty()).save(folder)
+    for line in describe(Study.load(folder)).splitlines():
+        click.echo(f"   {line}")
+    return model
+
+
+def _export(out: Path, model) -> dict:
+    from keras_resnets import data, export
+    from keras_resnets.network import load_model
+
+    examples = next(iter(data.load("digits").test.rebatch(397)))[0].numpy()
+    return export.saved_model(model or load_model(out), out / "saved_model", examples)

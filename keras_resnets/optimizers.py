@@ -1,0 +1,88 @@
+"""`SGD` as the papers ran it: momentum in either form, L2 in the gradient, one kernel per weight."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_resnets.errors import ArgumentError, one_of
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class SGD(keras.optimizers.SGD):
+    """Keras' SGD with two additions: the Torch form of momentum, and L2 decay inside the gradient.
+
+    With `form="keras"` (and Caffe), the velocity holds the learning rate: `v = m v - rate g`,
+    `w += v`. With `form="torch"` it does not: `v = m v + g`, `w -= rate v`. Both are the same
+    while the rate is constant and differ for some ten steps after it changes. He et al. trained in
+    the first form, Wide ResNets, ResNet-38 and stochastic depth in the second.
+
+    `l2` adds `l2 * weight` to the gradient, as all of these papers did; Keras' own
+    `weight_decay` bypasses the momentum. On TensorFlow a step is one fused operation per weight.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: share of the velocity that is kept.
+        nesterov: whether to look ahead.
+        l2: weight decay, added to the gradient.
+        decay: what decays: `"kernels"`, or `"all"`, normalisation and biases too.
+        form: `"keras"` or `"torch"`.
+        **kwargs: as for `keras.optimizers.SGD`.
+
+    Raises:
+        ArgumentError: `l2`, `decay` or `form` breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> optimizer = kr.optimizers.SGD(0.1, momentum=0.9, l2=1e-4)
+    """
+
+    def __init__(
+        self, learning_rate=0.01, momentum=0.0, nesterov=False, *, l2=0.0, decay="all", form="keras", **kwargs
+    ):
+        super().__init__(learning_rate, momentum, nesterov, **kwargs)
+        one_of("decay", decay, ("kernels", "all"))
+        one_of("form", form, ("keras", "torch"))
+        if not 0 <= l2 < 1:
+            raise ArgumentError(f"l2 must be a number from 0 up to, not including, 1; got {l2!r}.")
+        self.l2, self.decay, self.form = l2, decay, form
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._decays = [self.decay == "all" or "kernel" in variable.name for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
+        if self.l2 and self._decays[index]:
+            gradient = gradient + self.l2 * ops.convert_to_tensor(variable)
+        if not self.momentum:
+            self.assign_sub(variable, rate * gradient)
+        elif keras.config.backend() == "tensorflow":
+            self._fused_step(gradient, variable, self.momentums[index].value, rate)
+        else:
+            velocity, torch = self.momentums[index], self.form == "torch"
+            new = self.momentum * velocity + (gradient if torch else -rate * gradient)
+            step = self.momentum * new + (gradient if torch else -rate * gradient) if self.nesterov else new
+            self.assign(velocity, new)
+            self.assign_add(variable, -rate * step if torch else step)
+
+    def _fused_step(self, gradient, variable, velocity, rate):
+        import tensorflow as tf
+
+        apply = tf.raw_ops.ResourceApplyKerasMomentum
+        if self.form == "torch":
+            apply = tf.raw_ops.ResourceApplyMomentum
+        apply(
+            var=variable.handle,
+            accum=velocity.handle,
+            lr=rate,
+            grad=gradient,
+            momentum=tf.constant(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2, "decay": self.decay, "form": self.form}

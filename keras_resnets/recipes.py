@@ -1,0 +1,222 @@
+"""Training recipes of the papers, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from keras_resnets.data import Augmentation
+from keras_resnets.errors import ArgumentError, nearest, one_of
+from keras_resnets.optimizers import SGD
+from keras_resnets.variants import imagenet_models
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: optimiser, schedule, decay, batches and augmentation.
+
+    Args:
+        name: the recipe's name.
+        epochs: length of the training; ignored when `iterations` is given.
+        iterations: length in optimiser steps, rounded up to whole epochs; 0 to count in epochs.
+        batch_size: examples in a step.
+        learning_rate: the rate after the warm-up.
+        momentum: of SGD.
+        nesterov: whether momentum looks ahead.
+        momentum_form: `"keras"` or `"torch"`, as for `keras_resnets.optimizers.SGD`.
+        schedule: `"steps"`, multiply by `factor` at each of `boundaries`; `"cosine"` or
+            `"linear"`, fall to 0 at the end.
+        boundaries: where the rate drops, in iterations when `iterations` is given, else epochs.
+        factor: what the rate is multiplied with at each boundary.
+        warmup_iterations: number of first steps at `warmup_rate` (`"steps"`), or over which the
+            rate rises from `warmup_rate` (`"cosine"`, `"linear"`).
+        warmup_rate: rate of the warm-up.
+        weight_decay: L2 in the gradient.
+        decay: its scope, `"kernels"` or `"all"`.
+        normalize: as for `keras_resnets.data.load`.
+        augmentation: as for `keras_resnets.data.load`.
+        drop_remainder: leave out an incomplete last batch.
+    """
+
+    name: str
+    epochs: int = 0
+    iterations: int = 0
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    momentum_form: str = "keras"
+    schedule: str = "steps"
+    boundaries: tuple[int, ...] = ()
+    factor: float = 0.1
+    warmup_iterations: int = 0
+    warmup_rate: float = 0.0
+    weight_decay: float = 1e-4
+    decay: str = "all"
+    normalize: str | None = "channel"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    drop_remainder: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("schedule", self.schedule, ("steps", "cosine", "linear"))
+        if self.epochs < 1 and self.iterations < 1:
+            raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
+        if self.learning_rate <= 0:
+            raise ArgumentError(f"learning_rate must be positive; got {self.learning_rate!r}.")
+
+    def replace(self, **overrides: Any) -> Recipe:
+        """Returns a copy with some fields replaced.
+
+        Another number of epochs keeps the schedule's shape: boundaries and `iterations` scale
+        with it.
+        """
+        known = {f.name for f in dataclasses.fields(self)}
+        for key in overrides:
+            if key not in known:
+                raise ArgumentError(f"Recipe has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+        return dataclasses.replace(self, **overrides)
+
+    def lasting(self, epochs: int, steps_per_epoch: int) -> Recipe:
+        """Returns the recipe stretched or shortened to `epochs`, drops at the same fractions of it."""
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise ArgumentError(f"epochs must be a whole number of at least 1; got {epochs!r}.")
+        old = self.total_epochs(steps_per_epoch)
+        if self.iterations:
+            scale = epochs * steps_per_epoch / self.iterations
+            new: dict[str, Any] = {"iterations": epochs * steps_per_epoch}
+        else:
+            scale, new = epochs / old, {"epochs": epochs}
+        warmup = round(self.warmup_iterations * min(1, epochs / old))
+        boundaries = tuple(max(1, round(b * scale)) for b in self.boundaries)
+        return dataclasses.replace(self, boundaries=boundaries, warmup_iterations=warmup, **new)
+
+    def total_epochs(self, steps_per_epoch: int) -> int:
+        """Length of the training in epochs of `steps_per_epoch` steps."""
+        return -(-self.iterations // steps_per_epoch) if self.iterations else self.epochs
+
+    def rate(self, steps_per_epoch: int):
+        """Returns the learning-rate schedule, a function of the optimiser's step alone."""
+        schedules = keras.optimizers.schedules
+        total = self.iterations or self.epochs * steps_per_epoch
+        if self.schedule == "steps":
+            unit = 1 if self.iterations else steps_per_epoch
+            steps = [b * unit for b in self.boundaries]
+            rates = [self.learning_rate * self.factor**i for i in range(len(steps) + 1)]
+            if self.warmup_iterations:
+                steps, rates = [self.warmup_iterations, *steps], [self.warmup_rate, *rates]
+            if not steps:
+                return self.learning_rate
+            # Keras drops behind the boundary, the papers at it.
+            return schedules.PiecewiseConstantDecay([s - 1 for s in steps], rates)
+        decay = max(1, total - self.warmup_iterations)
+        if self.schedule == "linear":
+            return schedules.PolynomialDecay(self.learning_rate, total, 0.0)
+        if not self.warmup_iterations:
+            return schedules.CosineDecay(self.learning_rate, decay)
+        return schedules.CosineDecay(
+            self.warmup_rate, decay, warmup_target=self.learning_rate, warmup_steps=self.warmup_iterations
+        )
+
+    def optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+        """Returns a fresh optimiser with the recipe's schedule and decay."""
+        return SGD(
+            self.rate(steps_per_epoch),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            l2=self.weight_decay,
+            decay=self.decay,
+            form=self.momentum_form,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the recipe as plain data."""
+        return dataclasses.asdict(self)
+
+
+_CIFAR = Augmentation(pad=4, flip=True)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        # He et al. 2015, section 4.2.
+        Recipe(
+            "he15",
+            iterations=64_000,
+            boundaries=(32_000, 48_000),
+            normalize="pixel",
+            augmentation=_CIFAR,
+        ),
+        # He et al. 2016, appendix: the same with 400 steps of warm-up.
+        Recipe(
+            "he16",
+            iterations=64_000,
+            boundaries=(32_000, 48_000),
+            warmup_iterations=400,
+            warmup_rate=0.01,
+            normalize="pixel",
+            augmentation=_CIFAR,
+        ),
+        # Zagoruyko & Komodakis 2016, section 3, and their train.lua.
+        Recipe(
+            "wrn",
+            epochs=200,
+            boundaries=(60, 120, 160),
+            factor=0.2,
+            nesterov=True,
+            momentum_form="torch",
+            weight_decay=5e-4,
+            augmentation=Augmentation(pad=4, pad_mode="reflect", flip=True),
+            drop_remainder=True,
+        ),
+        # fb.resnet.torch: scale and aspect augmentation, 90 epochs, drops every 30.
+        Recipe(
+            "imagenet",
+            epochs=90,
+            batch_size=256,
+            boundaries=(30, 60),
+            nesterov=True,
+            momentum_form="torch",
+            augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
+        ),
+        # Ours: scikit-learn's 8x8 digits on two processor cores in minutes.
+        Recipe(
+            "digits",
+            epochs=20,
+            batch_size=32,
+            schedule="cosine",
+            warmup_iterations=40,
+            warmup_rate=0.01,
+            augmentation=Augmentation(pad=1),
+        ),
+    )
+}
+
+
+def get(name: str | Recipe) -> Recipe:
+    """Returns a recipe by name: `he15`, `he16`, `wrn`, `imagenet` or `digits`.
+
+    Raises:
+        ArgumentError: no recipe has that name.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> kr.recipes.get("wrn").boundaries
+        (60, 120, 160)
+    """
+    if isinstance(name, Recipe):
+        return name
+    if name not in RECIPES:
+        raise ArgumentError(f"There is no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}.")
+    return RECIPES[name]
+
+
+def default(network: str, data: str) -> str:
+    """Returns the name of the recipe that fits a variant and a data set."""
+    if data == "digits":
+        return "digits"
+    if network in imagenet_models():
+        return "imagenet"
+    return "wrn" if network.startswith("wrn_") else "he16" if network.startswith("preresnet") else "he15"

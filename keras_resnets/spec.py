@@ -1,0 +1,215 @@
+"""`Spec` and `Stage`: a residual network as plain, frozen data. Standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from keras_resnets.errors import ArgumentError, nearest, one_of
+
+
+def _whole(argument: str, value: Any, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ArgumentError(f"{argument} must be a whole number of at least {least}; got {value!r}.")
+
+
+def _between(argument: str, value: Any, low: float, high: float) -> None:
+    """Demands low <= value < high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+        raise ArgumentError(f"{argument} must be a number from {low} up to, not including, {high}; got {value!r}.")
+
+
+def _from_dict(cls: type, values: dict[str, Any], where: str) -> Any:
+    known = {field.name for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in known:
+            raise ArgumentError(f"{where} has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of like blocks at one resolution.
+
+    Args:
+        blocks: number of blocks.
+        widths: output channels of each convolution of a block, so `(64, 64)` is a basic block and
+            `(64, 64, 256)` a bottleneck; the last one is the width of the stage.
+        kernels: kernel size of each convolution of a block.
+        stride: down-sampling factor of the stage's first block.
+        pool: window of a stride-2 max-pool in front of the stage; 0 for none.
+        dilation: dilation of the convolutions with a kernel larger than 1.
+        dropout: rate in front of a block's last convolution; None takes the spec's rate.
+    """
+
+    blocks: int
+    widths: tuple[int, ...]
+    kernels: tuple[int, ...] = (3, 3)
+    stride: int = 1
+    pool: int = 0
+    dilation: int = 1
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        _whole("Stage.blocks", self.blocks)
+        for field in ("widths", "kernels"):
+            values = getattr(self, field)
+            if not isinstance(values, tuple) or not values:
+                raise ArgumentError(f"Stage.{field} must be a non-empty tuple of whole numbers; got {values!r}.")
+            for value in values:
+                _whole(f"Stage.{field}", value)
+        if len(self.widths) != len(self.kernels):
+            raise ArgumentError(
+                f"Stage.widths and Stage.kernels need one entry for each convolution of the block; "
+                f"got {self.widths!r} and {self.kernels!r}."
+            )
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ArgumentError(f"Stage.kernels must be odd, so that padding is symmetric; got {self.kernels!r}.")
+        _whole("Stage.stride", self.stride)
+        _whole("Stage.dilation", self.dilation)
+        one_of("Stage.pool", self.pool, (0, 2, 3))
+        if self.dropout is not None:
+            _between("Stage.dropout", self.dropout, 0, 1)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that decides a network's layers; `keras_resnets.build` turns it into a model.
+
+    Args:
+        name: the network's name; becomes the model's.
+        stages: the stages, from the input on.
+        input_shape: height, width and channels of the input; height and width may be None.
+        classes: number of classes.
+        stem: `"conv3"`, a 3x3 convolution of stride 1, or `"conv7"`, a 7x7 convolution of stride 2
+            followed by a 3x3 max-pool of stride 2 (He et al. 2015, Table 1).
+        stem_width: output channels of the stem.
+        placement: where the activation stands: `"post"`, after the addition (He et al. 2015), or
+            `"pre"`, in front of each convolution (He et al. 2016, full pre-activation).
+        shortcut: `"A"` parameter-free (subsampling and zero channels), `"B"` 1x1 projection where
+            the shape changes, `"C"` 1x1 projection everywhere (He et al. 2015, section 3.3), or
+            `"none"`, a plain network.
+        shared_preactivation: in a pre-activation network, the blocks whose first BN-ReLU feeds the
+            shortcut too: `"stage"`, the first of each stage (He et al. 2016, appendix), or
+            `"projection"`, those with a projection (Zagoruyko & Komodakis 2016).
+        stride_place: which convolution of a stage's first block has the stride: `"first"`
+            (He et al. 2015, released models) or `"3x3"`, the first one larger than 1x1 (v1.5).
+        hidden: widths of dense layers between pooling and classifier (VGG).
+        width: multiplies the widths of all stages, not the stem's.
+        dropout: rate in front of a block's last convolution (Wide ResNets, section 2.4).
+        bn_momentum: share of the old value that moving statistics keep at each step.
+        bn_epsilon: added to the variance.
+        zero_gamma: start every block as its shortcut: the last normalisation of the branch gets
+            scale 0; where the branch ends in a convolution, that convolution starts at 0.
+        weight_decay: L2 penalty; its gradient is `weight_decay * weight`.
+        decay: what decays: `"kernels"`, or `"all"`, normalisation and biases too.
+        init: `"fan_in"` or `"fan_out"` of the untruncated He normal initialiser.
+
+    Raises:
+        ArgumentError: a field breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> spec = kr.Spec("tiny", stages=(kr.Stage(1, (16, 16)), kr.Stage(1, (32, 32), stride=2)))
+        >>> spec.depth
+        6
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3)
+    classes: int = 10
+    stem: str = "conv3"
+    stem_width: int = 16
+    placement: str = "post"
+    shortcut: str = "A"
+    shared_preactivation: str = "stage"
+    stride_place: str = "first"
+    hidden: tuple[int, ...] = ()
+    width: float = 1.0
+    dropout: float = 0.0
+    bn_momentum: float = 0.9
+    bn_epsilon: float = 1e-5
+    zero_gamma: bool = False
+    weight_decay: float = 0.0
+    decay: str = "kernels"
+    init: str = "fan_in"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or "/" in self.name:
+            raise ArgumentError(f"name must be a non-empty string without '/'; got {self.name!r}.")
+        if not isinstance(self.stages, tuple) or not all(isinstance(s, Stage) for s in self.stages) or not self.stages:
+            raise ArgumentError(f"stages must be a non-empty tuple of Stage; got {self.stages!r}.")
+        shape = self.input_shape
+        if not isinstance(shape, tuple) or len(shape) != 3 or shape[2] is None:
+            raise ArgumentError(f"input_shape must be (height, width, channels); got {shape!r}.")
+        for size in shape:
+            if size is not None:
+                _whole("input_shape", size)
+        _whole("classes", self.classes)
+        _whole("stem_width", self.stem_width)
+        for width in self.hidden:
+            _whole("hidden", width)
+        one_of("stem", self.stem, ("conv3", "conv7"))
+        one_of("placement", self.placement, ("post", "pre"))
+        one_of("shortcut", self.shortcut, ("A", "B", "C", "none"))
+        one_of("shared_preactivation", self.shared_preactivation, ("stage", "projection"))
+        one_of("stride_place", self.stride_place, ("first", "3x3"))
+        one_of("decay", self.decay, ("kernels", "all"))
+        one_of("init", self.init, ("fan_in", "fan_out"))
+        one_of("zero_gamma", self.zero_gamma, (True, False))
+        _between("bn_momentum", self.bn_momentum, 0, 1)
+        _between("dropout", self.dropout, 0, 1)
+        for field in ("width", "bn_epsilon"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise ArgumentError(f"{field} must be a positive number; got {value!r}.")
+        _between("weight_decay", self.weight_decay, 0, 1)
+
+    @property
+    def depth(self) -> int:
+        """Convolutions and dense layers on the longest path from input to output."""
+        return 2 + sum(stage.blocks * len(stage.kernels) for stage in self.stages) + len(self.hidden)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return sum(stage.blocks for stage in self.stages)
+
+    @property
+    def total_stride(self) -> int:
+        """Factor by which the last stage's map is smaller than the input."""
+        stride = 4 if self.stem == "conv7" else 1
+        for stage in self.stages:
+            stride *= stage.stride * (2 if stage.pool else 1)
+        return stride
+
+    def widths(self, stage: Stage) -> tuple[int, ...]:
+        """The widths of `stage` after the multiplier `width`."""
+        return tuple(max(1, round(width * self.width)) for width in stage.widths)
+
+    def replace(self, **overrides: Any) -> Spec:
+        """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return _from_dict(Spec, values | overrides, "Spec")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain lists, numbers and strings, ready for JSON."""
+        return json.loads(self.to_json())
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Spec:
+        """Inverse of `to_dict`; an unknown key is an `ArgumentError`."""
+        stages = tuple(_from_dict(Stage, stage, "Stage") for stage in values.get("stages", ()))
+        return _from_dict(cls, {**values, "stages": stages}, "Spec")
+
+    def to_json(self) -> str:
+        """Returns the spec as a JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """Inverse of `to_json`."""
+        return cls.from_dict(json.loads(text))

@@ -1,0 +1,7 @@
+"""Experiments on networks. Each takes a network and data, and gives a `Study`: rows, summary, figure.
+
+A study never trains behind your back, and leaves the network as it was.
+"""
+
+from keras_resnets.studies.lesion import lesion
+from keras_resnets.studies.study import Study, describe

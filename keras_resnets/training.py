@@ -1,0 +1,304 @@
+"""Training by a recipe in a run directory, resumable to the bit."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnets import data as datasets
+from keras_resnets import network as networks
+from keras_resnets import recipes
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Run, whole
+
+
+def train(
+    network: str | networks.Spec,
+    data: str | os.PathLike | datasets.Data = "digits",
+    recipe: str | recipes.Recipe = "digits",
+    *,
+    out: str | os.PathLike,
+    epochs: int | None = None,
+    seed: int = 0,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    validation: float = 0.1,
+    download: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+    **overrides: Any,
+) -> networks.ResidualNetwork:
+    """Trains a network in a run directory, or goes on with a training that was stopped.
+
+    A training that was killed and is started again with the same arguments ends with the weights,
+    bit for bit on the same machine, of one that was never killed: weights, optimiser, random
+    state, data order, augmentation and the plain state of callbacks are restored from the last
+    whole epoch. A finished run is not repeated; its network is opened and returned.
+
+    Args:
+        network: a variant's name or a spec; input shape and classes are set from the data. A
+            spec with weight decay of its own keeps it in place of the recipe's.
+        data: what `keras_resnets.data.load` takes, loaded as the recipe has it, or a `Data`.
+        recipe: a recipe or its name.
+        out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
+            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy).
+        epochs: length; None takes the recipe's. The schedule is stretched to it.
+        seed: of initial weights, data order, augmentation and dropout.
+        data_dir: as for `keras_resnets.data.load`.
+        image_size: as for `keras_resnets.data.load`.
+        validation: as for `keras_resnets.data.load`.
+        download: as for `keras_resnets.data.load`.
+        callbacks: further Keras callbacks.
+        verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else a line per epoch.
+        **overrides: fields of `Spec` to replace.
+
+    Returns:
+        The trained network, as after the last epoch.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or `out` holds a run with other arguments.
+        OSError: `out` cannot be written, or another process works in it.
+
+    Example:
+        >>> import keras_resnets as kr, tempfile
+        >>> model = kr.train("resnet8", "digits", out=tempfile.mkdtemp(), epochs=1, verbose=0)
+        >>> model.name
+        'resnet8'
+    """
+    recipe = recipes.get(recipe)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ArgumentError(f"seed must be a whole number from 0 to 2**31 - 1; got {seed!r}.")
+    if not isinstance(data, datasets.Data):
+        data = datasets.load(
+            data,
+            data_dir=data_dir,
+            image_size=image_size,
+            validation=validation,
+            download=download,
+            seed=seed,
+            batch_size=recipe.batch_size,
+            normalize=recipe.normalize,
+            augmentation=recipe.augmentation,
+            drop_remainder=recipe.drop_remainder,
+        )
+    if epochs is not None:
+        recipe = recipe.lasting(epochs, data.steps_per_epoch)
+    # Seeded before the network is made, so that the same seed means the same initial weights.
+    keras.utils.set_random_seed(seed)
+    model = networks.build(network, data.input_shape, data.classes, **overrides)
+    if model.spec.weight_decay:
+        recipe = recipe.replace(weight_decay=0.0)
+    asked = {
+        "spec": model.spec.to_dict(),
+        "data": {"name": data.name, **data.options},
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+    }
+    with Run(out, asked) as run:
+        if not run.finished:
+            _fit(model, data, recipe, run, callbacks, verbose)
+        return networks.load_model(run.path)
+
+
+def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:
+    """Whether a directory holds the finished training of that variant, length and seed.
+
+    Reads one small file, where `train` would build the network to find out.
+    """
+    run = Run(out, {})
+    asked = (run.record or {}).get("asked")
+    return bool(
+        asked
+        and run.finished
+        and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
+    )
+
+
+def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) -> datasets.Data:
+    """Loads the data a run was trained on, or another set.
+
+    Args:
+        source: a run directory, or anything else when `name` is given.
+        name: another data set; None takes the run's.
+        **options: as for `keras_resnets.data.load`; those that are None are left to the run.
+    """
+    options = {key: value for key, value in options.items() if value is not None}
+    if name is not None:
+        return datasets.load(name, **options)
+    record = Run(source, {}).record
+    if record is None:
+        raise ArgumentError(f"There is no run.json in {str(source)!r}; give a run directory, or name a data set.")
+    used = dict(record["asked"]["data"])
+    used["augmentation"] = datasets.Augmentation(**used["augmentation"])
+    return datasets.load(**{**used, **options})
+
+
+def _fit(model, data, recipe, run: Run, callbacks, verbose) -> None:
+    steps = data.steps_per_epoch
+    total = recipe.total_epochs(steps)
+    optimizer = recipe.optimizer(steps)
+    optimizer.build(model.trainable_variables)
+    # A metric made here and not by name inside the first step, which Keras would trace twice for its variables.
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics)
+    checkpoint = Checkpoint(run, callbacks, "val_accuracy" if data.validation is not None else "accuracy")
+    first = checkpoint.load(model)
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    if first < total and not checkpoint.state["stopped"]:
+        if first == 0:
+            write_graph(model, run.path / "logs" / "train")
+        model.fit(
+            data.epochs(first, total),
+            initial_epoch=first,
+            epochs=total,
+            steps_per_epoch=steps,
+            validation_data=data.validation,
+            shuffle=False,
+            # The checkpoint comes last: it stores what the others have become.
+            callbacks=[tensorboard(run.path / "logs", total), *callbacks, checkpoint],
+            verbose=verbose,
+        )
+    checkpoint.write_history()
+    last = _snapshot(model)
+    best, state = run.restore("best") or ({}, {})
+    _assign(model, best)
+    _save(model, run.path / "best.keras")
+    _assign(model, last)
+    _save(model, run.path / "model.keras")
+    loss, accuracy = model.evaluate(data.test, verbose=0)
+    results = {
+        "epochs": checkpoint.state["epoch"],
+        "test_examples": data.sizes["test"],
+        "test_accuracy": round(float(accuracy), 6),
+        "test_loss": round(float(loss), 6),
+        "best_epoch": state.get("epoch"),
+    }
+    run.finish(results)
+
+
+def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:
+    """Returns the callback that writes scalars, the learning rate and about four sets of weight histograms."""
+    return keras.callbacks.TensorBoard(
+        str(logs), histogram_freq=max(1, epochs // 4), write_graph=False, update_freq="epoch"
+    )
+
+
+def write_graph(model: keras.Model, logs) -> None:
+    """Writes the operations of the model for TensorBoard's Graphs tab.
+
+    Keras' own `write_graph` writes a conceptual graph that the tab opens as an error.
+    """
+    if keras.config.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), model.input_dtype, name="input")
+    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec).graph
+    writer = tf.summary.create_file_writer(str(logs))
+    with writer.as_default():
+        tf.summary.graph(graph.as_graph_def())
+    writer.close()
+
+
+def _variables(model) -> dict[str, Any]:
+    """All state of training by name: weights, random state, optimiser.
+
+    Without the numbers that Keras gives to seed generators and optimisers in the order they were made, so that a run
+    can also go on in a process that has trained before.
+    """
+    found = [*model.trainable_variables, *model.non_trainable_variables]
+    if getattr(model, "optimizer", None) is not None:
+        found += model.optimizer.variables
+    return {f"{i:05d} {re.sub(r'_[0-9]+/', '/', variable.path)}": variable for i, variable in enumerate(found)}
+
+
+def _snapshot(model) -> dict[str, np.ndarray]:
+    return {name: np.asarray(variable) for name, variable in _variables(model).items()}
+
+
+def _assign(model, values: dict[str, np.ndarray]) -> None:
+    variables = _variables(model)
+    for name, value in values.items():
+        variables[name].assign(value)
+
+
+def _save(model, path) -> None:
+    with whole(path) as part:
+        model.save(part)
+
+
+def _plain_state(callback) -> dict[str, Any]:
+    """What a callback has come to know, without what it was made with: Keras negates some `min_delta` once a run."""
+    made_with = {name for kind in type(callback).__mro__[:-1] for name in inspect.signature(kind).parameters}
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if not name.startswith("_") and name not in made_with and isinstance(value, int | float | str | None)
+    }
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Stores the whole state of training after each epoch, and the weights of the best one.
+
+    Numbers, strings and None among the attributes of the other callbacks are stored and put back,
+    unless they are arguments of the constructor. That is the state of Keras' EarlyStopping (without
+    `restore_best_weights`) and ReduceLROnPlateau.
+
+    Args:
+        run: where to store.
+        callbacks: those whose state belongs to the training.
+        monitor: the metric whose largest value is the best.
+    """
+
+    def __init__(self, run: Run, callbacks: Sequence[keras.callbacks.Callback], monitor: str):
+        super().__init__()
+        self.run, self.others, self.monitor = run, list(callbacks), monitor
+        self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
+
+    def load(self, model) -> int:
+        """Puts the stored state into `model`; returns the epoch to go on with."""
+        stored = self.run.restore("last")
+        if stored is None:
+            return 0
+        values, self.state = stored
+        if values.keys() != _variables(model).keys():
+            raise ArgumentError(
+                f"The checkpoint in {str(self.run.path)!r} does not fit the network; it was written by another "
+                f"version. Give another --out."
+            )
+        _assign(model, values)
+        return self.state["epoch"]
+
+    def on_train_begin(self, logs=None):
+        for callback, attributes in zip(self.others, self.state["callbacks"], strict=False):
+            for name, value in attributes.items():
+                setattr(callback, name, value)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        self.state["history"].append({"epoch": epoch + 1, **logs, "learning_rate": rate})
+        self.state["epoch"], self.state["stopped"] = epoch + 1, bool(self.model.stop_training)
+        self.state["callbacks"] = [_plain_state(callback) for callback in self.others]
+        values = _snapshot(self.model)
+        score = logs.get(self.monitor, -logs.get("loss", 0.0))
+        if self.state["best"] is None or score > self.state["best"]:
+            self.state["best"] = score
+            self.run.save("best", values, {"epoch": epoch + 1})
+        self.run.save("last", values, self.state)
+        self.write_history()
+
+    def write_history(self) -> None:
+        """Writes `history.csv`, a row per epoch."""
+        import pandas as pd
+
+        with whole(self.run.path / "history.csv") as part:
+            pd.DataFrame(self.state["history"]).to_csv(part, index=False)

@@ -1,0 +1,45 @@
+"""A network of three blocks, data it can be measured on, and a seed."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnets as kr
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def tiny():
+    """The spec of a post-activation network of three basic blocks, one of them strided."""
+    return kr.Spec("tiny", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), 5, stem_width=4)
+
+
+@pytest.fixture
+def images():
+    """Inputs and labels that fit `tiny`."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(12, 8, 8, 1)).astype("float32"), rng.integers(0, 5, 12)
+
+
+@pytest.fixture
+def scramble():
+    """A function that gives every weight, moving statistics too, a value that a trained network could have."""
+
+    def apply(model, seed=0):
+        rng = np.random.default_rng(seed)
+        for variable in model.weights:
+            if variable.path.endswith(("gamma", "moving_variance")):
+                variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+            elif variable.path.endswith(("beta", "moving_mean", "bias")):
+                variable.assign(rng.normal(0, 0.3, variable.shape))
+        return model
+
+    return apply

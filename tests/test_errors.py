@@ -1,0 +1,506 @@
+"""Wrong calls: each gets one sentence with the argument, the rule, the value that came and the remedy."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import types
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnets as kr
+from keras_resnets import cli
+from keras_resnets.errors import ArgumentError
+
+PACKAGE = Path(kr.__file__).parents[1]
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+HOLDER = """
+import sys
+from keras_resnets.runs import Run
+with Run(sys.argv[1], {"seed": 0}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _train(place, **changes):
+    arguments = {"network": "resnet8", "data": "digits", "out": place.new / "out", "epochs": 1, "verbose": 0}
+    return kr.train(**{**arguments, **changes})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """What wrong calls are made with: networks, good and bad files, run directories, one of them in use."""
+    root = tmp_path_factory.mktemp("errors")
+    spec = kr.Spec("tiny", (kr.Stage(1, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), 5, stem_width=4)
+    it = types.SimpleNamespace(
+        root=root, new=root / "new", spec=spec, tiny=kr.build(spec), plain=kr.build(spec, shortcut="none")
+    )
+    it.x, it.y = np.zeros((4, 8, 8, 1), "float32"), np.zeros(4, "int32")
+    it.small = root / "tiny.keras"
+    it.tiny.save(it.small)
+    it.regular = root / "regular"
+    it.regular.write_text("a file, not a folder")
+    it.garbage = root / "garbage.keras"
+    it.garbage.write_bytes(b"no zip file")
+    it.hollow = root / "hollow.keras"
+    with zipfile.ZipFile(it.hollow, "w") as archive:
+        archive.writestr("config.json", "{}")
+
+    it.run = root / "run"
+    _train(it, out=it.run)
+    record = json.loads((it.run / "run.json").read_text())
+    it.torn = root / "torn"
+    shutil.copytree(it.run, it.torn)
+    (it.torn / "run.json").write_text((it.run / "run.json").read_text()[:100])
+    it.cut = root / "cut"
+    shutil.copytree(it.run, it.cut)
+    # As after a crash of the machine: not finished, and only the first half of the checkpoint on disk.
+    (it.cut / "run.json").write_text(json.dumps({k: v for k, v in record.items() if k != "results"}))
+    last = it.cut / "checkpoints" / "last.safetensors"
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    it.foreign = root / "foreign"
+    it.foreign.mkdir()
+    (it.foreign / "thesis.tex").write_text("precious")
+
+    it.images = root / "images"
+    for kind in ("cat", "dog"):
+        (it.images / kind).mkdir(parents=True)
+        for i in range(5):
+            pixels = np.full((8, 8, 3), 20 * i)
+            keras.utils.save_img(it.images / kind / f"{i}.png", pixels, scale=False)
+    (it.images / "dog" / "bad.png").write_bytes(b"no image")
+    it.bare = root / "bare"
+    (it.bare / "cat").mkdir(parents=True)
+    (it.bare / "cat" / "notes.txt").write_text("no image")
+
+    it.held = root / "held"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, it.held],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=PACKAGE,
+    )
+    assert holder.stdout.readline() == "held\n"
+    yield it
+    holder.communicate("")
+    assert holder.returncode == 0
+
+
+# What is wrong, the call, the exception, and what its sentence must hold, in this order.
+CALLS = [
+    # Names.
+    ("unknown variant", lambda p: kr.build("resnett50"), ArgumentError, ["'resnett50'", "nearest", "resnet50,"]),
+    ("misspelt variant", lambda p: kr.build("wrn_28-10"), ArgumentError, ["'wrn_28-10'", "nearest", "wrn_28_10,"]),
+    ("no name", lambda p: kr.build(None), ArgumentError, ["variant must be a string", "None"]),
+    ("depth", lambda p: kr.build("resnet21"), ArgumentError, ["6n+2", "got 21", "resnet20 and resnet26"]),
+    ("depth of plain", lambda p: kr.build("plain9"), ArgumentError, ["6n+2", "got 9", "plain8 and plain14"]),
+    ("depth 2", lambda p: kr.build("resnet2"), ArgumentError, ["6n+2", "at least 1", "got 2", "resnet8"]),
+    ("depth of wide", lambda p: kr.build("wrn_29_2"), ArgumentError, ["6n+4", "got 29", "wrn_28_2 and wrn_34_2"]),
+    ("widening factor", lambda p: kr.build("wrn_28_0"), ArgumentError, ["at least 1", "got 0"]),
+    ("pattern of an ImageNet name", lambda p: kr.build("resnet49"), ArgumentError, ["got 49", "resnet44", "resnet56"]),
+    # Fields of a spec.
+    ("small input", lambda p: kr.build("resnet50", (31, 64, 3)), ArgumentError, ["height", "32", "(31, 64, 3)", "Use"]),
+    ("narrow input", lambda p: kr.build("resnet8", (8, 2, 1)), ArgumentError, ["width", "4", "(8, 2, 1)", "Use"]),
+    ("two sizes", lambda p: kr.build("resnet8", (8, 8)), ArgumentError, ["input_shape", "channels", "(8, 8)"]),
+    ("width", lambda p: kr.build("resnet8", width=-1), ArgumentError, ["width", "positive", "-1"]),
+    ("width no number", lambda p: kr.build("resnet8", width=float("nan")), ArgumentError, ["width", "positive", "nan"]),
+    ("stage width", lambda p: kr.Stage(1, (16, -16)), ArgumentError, ["Stage.widths", "at least 1", "-16"]),
+    ("stage kernels", lambda p: kr.Stage(1, (16, 16), (3, 2)), ArgumentError, ["kernels", "odd", "(3, 2)"]),
+    ("stage without kernel", lambda p: kr.Stage(1, (16,)), ArgumentError, ["widths", "kernels", "(16,)", "(3, 3)"]),
+    ("blocks", lambda p: kr.Stage(0, (16, 16)), ArgumentError, ["Stage.blocks", "at least 1", "got 0"]),
+    ("classes", lambda p: kr.build("resnet8", classes=0), ArgumentError, ["classes", "at least 1", "got 0"]),
+    ("half a class", lambda p: kr.build("resnet8", classes=2.5), ArgumentError, ["classes", "whole", "got 2.5"]),
+    ("dropout", lambda p: kr.build("resnet8", dropout=1.0), ArgumentError, ["dropout", "not including, 1", "got 1.0"]),
+    ("dropout below 0", lambda p: kr.build("resnet8", dropout=-0.1), ArgumentError, ["dropout", "from 0", "-0.1"]),
+    ("epsilon", lambda p: kr.build("resnet8", bn_epsilon=0), ArgumentError, ["bn_epsilon", "positive", "got 0"]),
+    ("momentum", lambda p: kr.build("resnet8", bn_momentum=1), ArgumentError, ["bn_momentum", "not including, 1"]),
+    ("weight decay", lambda p: kr.build("resnet8", weight_decay=-1), ArgumentError, ["weight_decay", "from 0", "-1"]),
+    ("shortcut", lambda p: kr.build("resnet8", shortcut="D"), ArgumentError, ["shortcut", "'A', 'B', 'C'", "'D'"]),
+    ("placement", lambda p: kr.build("resnet8", placement="mid"), ArgumentError, ["placement", "'pre'", "'mid'"]),
+    ("stem", lambda p: kr.build("resnet8", stem="conv5"), ArgumentError, ["stem", "'conv3', 'conv7'", "'conv5'"]),
+    ("name", lambda p: kr.build("resnet8", name="a/b"), ArgumentError, ["name", "without '/'", "'a/b'"]),
+    (
+        "override",
+        lambda p: kr.build("resnet8", shortcuts="A"),
+        ArgumentError,
+        ["'shortcuts'", "did you mean", "shortcut"],
+    ),
+    (
+        "field of Spec",
+        lambda p: kr.Spec.from_dict({**p.spec.to_dict(), "clases": 3}),
+        ArgumentError,
+        ["Spec", "'clases'", "did you mean", "classes"],
+    ),
+    (
+        "field of Stage",
+        lambda p: kr.Spec.from_dict({"name": "x", "stages": [{"blocks": 1, "width": [4, 4]}]}),
+        ArgumentError,
+        ["Stage", "'width'", "did you mean", "widths"],
+    ),
+    ("no stages", lambda p: kr.Spec("x", ()), ArgumentError, ["stages", "non-empty", "()"]),
+    (
+        "shortcut A that removes channels",
+        lambda p: kr.build(p.spec, stem_width=32),
+        ArgumentError,
+        ["shortcut 'A'", "32", "4", "Use shortcut 'B'"],
+    ),
+    ("pooling", lambda p: kr.build("resnet8", include_top=False, pooling="mean"), ArgumentError, ["pooling", "'mean'"]),
+    ("block of nothing", lambda p: kr.ResidualBlock(name="b"), ArgumentError, ["'b'", "residual", "neither"]),
+    (
+        "input tensor",
+        lambda p: kr.build("resnet8", input_tensor=3),
+        ArgumentError,
+        ["input_tensor", "keras.Input", "3"],
+    ),
+    ("open size", lambda p: kr.macs(kr.build("resnet8", (None, None, 3))), ArgumentError, ["input_shape", "None"]),
+    # Weights and files.
+    (
+        "weights with other paths",
+        lambda p: kr.build(p.spec.replace(stages=(kr.Stage(2, (4, 4)), p.spec.stages[1])), weights=p.small),
+        ArgumentError,
+        ["weights", "tiny.keras", "another network", "lacks", "stage1_block2/", "build"],
+    ),
+    (
+        "weights with more paths",
+        lambda p: kr.build(p.spec.replace(stages=p.spec.stages[:1]), weights=p.small),
+        ArgumentError,
+        ["weights", "tiny.keras", "another network", "has an extra", "stage2_block1/", "build"],
+    ),
+    (
+        "weights with other shapes",
+        lambda p: kr.build(p.spec, classes=7, weights=p.small),
+        ArgumentError,
+        ["weights", "tiny.keras", "another network", "head/", "shape", "5", "7", "build"],
+    ),
+    ("no weights", lambda p: kr.build("resnet8", weights="imagenet"), ArgumentError, ["'imagenet'", "give a .keras"]),
+    ("no .keras", lambda p: kr.load_model(p.root / "no.keras"), ArgumentError, ["no.keras", "give a .keras file"]),
+    ("garbage .keras", lambda p: kr.load_model(p.garbage), ArgumentError, ["garbage.keras", "cannot be opened"]),
+    ("hollow .keras", lambda p: kr.load_model(p.hollow), ArgumentError, ["hollow.keras", "cannot be opened"]),
+    ("text as .keras", lambda p: kr.load_model(p.regular), ArgumentError, ["regular", "cannot be opened"]),
+    ("no run", lambda p: kr.load_model(p.foreign), ArgumentError, ["foreign", "finished run directory"]),
+    # Data.
+    ("data unknown", lambda p: kr.data.load("cifar11"), ArgumentError, ["'cifar11'", "give 'digits'"]),
+    (
+        "data absent",
+        lambda p: kr.data.load("cifar10", data_dir=p.root / "tfds"),
+        FileNotFoundError,
+        ["'cifar10'", "/tfds", "data_dir", "--download"],
+    ),
+    ("data nothing", lambda p: kr.data.load(None), ArgumentError, ["data", "name", "got None"]),
+    ("folder absent", lambda p: kr.data.load(p.root / "no"), FileNotFoundError, ["no folder", "/no'", "give a folder"]),
+    ("folder bare", lambda p: kr.data.load(p.bare, image_size=8), FileNotFoundError, ["bare", "per class", ".png"]),
+    ("folder without size", lambda p: kr.data.load(p.images), ArgumentError, ["image_size", "needed", "None"]),
+    ("image damaged", lambda p: kr.data.load(p.images, image_size=8), ArgumentError, ["/dog/bad.png'", "remove it"]),
+    (
+        "image damaged in a stream",
+        lambda p: kr.data.load(p.images, image_size=8, augmentation=kr.data.Augmentation(resized_crop=True)),
+        ArgumentError,
+        ["/dog/bad.png'", "remove it"],
+    ),
+    ("batch", lambda p: kr.data.load("digits", batch_size=0), ArgumentError, ["batch_size", "from 1", "got 0"]),
+    ("image size", lambda p: kr.data.load("digits", image_size=0), ArgumentError, ["image_size", "from 1", "got 0"]),
+    (
+        "validation",
+        lambda p: kr.data.load("digits", validation=1),
+        ArgumentError,
+        ["validation", "including, 1", "got 1"],
+    ),
+    (
+        "validation text",
+        lambda p: kr.data.load("digits", validation="x"),
+        ArgumentError,
+        ["validation", "share", "'x'"],
+    ),
+    ("all held out", lambda p: kr.data.load("digits", validation=0.9999), ArgumentError, ["0.9999", "1400", "smaller"]),
+    ("normalize", lambda p: kr.data.load("digits", normalize="std"), ArgumentError, ["normalize", "'unit'", "'std'"]),
+    (
+        "batch larger than all",
+        lambda p: kr.data.load("digits", batch_size=1300, drop_remainder=True),
+        ArgumentError,
+        ["batch_size", "1260", "got 1300"],
+    ),
+    ("augmentation", lambda p: kr.data.load("digits", augmentation="flip"), ArgumentError, ["augmentation", "'flip'"]),
+    ("pad", lambda p: kr.data.Augmentation(pad=-1), ArgumentError, ["pad", "at least 0", "-1"]),
+    ("pad mode", lambda p: kr.data.Augmentation(pad_mode="wrap"), ArgumentError, ["pad_mode", "'reflect'", "'wrap'"]),
+    (
+        "reflection beyond the image",
+        lambda p: kr.data.load("digits", augmentation=kr.data.Augmentation(pad=8, pad_mode="reflect")),
+        ArgumentError,
+        ["pad", "less than", "8", "got 8"],
+    ),
+    (
+        "colour without crop",
+        lambda p: kr.data.Augmentation(color=0.4),
+        ArgumentError,
+        ["color", "0.4", "resized_crop=True"],
+    ),
+    # Training.
+    ("recipe", lambda p: _train(p, recipe="he17"), ArgumentError, ["'he17'", "digits, he15, he16, imagenet, wrn"]),
+    ("epochs", lambda p: _train(p, epochs=0), ArgumentError, ["epochs", "at least 1", "got 0"]),
+    ("half an epoch", lambda p: _train(p, epochs=1.5), ArgumentError, ["epochs", "whole", "got 1.5"]),
+    ("seed", lambda p: _train(p, seed=-1), ArgumentError, ["seed", "from 0", "-1"]),
+    ("seed with data", lambda p: _train(p, seed=1.5, data=kr.data.load("digits")), ArgumentError, ["seed", "got 1.5"]),
+    (
+        "network for larger images",
+        lambda p: _train(p, network="resnet50"),
+        ArgumentError,
+        ["height", "32", "(8, 8, 1)"],
+    ),
+    ("rate", lambda p: kr.recipes.get("wrn").replace(learning_rate=0), ArgumentError, ["learning_rate", "positive"]),
+    ("field of Recipe", lambda p: kr.recipes.get("wrn").replace(epoch=1), ArgumentError, ["'epoch'", "mean", "epochs"]),
+    (
+        "schedule",
+        lambda p: kr.recipes.get("wrn").replace(schedule="exp"),
+        ArgumentError,
+        ["schedule", "'cosine'", "'exp'"],
+    ),
+    ("endless recipe", lambda p: kr.recipes.Recipe("x"), ArgumentError, ["epochs", "at least 1", "got 0"]),
+    ("l2", lambda p: kr.optimizers.SGD(l2=-1), ArgumentError, ["l2", "from 0", "-1"]),
+    ("form", lambda p: kr.optimizers.SGD(form="caffe"), ArgumentError, ["form", "'torch'", "'caffe'"]),
+    ("scope of decay", lambda p: kr.optimizers.SGD(decay="biases"), ArgumentError, ["decay", "'kernels'", "'biases'"]),
+    # Run directories.
+    (
+        "out below a file",
+        lambda p: _train(p, out=p.regular / "run"),
+        OSError,
+        ["regular/run'", "written", "Give another"],
+    ),
+    ("out is a file", lambda p: _train(p, out=p.regular), OSError, ["regular'", "written", "Give another --out"]),
+    ("out in /proc", lambda p: _train(p, out="/proc/run"), OSError, ["'/proc/run'", "written", "Give another --out"]),
+    ("out in use", lambda p: _train(p, out=p.held), OSError, ["Another process", "held'", "Wait", "another --out"]),
+    ("out with another seed", lambda p: _train(p, out=p.run, seed=1), ArgumentError, ["seed = 0", "now 1", "--out"]),
+    (
+        "out with another length",
+        lambda p: _train(p, out=p.run, epochs=2),
+        ArgumentError,
+        ["recipe.epochs = 1", "now 2", "--out"],
+    ),
+    (
+        "out with another network",
+        lambda p: _train(p, out=p.run, network="resnet14"),
+        ArgumentError,
+        ["spec.name = 'resnet8'", "now 'resnet14'", "--out"],
+    ),
+    (
+        "out of others",
+        lambda p: _train(p, out=p.foreign),
+        ArgumentError,
+        ["'thesis.tex'", "no run directory", "give an empty"],
+    ),
+    ("run.json damaged", lambda p: _train(p, out=p.torn), ArgumentError, ["run.json'", "damaged", "remove"]),
+    ("checkpoint damaged", lambda p: _train(p, out=p.cut), ArgumentError, ["last.safetensors'", "damaged", "remove"]),
+    # Edits, studies, export.
+    (
+        "delete without shortcut",
+        lambda p: kr.delete(p.plain, 0),
+        ArgumentError,
+        ["'stage1_block1'", "no shortcut", "choose"],
+    ),
+    (
+        "delete unknown",
+        lambda p: kr.delete(p.tiny, "stage1_block9"),
+        ArgumentError,
+        ["'stage1_block9'", "stage1_block1"],
+    ),
+    ("delete far", lambda p: kr.delete(p.tiny, 2), ArgumentError, ["from 0 to 1", "'tiny'", "got 2"]),
+    ("delete twice", lambda p: kr.delete(p.tiny, [1, "stage2_block1"]), ArgumentError, ["once", "'stage2_block1'"]),
+    (
+        "delete of a stranger",
+        lambda p: kr.delete(keras.Sequential(), 0),
+        ArgumentError,
+        ["ResidualNetwork", "Sequential"],
+    ),
+    (
+        "lesion of plain",
+        lambda p: kr.studies.lesion(p.plain, (p.x, p.y)),
+        ArgumentError,
+        ["no shortcut", "use a residual"],
+    ),
+    ("lesion on a name", lambda p: kr.studies.lesion(p.tiny, "digits"), ArgumentError, ["data", "(x, y)", "got str"]),
+    (
+        "lesion on a list",
+        lambda p: kr.studies.lesion(p.tiny, [p.x, p.y]),
+        ArgumentError,
+        ["data", "(x, y)", "got list"],
+    ),
+    ("lesion on halves", lambda p: kr.studies.lesion(p.tiny, (p.x, p.y[:3])), ArgumentError, ["4 inputs and 3 labels"]),
+    (
+        "lesion on nothing",
+        lambda p: kr.studies.lesion(p.tiny, (p.x[:0], p.y[:0])),
+        ArgumentError,
+        ["at least one", "none"],
+    ),
+    (
+        "export onto others",
+        lambda p: kr.export.saved_model(p.tiny, p.foreign),
+        ArgumentError,
+        ["foreign", "new folder"],
+    ),
+    (
+        "export below a file",
+        lambda p: kr.export.saved_model(p.tiny, p.regular / "x"),
+        OSError,
+        ["regular/x'", "written"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "parts"), [c[1:] for c in CALLS], ids=[c[0] for c in CALLS])
+def test_wrong_call_gets_one_sentence(call, kind, parts, place):
+    with pytest.raises(kind) as caught:
+        call(place)
+    text = str(caught.value)
+    assert (type(caught.value) is ArgumentError) == (kind is ArgumentError)
+    assert "\n" not in text
+    assert len(text) < 600
+    assert text[-1] in ".?", "the sentence is cut off"
+    position = 0
+    for part in parts:
+        assert part in text[position:], f"{part!r} is missing, or not in its place, in: {text}"
+        position = text.index(part, position)
+    assert not place.new.exists(), "a wrong call left something behind"
+
+
+def test_absent_data_is_told_at_once(tmp_path):
+    kr.data.load("digits")  # what is measured is the answer, not the imports
+    with pytest.raises(ArgumentError):
+        kr.data.load("no_such_set")
+    start = time.perf_counter()
+    with pytest.raises(FileNotFoundError):
+        kr.data.load("cifar10", data_dir=tmp_path)
+    assert time.perf_counter() - start < 1
+
+
+def test_wrong_calls_do_no_harm(place):
+    """What the table's calls were pointed at is as it was."""
+    assert (place.foreign / "thesis.tex").read_text() == "precious"
+    assert sorted(p.name for p in place.foreign.iterdir() if p.name != ".lock") == ["thesis.tex"]
+    assert place.regular.read_text() == "a file, not a folder"
+    assert json.loads((place.run / "run.json").read_text())["asked"]["recipe"]["epochs"] == 1
+    assert isinstance(kr.load_model(place.run), kr.ResidualNetwork)
+
+
+# What is wrong, the command line, its exit status, and what its one line must hold.
+COMMANDS = [
+    ("no command", ["trian"], 2, ["'trian'"]),
+    ("option", ["train", "resnet8", "--out", "{new}", "--epoch", "x"], 2, ["--epoch"]),
+    ("no out", ["train", "resnet8"], 2, ["--out"]),
+    ("no model", ["train", "--out", "{new}"], 2, ["MODEL"]),
+    ("epochs no number", ["train", "resnet8", "--epochs", "two", "--out", "{new}"], 2, ["--epochs", "'two'"]),
+    ("epochs", ["train", "resnet8", "--epochs", "0", "--out", "{new}"], 2, ["epochs", "got 0"]),
+    ("seed", ["train", "resnet8", "--seed", "-1", "--out", "{new}"], 2, ["seed", "-1"]),
+    ("variant", ["train", "resnet21", "--out", "{new}"], 2, ["6n+2", "resnet20"]),
+    ("variant to list", ["models", "resnett50"], 2, ["'resnett50'", "resnet50"]),
+    ("recipe", ["train", "resnet8", "--recipe", "he17", "--out", "{new}"], 2, ["'he17'", "he16"]),
+    ("field", ["train", "resnet8", "--set", "shortcuts=C", "--out", "{new}"], 2, ["'shortcuts'", "shortcut"]),
+    ("field of training", ["train", "resnet8", "--set", "data=x", "--out", "{new}"], 2, ["'data'", "did you mean"]),
+    ("field without value", ["train", "resnet8", "--set", "shortcut", "--out", "{new}"], 2, ["FIELD=VALUE"]),
+    ("value of a field", ["train", "resnet8", "--set", "dropout=1.5", "--out", "{new}"], 2, ["dropout", "1.5"]),
+    ("spec file absent", ["train", "{root}/no.json", "--out", "{new}"], 2, ["no.json", "cannot be read"]),
+    ("data unknown", ["train", "resnet8", "--data", "cifar11", "--out", "{new}"], 2, ["'cifar11'"]),
+    (
+        "data absent",
+        ["train", "resnet8", "--data", "cifar10", "--data-dir", "{root}/tfds", "--out", "{new}"],
+        1,
+        ["'cifar10'", "--download"],
+    ),
+    ("folder absent", ["train", "resnet8", "--data", "{root}/no", "--out", "{new}"], 1, ["/no'", "give a folder"]),
+    ("out below a file", ["train", "resnet8", "--out", "{regular}/run"], 1, ["regular/run'", "Give another --out"]),
+    ("out in use", ["train", "resnet8", "--out", "{held}"], 1, ["Another process", "held'"]),
+    (
+        "out with other arguments",
+        ["train", "resnet14", "--epochs", "1", "--out", "{run}"],
+        2,
+        ["'resnet8'", "'resnet14'"],
+    ),
+    ("run.json damaged", ["train", "resnet8", "--epochs", "1", "--out", "{torn}"], 2, ["run.json'", "damaged"]),
+    (
+        "checkpoint damaged",
+        ["train", "resnet8", "--epochs", "1", "--out", "{cut}"],
+        2,
+        ["last.safetensors'", "damaged"],
+    ),
+    ("study unknown", ["study", "lesions", "{run}"], 2, ["'lesions'", "lesion"]),
+    ("study of nothing", ["study", "lesion", "{root}/no.keras", "--data", "digits", "--out", "{new}"], 2, ["no.keras"]),
+    ("study of garbage", ["study", "lesion", "{garbage}", "--data", "digits", "--out", "{new}"], 2, ["garbage.keras"]),
+    ("study without data", ["study", "lesion", "{small}", "--out", "{new}"], 2, ["--data"]),
+    ("study without out", ["study", "lesion", "{small}", "--data", "digits"], 2, ["--out"]),
+    ("format", ["export", "{run}", "--format", "gguf", "--out", "{new}"], 2, ["'gguf'", "saved_model"]),
+    ("export of nothing", ["export", "{root}/no", "--out", "{new}"], 2, ["/no'", "give a .keras file"]),
+    ("export below a file", ["export", "{small}", "--out", "{regular}/x"], 1, ["regular/x'", "written"]),
+    ("demo below a file", ["demo", "--model", "resnet8", "--epochs", "1", "--out", "{regular}/x"], 1, ["regular/x'"]),
+]
+
+
+def _filled(arguments, place):
+    return [argument.format(**{k: v for k, v in vars(place).items() if isinstance(v, Path)}) for argument in arguments]
+
+
+@pytest.mark.parametrize(("arguments", "status", "parts"), [c[1:] for c in COMMANDS], ids=[c[0] for c in COMMANDS])
+def test_wrong_command_gets_one_line_and_its_status(arguments, status, parts, place, capsys):
+    assert cli.main(_filled(arguments, place)) == status
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("keras-resnets: ")
+    for part in parts:
+        assert part in said.err
+    assert "Traceback" not in said.err + said.out
+    assert not place.new.exists(), "a wrong command left something behind"
+
+
+def test_debug_shows_where_it_went_wrong(tmp_path):
+    with pytest.raises(ArgumentError):
+        cli.main(["--debug", "models", "resnet21"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "lines"),
+    [
+        (["models", "resnet20"], 0, 0),
+        (["models", "resnet21"], 2, 1),
+        (["train", "resnet8", "--out", "{held}"], 1, 1),
+    ],
+    ids=["done", "wrong usage", "failed"],
+)
+def test_command_as_a_process(arguments, status, lines, place):
+    ran = subprocess.run(
+        [sys.executable, "-m", "keras_resnets", *_filled(arguments, place)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=PACKAGE,
+        check=False,
+    )
+    assert ran.returncode == status, ran.stderr
+    assert ran.stderr.count("\n") == lines, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+HELP = """
+import sys
+from keras_resnets.cli import main
+status = main(sys.argv[1:])
+loaded = {"keras", "tensorflow", "sklearn", "pandas"} & set(sys.modules)
+sys.exit(f"status {status}, imported {loaded}" if status or loaded else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["study", "-h"], ["models", "resnet20"]], ids=" ".join
+)
+def test_help_does_not_wait_for_keras(arguments):
+    ran = subprocess.run(
+        [sys.executable, "-c", HELP, *arguments], capture_output=True, text=True, cwd=PACKAGE, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "resnet" in ran.stdout

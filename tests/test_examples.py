@@ -1,0 +1,136 @@
+"""Every example runs with --tiny, and what it prints is true."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import keras_resnets as kr
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A function that runs an example in an empty folder and returns what it printed."""
+
+    def apply(name):
+        command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--tiny"]
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return apply
+
+
+def found(pattern, output):
+    """The groups of a pattern that the output must hold; numbers as numbers."""
+    match = re.search(pattern, output)
+    assert match, f"no {pattern!r} in:\n{output}"
+    return [float(g.replace(",", "")) if re.fullmatch(r"[\d.,]+(e[-+]\d+)?", g) else g for g in match.groups()]
+
+
+def recorded_accuracy(run_directory):
+    return json.loads((run_directory / "run.json").read_text())["results"]["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_train_cifar10(run, tmp_path):
+    output = run("train_cifar10")
+    percent, examples = found(r"test error ([\d.]+)% over (\d+) images", output)
+    data = kr.data.load("digits", normalize=kr.recipes.get("digits").normalize)
+    model = kr.load_model(tmp_path / "runs/cifar10")
+    wrong = np.concatenate([model.predict_on_batch(x).argmax(1) != y for x, y in data.test.as_numpy_iterator()])
+    assert len(wrong) == examples == 397
+    assert percent == pytest.approx(100 * wrong.mean(), abs=0.01)
+    assert percent < 60, "one epoch brings the error well below the 90 % of guessing"
+    assert len(pd.read_csv(tmp_path / "runs/cifar10/history.csv")) == 1
+    # Stem, three stages with one block each, two of them twice as wide as their input, classifier, normalisation.
+    convolutions = 9 * (1 * 16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+    assert found(r"resnet8: ([\d,]+) parameters", output) == [
+        convolutions + 64 * 10 + 10 + 2 * (16 * 3 + 32 * 2 + 64 * 2)
+    ]
+
+
+@pytest.mark.slow
+def test_lesion_study(run, tmp_path):
+    output = run("lesion_study")
+    intact, examples = found(r"intact: error ([\d.]+) over (\d+) images", output)
+    accuracy = recorded_accuracy(tmp_path / "runs/lesion/training")
+    assert examples == 397
+    assert intact == pytest.approx(1 - accuracy, abs=1e-4)
+    worst, studied, rebuilt = found(r"without (\w+): error ([\d.]+) in the study, ([\d.]+) rebuilt", output)
+    rows = pd.read_csv(tmp_path / "runs/lesion/study/rows.csv").set_index("block")
+    assert list(rows.index) == ["stage1_block1", "stage2_block1", "stage3_block1"]
+    assert rows["error"].max() == rows["error"][worst] > intact
+    assert studied == rebuilt == pytest.approx(rows["error"][worst], abs=1e-4)
+    assert (tmp_path / "runs/lesion/study/figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_export_and_serve(run, tmp_path):
+    output = run("export_and_serve")
+    served, examples = found(r"served: accuracy ([\d.]+) over (\d+) images", output)
+    assert examples == 397
+    assert served == pytest.approx(recorded_accuracy(tmp_path / "runs/export/training"), abs=1e-4)
+    (difference,) = found(r"largest difference from the network ([\d.e+-]+)", output)
+    assert difference < 1e-5
+    serving = (EXAMPLES / "export_and_serve.py").read_text().split("# 3. Serve")[1]
+    assert not re.search(r"\b(kr|keras|model|data)\.", serving), "serving needs TensorFlow alone"
+
+
+@pytest.mark.slow
+def test_backbone(run):
+    output = run("backbone")
+    # The 7x7 stem shrinks 32 to 8, stages 2 to 4 halve it.
+    for name, shape in (("stem", "8x8x64"), ("stage3", "2x2x256"), ("stage4", "1x1x512")):
+        assert f"{name}: {shape}\n" in output
+    # Normalisation and classifier on 256 + 512 features; then all that stage 4 consists of.
+    head = 2 * 768 + 768 * 10 + 10
+    stage4 = 9 * (256 * 512 + 3 * 512 * 512) + 256 * 512 + 5 * 2 * 512
+    assert found(r"head: ([\d,]+) trainable", output) == [head]
+    assert found(r"fine-tuning: ([\d,]+) trainable", output) == [head + stage4]
+    assert "head: moved no block\n" in output
+    assert "fine-tuning: moved stage4_block1, stage4_block2\n" in output
+
+
+@pytest.mark.slow
+def test_custom_network(run, tmp_path):
+    output = run("custom_network")
+    # Widths are a quarter of what the spec says, but for the stem's 32. Each block: convolutions, then normalisations.
+    blocks = {
+        "stage1_block1": 9 * (32 * 8 + 8 * 8) + 32 * 8 + 2 * (32 + 8),
+        "stage1_block2": 9 * (8 * 8 + 8 * 8) + 2 * (8 + 8),
+        "stage2_block1": 8 * 8 + 9 * 8 * 8 + 8 * 32 + 8 * 32 + 2 * (8 + 8 + 8),
+        "stage2_block2": 32 * 8 + 9 * 8 * 8 + 8 * 32 + 2 * (32 + 8 + 8),
+        "stage2_block3": 32 * 8 + 9 * 8 * 8 + 8 * 32 + 2 * (32 + 8 + 8),
+        "stage3_block1": 9 * (32 * 32 + 32 * 32) + 2 * (32 + 32),
+        "stage3_block2": 9 * (32 * 32 + 32 * 32) + 2 * (32 + 32),
+    }
+    stem, head = 9 * 3 * 32, 2 * 32 + 32 * 7 + 7
+    for name, parameters in blocks.items():
+        assert found(rf"{name}: ([\d,]+) parameters", output) == [parameters]
+    assert found(r"\n([\d,]+) parameters, ", output) == [stem + head + sum(blocks.values())]
+    assert found(r"largest difference ([\d.e+-]+)", output) == [0.0]
+    assert "same spec True" in output
+    assert kr.load_model(tmp_path / "runs/custom/mixed.keras").spec.width == 0.25
+
+
+def test_examples_are_short_public_and_listed():
+    listed = re.findall(r"^\| `(\w+)\.py` \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    scripts = {path.stem: path.read_text() for path in EXAMPLES.glob("*.py")}
+    assert sorted(listed) == sorted(scripts)
+    for name, text in scripts.items():
+        assert len(text.splitlines()) < 80, name
+        assert f"\nCommand: python examples/{name}.py" in text
+        assert not re.search(r"keras_resnets\.\w|kr(\.\w+)*\._|from keras_resnets", text), (
+            f"{name}: public imports only"
+        )
+        assert f"def test_{name}(" in Path(__file__).read_text()
