@@ -262,8 +262,10 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     try:
         return keras.saving.load_model(file)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise ArgumentError(f"{str(file)!r} cannot be opened as a Keras 3 model: {reason}") from error
+        reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
+        raise ArgumentError(
+            f"{str(file)!r} cannot be opened as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
+        ) from error
 
 
 def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:
