@@ -1,4 +1,5 @@
-from . import counting, data, export, lanes, layers, optimizers, recipes, runs, studies, variants
+from . import callbacks, counting, data, export, lanes, layers, optimizers, recipes, runs, studies, variants
+from .adopt import adopt
 from .applications import (
     WRN18W2,
     WRN18W3,
@@ -12,16 +13,19 @@ from .applications import (
     ResNet18,
     ResNet34,
     ResNet50,
+    ResNet50V2,
     ResNet50V15,
     ResNet101,
+    ResNet101V2,
     ResNet101V15,
     ResNet152,
+    ResNet152V2,
     ResNet152V15,
     ResNet200V2,
 )
 from .blocks import ResidualBlock, Segment
 from .network import ResidualNetwork, build, load_model, macs, parameters
 from .spec import Spec, Stage
-from .surgery import delete
+from .surgery import delete, reorder, unskip
 from .training import train
 from .variants import list_models

@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import keras
+
+from keras_resnets.adopt import adopt
 from keras_resnets.network import ResidualNetwork, build
 from keras_resnets.variants import imagenet_models
 
@@ -61,13 +64,34 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
     return application
 
 
-# keras.applications' own ResNet50V2, 101V2 and 152V2 are other networks than resnet50_v2 and its
-# kin (the stride stands at the end of a stage), so these names are not given to ours.
-_FUNCTIONS = {
-    _function_name(v): _function(v)
-    for v in imagenet_models()
-    if v not in ("resnet50_v2", "resnet101_v2", "resnet152_v2")
-}
+def _adopted(name: str) -> Callable[..., ResidualNetwork]:
+    """Wraps a function of `keras.applications`, whose network no spec of ours describes."""
+    original = getattr(keras.applications, name)
+
+    def application(*args, **kwargs):
+        return adopt(original(*args, **kwargs))
+
+    application.__name__ = application.__qualname__ = name
+    application.__doc__ = f"""Builds `keras.applications.{name}` as a chain of blocks, by `adopt`.
+
+    The stride stands at the end of a stage, which is another network than `{_variant(name)}`.
+
+    Args:
+        *args: as for `keras.applications.{name}`; `weights` is `"imagenet"` unless given.
+        **kwargs: the same.
+
+    Returns:
+        A `keras_resnets.ResidualNetwork`.
+    """
+    return application
+
+
+def _variant(name: str) -> str:
+    return name.lower().removesuffix("v2") + "_v2"
+
+
+_ADOPTED = ("ResNet50V2", "ResNet101V2", "ResNet152V2")
+_FUNCTIONS = {_function_name(v): _function(v) for v in imagenet_models()} | {name: _adopted(name) for name in _ADOPTED}
 globals().update(_FUNCTIONS)
 
 if TYPE_CHECKING:

@@ -19,6 +19,10 @@ class _Link(keras.layers.Layer):
 
     part_names: tuple[str, ...] = ()
 
+    def __init__(self, **kwargs):
+        # The parts cast their inputs themselves, each by its own policy.
+        super().__init__(autocast=False, **kwargs)
+
     def parts(self) -> dict[str, keras.Layer]:
         """Returns the parts that are present, by name."""
         return {name: getattr(self, name) for name in self.part_names if getattr(self, name) is not None}
@@ -36,6 +40,11 @@ class _Link(keras.layers.Layer):
     def from_config(cls, config):
         parts = {n: config[n] and keras.saving.deserialize_keras_object(config[n]) for n in cls.part_names}
         return cls(**{**config, **parts})
+
+
+def is_link(layer) -> bool:
+    """Whether a layer is a link of a chain: a `Segment` or a `ResidualBlock`."""
+    return isinstance(layer, _Link)
 
 
 def _serialize(part: keras.Layer) -> dict:
@@ -148,6 +157,28 @@ class ResidualBlock(_Link):
     def compute_output_spec(self, inputs, training=None):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
+    def stand_in(self) -> keras.Layer:
+        """Returns what the block hands on once its residual branch is gone: its shortcut, if it has one.
+
+        A block without one, such as a layer of a plain network, gets the parameter-free shortcut of
+        its shapes (He et al. 2015, section 3.3, option A): the identity, behind subsampling where
+        the block shrinks its input, and with channels of zeros appended where it adds some.
+
+        Raises:
+            ArgumentError: the block has no shortcut and gives fewer channels than it takes.
+        """
+        if self.shortcut is not None:
+            return self.shortcut
+        _, *sides, channels = self.input.shape
+        sides = [side or 256 for side in sides]
+        _, size, _, width = self.compute_output_shape((1, *sides, channels))
+        if width < channels:
+            raise ArgumentError(
+                f"blocks: {self.name!r} has no shortcut, and none without weights leads from {channels} channels to "
+                f"{width}; choose a block that keeps or adds channels."
+            )
+        return _resample(channels, width, round(sides[0] / size))
+
     def branch_input(self, x):
         """What both branches read."""
         return x if self.preactivation is None else self.preactivation(x)
@@ -259,6 +290,11 @@ def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> keras.Layer
         if spec.placement == "post":
             projection += [_norm(spec, "bn")]
         return keras.Sequential(projection, name="shortcut")
+    return _resample(channels, width, stride)
+
+
+def _resample(channels: int, width: int, stride: int) -> keras.Layer:
+    """The shortcut without parameters (He et al. 2015, section 3.3, option A)."""
     if channels == width and stride == 1:
         return layers.Identity(name="shortcut")
     resample: list[keras.Layer] = []

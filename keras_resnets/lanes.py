@@ -8,8 +8,10 @@ passes in arithmetic, and less in overhead, and nothing is traced anew for a pro
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +22,9 @@ from keras_resnets.network import ResidualNetwork
 
 BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
 
+# What is done next, link and choice, by which lanes and for which of their programs.
+Groups = dict[tuple[int, str], list[tuple[int, list[int]]]]
+
 
 @dataclass(frozen=True)
 class Program:
@@ -28,19 +33,26 @@ class Program:
     steps: tuple[tuple[int, str], ...]
 
 
-def program(model: ResidualNetwork, choices: dict[int, str] | None = None) -> Program:
-    """Returns the chain in order, with the choices given for some blocks.
+def program(
+    model: ResidualNetwork, choices: dict[int, str] | None = None, order: Sequence[int] | None = None
+) -> Program:
+    """Returns the chain with the choices and the order given for its blocks.
 
     Args:
         model: the network.
         choices: for some indices of `model.blocks`, `"residual"` or `"shortcut"` instead of both.
+        order: the indices of all blocks in a new order; what is not a block stays in place.
     """
-    choices, steps, block = choices or {}, [], 0
-    for i, link in enumerate(model.chain):
-        is_block = isinstance(link, ResidualBlock)
-        steps.append((i, choices.get(block, BOTH) if is_block else BOTH))
-        block += is_block
+    choices, places = choices or {}, [i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock)]
+    steps = [(i, BOTH) for i in range(len(model.chain))]
+    for place, block in zip(places, range(len(places)) if order is None else order, strict=True):
+        steps[place] = (places[block], choices.get(block, BOTH))
     return Program(tuple(steps))
+
+
+def work(programs: Sequence[Program]) -> int:
+    """How many links are gone through in evaluating the programs, shared beginnings counted once."""
+    return len({program.steps[:n] for program in programs for n in range(1, len(program.steps) + 1)})
 
 
 class Lanes:
@@ -55,19 +67,22 @@ class Lanes:
     def __init__(self, model: ResidualNetwork, budget: int = 2**30):
         self.chain, self.budget = model.chain, budget
         self._functions: dict[tuple[int, str], Callable] = {}
+        self._compiling = threading.Lock()
 
     def _apply(self, link: int, choice: str, x):
         key = (link, choice)
-        if key not in self._functions:
-            self._functions[key] = self._compile(self.chain[link], choice)
+        with self._compiling:
+            if key not in self._functions:
+                self._functions[key] = self._compile(self.chain[link], choice)
         return self._functions[key](x)
 
     def _compile(self, link, choice: str):
+        branch: Any = None
+        if choice != BOTH:
+            branch = link.residual if choice == RESIDUAL else link.stand_in()
+
         def run(x):
-            if choice == BOTH:
-                return link(x, training=False)
-            branch = link.residual if choice == RESIDUAL else link.shortcut
-            return link.join(branch(link.branch_input(x)))
+            return link(x, training=False) if branch is None else link.join(branch(link.branch_input(x)))
 
         if keras.config.backend() != "tensorflow":
             return run
@@ -77,62 +92,24 @@ class Lanes:
         spec = tf.TensorSpec((None, *link.input.shape[1:]), link.input.dtype)
         return tf.function(run, autograph=False).get_concrete_function(spec)
 
-    def outputs(self, x, programs: Sequence[Program]) -> np.ndarray:
+    def outputs(self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None) -> np.ndarray:
         """Returns the network's output for each program.
 
         Args:
             x: a batch of inputs.
             programs: what to evaluate.
+            tick: called with a number of lanes whenever these have gone one link further;
+                the numbers add up to `work(programs)`.
 
         Returns:
             An array of (programs, examples, ...).
         """
-        results: dict[int, np.ndarray] = {}
-        self._walk(
-            ops.convert_to_tensor(x, self.chain[0].input.dtype), [list(range(len(programs)))], programs, 0, results
-        )
-        return np.stack([results[i] for i in range(len(programs))])
+        walk = _Walk(self, programs, tick or (lambda lanes: None))
+        walk.on(ops.convert_to_tensor(x, self.chain[0].input.dtype), [list(range(len(programs)))], 0)
+        return np.stack([walk.results[i] for i in range(len(programs))])
 
-    def _walk(self, x, lanes: list[list[int]], programs: Sequence[Program], step: int, results) -> None:
-        """Walks on from `step`; `x` holds the rows of each lane in turn, a lane the programs it stands for."""
-        rows = x.shape[0] // len(lanes)
-        while step < len(programs[0].steps):
-            groups = self._groups(lanes, programs, step)
-            if len(groups) > 1 and self._too_large(groups, rows):
-                half = len(lanes) // 2 if len(lanes) > 1 else 0
-                if half:
-                    self._walk(x[: half * rows], lanes[:half], programs, step, results)
-                    self._walk(x[half * rows :], lanes[half:], programs, step, results)
-                    return
-                # One lane that parts in many: half of its programs at a time.
-                middle = len(lanes[0]) // 2
-                for part in (lanes[0][:middle], lanes[0][middle:]):
-                    self._walk(x, [part], programs, step, results)
-                return
-            parts, after = [], []
-            for (link, choice), members in groups.items():
-                parts.append(self._apply(link, choice, _rows(x, [i for i, _ in members], len(lanes), rows)))
-                after += [lane for _, lane in members]
-            x, lanes = (parts[0] if len(parts) == 1 else ops.concatenate(parts)), after
-            step += 1
-        y = ops.convert_to_numpy(x)
-        for i, lane in enumerate(lanes):
-            for index in lane:
-                results[index] = y[i * rows : (i + 1) * rows]
-
-    @staticmethod
-    def _groups(lanes, programs, step) -> dict[tuple[int, str], list[tuple[int, list[int]]]]:
-        """Sorts the lanes by what they do next; a lane whose programs part is in several groups."""
-        groups: dict[tuple[int, str], list[tuple[int, list[int]]]] = {}
-        for i, lane in enumerate(lanes):
-            parting: dict[tuple[int, str], list[int]] = {}
-            for index in lane:
-                parting.setdefault(programs[index].steps[step], []).append(index)
-            for key, members in parting.items():
-                groups.setdefault(key, []).append((i, members))
-        return groups
-
-    def _too_large(self, groups, rows: int) -> bool:
+    def too_large(self, groups: Groups, rows: int) -> bool:
+        """Whether a step would need more than the budget, and could do with less."""
         count = sum(len(members) for members in groups.values())
         widest = max(
             np.prod([n or 1 for n in shape[1:]])
@@ -140,6 +117,54 @@ class Lanes:
             for shape in (self.chain[link].input.shape, self.chain[link].output.shape)
         )
         return count > 1 and 2 * 4 * count * rows * int(widest) > self.budget
+
+
+class _Walk:
+    """One batch on its way along the chain."""
+
+    def __init__(self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None]):
+        self.engine, self.programs, self.tick = engine, programs, tick
+        self.results: dict[int, np.ndarray] = {}
+
+    def on(self, x, lanes: list[list[int]], step: int) -> None:
+        """Goes on from `step`; `x` holds the rows of each lane in turn, a lane the programs it stands for."""
+        rows = x.shape[0] // len(lanes)
+        while step < len(self.programs[0].steps):
+            groups = self._groups(lanes, step)
+            if len(groups) > 1 and self.engine.too_large(groups, rows):
+                if len(lanes) > 1:
+                    half = len(lanes) // 2
+                    self.on(x[: half * rows], lanes[:half], step)
+                    self.on(x[half * rows :], lanes[half:], step)
+                else:
+                    # One lane that parts in many: half of its programs at a time.
+                    middle = len(lanes[0]) // 2
+                    for part in (lanes[0][:middle], lanes[0][middle:]):
+                        self.on(x, [part], step)
+                return
+            parts, after = [], []
+            for (link, choice), members in groups.items():
+                chosen = _rows(x, [i for i, _ in members], len(lanes), rows)
+                parts.append(self.engine._apply(link, choice, chosen))
+                self.tick(len(members))
+                after += [lane for _, lane in members]
+            x, lanes = (parts[0] if len(parts) == 1 else ops.concatenate(parts)), after
+            step += 1
+        y = ops.convert_to_numpy(x)
+        for i, lane in enumerate(lanes):
+            for index in lane:
+                self.results[index] = y[i * rows : (i + 1) * rows]
+
+    def _groups(self, lanes: list[list[int]], step: int) -> Groups:
+        """Sorts the lanes by what they do next; a lane whose programs part is in several groups."""
+        groups: Groups = {}
+        for i, lane in enumerate(lanes):
+            parting: dict[tuple[int, str], list[int]] = {}
+            for index in lane:
+                parting.setdefault(self.programs[index].steps[step], []).append(index)
+            for key, members in parting.items():
+                groups.setdefault(key, []).append((i, members))
+        return groups
 
 
 def _rows(x, chosen: list[int], lanes: int, rows: int):

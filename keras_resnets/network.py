@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from keras_resnets import blocks as lay
 from keras_resnets import variants
 from keras_resnets.blocks import ResidualBlock
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.graph import Graph
 from keras_resnets.spec import Spec
 
 
@@ -31,6 +33,7 @@ class ResidualNetwork(keras.Model):
         inputs: shape of the input without the batch, or a Keras tensor to start from.
         spec: the `Spec` that the chain was built from; None for adopted and edited networks.
         name: name of the model.
+        dtype: the policy; None takes the global one.
 
     Example:
         >>> import keras_resnets as kr
@@ -39,7 +42,7 @@ class ResidualNetwork(keras.Model):
         ['stage1_block1', 'stage1_block2']
     """
 
-    def __init__(self, chain, inputs, spec=None, name=None, **kwargs):
+    def __init__(self, chain, inputs, spec=None, name=None, dtype=None, **kwargs):
         if not isinstance(inputs, keras.KerasTensor):
             inputs = keras.Input(inputs, name="input")
         source, x = inputs, inputs
@@ -52,6 +55,9 @@ class ResidualNetwork(keras.Model):
         for link in chain:
             x = link(x)
         super().__init__(inputs=source, outputs=x, name=name, **kwargs)
+        if dtype is not None:
+            # A functional model takes the global policy; an adopted or loaded one scales its loss by its own.
+            self.dtype_policy = keras.dtype_policies.get(dtype)
         self._spec = spec
         self._only_shape = False
 
@@ -70,6 +76,14 @@ class ResidualNetwork(keras.Model):
         """The residual blocks in order."""
         return [link for link in self.chain if isinstance(link, ResidualBlock)]
 
+    @property
+    def stages(self) -> list[str]:
+        """The stage of each block: what its name has before `_block`, or else the shape of its output."""
+        named = [re.fullmatch(r"(.+)_block\d+", block.name) for block in self.blocks]
+        if all(named):
+            return [match[1] for match in named if match]
+        return ["x".join(str(n or "?") for n in block.output.shape[1:]) for block in self.blocks]
+
     def features(self, x, training=None) -> dict[str, Any]:
         """Returns the named intermediate outputs.
 
@@ -79,18 +93,16 @@ class ResidualNetwork(keras.Model):
 
         Returns:
             `stem`, then `stage1` to `stageN` (the output of each stage's last block, un-activated
-            in a pre-activation network), then `head` where there is one. Networks whose blocks
-            are not named `stageS_blockB` give every link's output under its name.
+            in a pre-activation network), then `head` where there is one. The stages are those of
+            the property `stages`.
         """
-        outputs = {}
+        stages, outputs = dict(zip([block.name for block in self.blocks], self.stages, strict=True)), {}
         for link in self.chain:
             x = link(x, training=training)
-            name = link.name
-            if isinstance(link, ResidualBlock):
-                name = name.split("_block")[0]
-            elif name.endswith("_pool"):
-                continue
-            outputs[name] = x
+            if link.name in stages:
+                outputs[stages[link.name]] = x
+            elif link.name in ("stem", "head"):
+                outputs[link.name] = x
         return outputs
 
     def call(self, inputs, training=None, mask=None):
@@ -115,7 +127,7 @@ class ResidualNetwork(keras.Model):
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "inputs": list(source.shape[1:]),
+            "inputs": {"shape": list(source.shape[1:]), "dtype": source.dtype},
             "chain": [keras.saving.serialize_keras_object(link) for link in self.chain],
             "spec": self.spec and self.spec.to_dict(),
         }
@@ -124,10 +136,9 @@ class ResidualNetwork(keras.Model):
     def from_config(cls, config, custom_objects=None):
         chain = [keras.saving.deserialize_keras_object(link, custom_objects) for link in config["chain"]]
         spec = config["spec"] and Spec.from_dict(config["spec"])
-        model = cls(chain, config["inputs"], spec, config["name"], trainable=config["trainable"])
-        # A functional model takes the global policy; a loaded one scales its loss by its own.
-        model.dtype_policy = keras.dtype_policies.deserialize(config["dtype"])
-        return model
+        source = keras.Input(**config["inputs"], name="input")
+        policy = keras.dtype_policies.deserialize(config["dtype"])
+        return cls(chain, source, spec, config["name"], policy, trainable=config["trainable"])
 
 
 def build(
@@ -304,6 +315,8 @@ def leaves(layer: keras.Layer, shape: tuple) -> Iterator[tuple[keras.Layer, tupl
                 yield from leaves(parts[branch], shape)
     elif isinstance(layer, lay.Segment):
         yield from leaves(layer.body, shape)
+    elif isinstance(layer, Graph):
+        yield from layer.walk(shape)
     elif isinstance(layer, keras.Sequential):
         for inner in layer.layers:
             yield from leaves(inner, shape)

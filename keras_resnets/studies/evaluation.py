@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.lanes import Lanes, Program, program
+from keras_resnets.lanes import Lanes, Program, program, work
 from keras_resnets.network import ResidualNetwork
-from keras_resnets.runs import fingerprint
+from keras_resnets.runs import fingerprint, whole
+from keras_resnets.studies.study import UNFINISHED
 
 BATCH = 256
+# Batches measured at a time: the operations of one fill the waits of the other.
+WORKERS = 2
 
 
 def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -45,7 +53,17 @@ def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         raise ArgumentError("data must hold at least one example; got none.")
 
 
-def evaluate(model: ResidualNetwork, data, programs: Sequence[Program], *, budget: int = 2**30, verbose: bool = False):
+def evaluate(
+    model: ResidualNetwork,
+    data,
+    programs: Sequence[Program],
+    *,
+    budget: int = 2**30,
+    verbose: bool = False,
+    resume: str | os.PathLike | None = None,
+    task: str = "measuring",
+    engine: Lanes | None = None,
+):
     """Measures each program on a data set.
 
     Args:
@@ -54,6 +72,10 @@ def evaluate(model: ResidualNetwork, data, programs: Sequence[Program], *, budge
         programs: what to measure.
         budget: bytes, as for `keras_resnets.lanes.Lanes`.
         verbose: whether to draw a progress bar.
+        resume: a folder where finished batches are kept, so that the same call, made again after a
+            kill, measures only the others; `Study.save` to that folder clears them away.
+        task: what the progress bar says.
+        engine: the `Lanes` of an earlier call with this model, to spare the tracing.
 
     Returns:
         A pandas.DataFrame of one row per program with `error` (top-1) and its 95 % Wilson interval
@@ -62,38 +84,92 @@ def evaluate(model: ResidualNetwork, data, programs: Sequence[Program], *, budge
         of the intact network, `examples` and fingerprints of weights and data.
     """
     import pandas as pd
-    from rich.progress import track
-    from scipy.stats import binomtest
 
     if len(model.output_shape) != 2:
         raise ArgumentError(f"model must end in one row of class scores per example; got output {model.output_shape}.")
-    engine, count, marks = Lanes(model, budget), 0, []
-    sums = np.zeros(4)
+    engine = engine or Lanes(model, budget // WORKERS)
     everything = [program(model), *programs]
-    for x, y in track(list(batches(data)), "measuring", disable=not verbose, transient=True):
-        outputs = engine.outputs(x, everything)
-        sums = sums + _measures(outputs.astype("float64"), y)
-        count += len(y)
-        marks.append(fingerprint([x, y]))
-    means = sums / count
-    table = pd.DataFrame(means, columns=["error", "top5_error", "loss", "agreement"])
-    bounds = [binomtest(round(e * count), count).proportion_ci(method="wilson") for e in table["error"]]
-    table.insert(1, "error_low", [b.low for b in bounds])
-    table.insert(2, "error_high", [b.high for b in bounds])
+    weights = fingerprint(model.weights)
+    kept = _Kept(resume, weights, everything)
+    loaded = list(batches(data))
+    count, marks = sum(len(y) for _, y in loaded), [fingerprint(batch) for batch in loaded]
+    each = work(everything) if verbose else 0
+    with _progress(task, each * len(loaded), verbose) as advance, ThreadPoolExecutor(WORKERS) as pool:
+
+        def measure(number: int) -> np.ndarray:
+            found = kept.get(number, marks[number])
+            if found is None:
+                x, y = loaded[number]
+                found = _measures(engine.outputs(x, everything, advance).astype("float64"), y)
+                kept.put(number, marks[number], found)
+            else:
+                advance(each)
+            return found
+
+        sums = sum(pool.map(measure, range(len(loaded))))
+    table = pd.DataFrame(sums / count, columns=["error", "top5_error", "loss", "agreement"])
+    low, high = wilson(table["error"].to_numpy(), count)
+    table.insert(1, "error_low", low)
+    table.insert(2, "error_high", high)
     intact = {key: float(value) for key, value in table.iloc[0].items()}
     facts = {
         "intact": intact,
         "examples": count,
+        "classes": model.output_shape[1],
         "model": model.name,
-        "weights_fingerprint": fingerprint(model.weights),
+        "weights_fingerprint": weights,
         "data_fingerprint": fingerprint([np.array(marks)]),
     }
     return table.iloc[1:].reset_index(drop=True), facts
 
 
+def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of Wilson for shares found in `count` examples."""
+    from scipy.stats import norm
+
+    z = norm.ppf(0.975)
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
+
+
+@contextlib.contextmanager
+def _progress(task: str, total: int, verbose: bool):
+    """Draws a progress bar, and gives the function that moves it."""
+    if not verbose:
+        yield lambda amount: None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        job = bar.add_task(task, total=total)
+        yield lambda amount: bar.advance(job, amount)
+
+
+class _Kept:
+    """Measured batches on disk, under a name that says of which weights and programs they are."""
+
+    def __init__(self, folder: str | os.PathLike | None, weights: str, programs: Sequence[Program]):
+        text = repr([p.steps for p in programs]) + weights
+        self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _file(self, number: int, mark: str) -> Path:
+        return Path(self.folder or "") / f"{number}_{mark}.npy"
+
+    def get(self, number: int, mark: str) -> np.ndarray | None:
+        if not self.folder or not self._file(number, mark).exists():
+            return None
+        return np.load(self._file(number, mark))
+
+    def put(self, number: int, mark: str, sums: np.ndarray) -> None:
+        if self.folder:
+            with whole(self._file(number, mark)) as part:
+                np.save(part, sums)
+
+
 def _measures(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Sums over a batch, for each program: errors, top-5 errors, loss, agreements with the first."""
-    labels = labels.reshape(-1).astype(int)
+    labels = (labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)).astype(int)
     scores = outputs
     own = np.take_along_axis(scores, labels[None, :, None], axis=2)
     rank = (scores > own).sum(2)

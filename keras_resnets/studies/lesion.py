@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
-from keras_resnets.errors import ArgumentError
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_resnets.adopt import adopt
 from keras_resnets.lanes import SHORTCUT, program
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import evaluate
 from keras_resnets.studies.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Read off Veit et al. 2016, Fig. 3 left (54 blocks, CIFAR-10), to about +-0.02: block -> error.
 VEIT = {1: 0.42, 11: 0.12, 19: 0.12, 37: 0.11}
 VEIT_ELSEWHERE = 0.065
 
 
-def lesion(model: ResidualNetwork, data, *, budget: int = 2**30, verbose: bool = False) -> Study:
+def lesion(
+    model: keras.Model,
+    data,
+    *,
+    beside: Sequence[keras.Model] = (),
+    budget: int = 2**30,
+    verbose: bool = False,
+    resume: str | os.PathLike | None = None,
+) -> Study:
     """Measures the network with each residual branch deleted in turn.
 
     A deleted block hands on its shortcut, with the projection or down-sampling that it has (Veit
-    et al. 2016, section 4). Nothing is retrained or rescaled. All deletions are measured in one
-    walk through the network, at about half the arithmetic of measuring them one by one.
+    et al. 2016, section 4). Of a plain network, each layer is a block: deleted, its input goes to
+    the next layer as it is, or, where the layer shrinks the image or adds channels, subsampled and
+    with channels of zeros appended (the paper does not say what it did there). Nothing is retrained
+    or rescaled. All deletions are measured in one walk through the network.
 
     Args:
-        model: a network with shortcuts.
+        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
         data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` gives, of which
             the test split is taken.
+        beside: further networks for the same data, such as a plain one, to stand in the same rows
+            and figure.
         budget: bytes that intermediate values may take.
         verbose: whether to draw a progress bar.
+        resume: a folder where finished batches are kept until `Study.save` to it; the same study
+            started again after a kill goes on from them.
 
     Returns:
-        A `Study` with one row per block: `block`, `stage`, `error`, `error_low`, `error_high`
-        (95 % Wilson interval over examples), `top5_error`, `loss`, `agreement` with the intact
-        network.
+        A `Study` with one row per block: `model`, `block`, `stage`, `error`, `error_low`,
+        `error_high` (95 % Wilson interval over examples), `top5_error`, `loss`, `agreement` with
+        the intact network.
 
     Raises:
-        ArgumentError: a block has no shortcut to go on with, or `data` is of the wrong kind.
+        ArgumentError: the network is no chain, no layer without weights can stand in for a block,
+            or `data` is of the wrong kind.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -42,87 +66,88 @@ def lesion(model: ResidualNetwork, data, *, budget: int = 2**30, verbose: bool =
         >>> len(study.rows)
         9
     """
-    if not isinstance(model, ResidualNetwork):
-        raise ArgumentError(f"model must be a ResidualNetwork, as build gives; got {type(model).__name__}.")
-    blocks = model.blocks
-    for block in blocks:
-        if block.shortcut is None:
-            raise ArgumentError(
-                f"model: {block.name!r} of {model.name!r} has no shortcut, so it cannot be deleted; use a "
-                f"residual network."
-            )
-    programs = [program(model, {i: SHORTCUT}) for i in range(len(blocks))]
-    rows, facts = evaluate(model, data, programs, budget=budget, verbose=verbose)
-    rows.insert(0, "block", [block.name for block in blocks])
-    rows.insert(1, "stage", [block.name.split("_block")[0] for block in blocks])
+    import pandas as pd
+
+    how: dict[str, Any] = {"budget": budget, "verbose": verbose, "resume": resume}
+    tables: list[pd.DataFrame] = []
+    found: dict[str, dict[str, Any]] = {}
+    for network in map(adopt, (model, *beside)):
+        rows, facts = sweep(network, data, **how)
+        name = network.name if network.name not in found else f"{network.name} ({len(found) + 1})"
+        tables.append(rows.assign(model=name))
+        found[name] = facts
+    first, *others = found.items()
+    return Study("lesion", pd.concat(tables, ignore_index=True), first[1] | {"beside": dict(others)})
+
+
+def sweep(network: ResidualNetwork, data, **how) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows and the summary of one network; `how` as for `evaluate`."""
+    blocks = network.blocks
+    programs = [program(network, {i: SHORTCUT}) for i in range(len(blocks))]
+    rows, facts = evaluate(network, data, programs, task=f"deleting blocks of {network.name}", **how)
+    rows.insert(0, "model", network.name)
+    rows.insert(1, "block", [block.name for block in blocks])
+    rows.insert(2, "stage", network.stages)
     worst = rows.sort_values("error", ascending=False, kind="stable").head(3)
-    intact = facts["intact"]["error"]
     facts |= {
         "blocks": len(blocks),
         "median_error": float(rows["error"].median()),
-        "blocks_within_one_point": int((rows["error"] <= intact + 0.01).sum()),
+        "blocks_within_one_point": int((rows["error"] <= facts["intact"]["error"] + 0.01).sum()),
         "worst": {row.block: row.error for row in worst.itertuples()},
+        "bridged_without_weights": [
+            block.name
+            for block in blocks
+            if block.shortcut is None and not isinstance(block.stand_in(), keras.layers.Identity)
+        ],
     }
-    return Study("lesion", rows, facts)
+    return rows, facts
 
 
 def draw(study: Study):
     """Error against deleted block, with the intact network, stages and the paper's points."""
-    import numpy as np
-    from matplotlib.figure import Figure
+    from keras_resnets.studies import figures
 
-    rows, summary = study.rows, study.summary
-    index = np.arange(1, len(rows) + 1)
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    axes = figure.subplots()
-    stages = list(rows["stage"])
-    starts = [i + 1 for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
-    for k, (start, end) in enumerate(zip(starts, [*starts[1:], len(rows) + 1], strict=True)):
-        axes.axvspan(start - 0.5, end - 0.5, color="0.95" if k % 2 == 0 else "white", zorder=0)
-        axes.text((start + end - 1) / 2, 1.01, stages[start - 1], ha="center", color="0.4", fontsize=9)
-    if len(rows) == 54:
+    summary, [axes] = study.summary, (made := figures.panels())[1]
+    for (name, rows), colour in zip(study.rows.groupby("model", sort=False), figures.COLOURS, strict=False):
+        facts = summary["beside"].get(name, summary)
+        index = range(1, len(rows) + 1)
+        if facts is summary:
+            figures.stage_bands(axes, list(rows["stage"]))
+            figures.levels(axes, facts["intact"]["error"], facts["classes"])
+            for i in rows["error"].nlargest(3).index:
+                if rows["error"][i] > facts["intact"]["error"] + 0.05:
+                    place = (index[rows.index.get_loc(i)], rows["error"][i])
+                    axes.annotate(rows["block"][i], place, (7, -9), textcoords="offset points", fontsize=8)
+        figures.with_intervals(axes, index, rows, colour, f"{name}, one block deleted (left whole: {_intact(facts)})")
+        for i, block in enumerate(rows["block"], 1):
+            if block in facts["bridged_without_weights"]:
+                axes.plot(i, rows["error"].iloc[i - 1], "s", color="none", markeredgecolor=colour, markersize=8)
+    if summary["blocks"] == 54:
         label = "Veit et al. 2016, Fig. 3, read off: ResNet-110, CIFAR-10"
-        axes.plot(list(VEIT), list(VEIT.values()), "D", color="none", markeredgecolor="0.5", markersize=5, label=label)
-        axes.axhline(VEIT_ELSEWHERE, color="0.5", lw=1, ls=":", label="the same, all other blocks")
-    intact = summary["intact"]["error"]
-    axes.axhline(intact, color="tab:orange", lw=1.2, label=f"nothing deleted: {intact:.1%}", zorder=1)
-    spread = [rows["error"] - rows["error_low"], rows["error_high"] - rows["error"]]
-    axes.errorbar(
-        index,
-        rows["error"],
-        spread,
-        fmt="o",
-        color="tab:blue",
-        ecolor="tab:blue",
-        elinewidth=0.9,
-        markersize=4.5,
-        label=f"one block deleted, 95% interval over {summary['examples']:,} examples",
-    )
-    for i in np.argsort(-rows["error"].to_numpy(), kind="stable")[:3]:
-        if rows["error"][i] > intact + 0.05:
-            axes.annotate(
-                rows["block"][i],
-                (index[i], rows["error"][i]),
-                (7, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
-    axes.set(xlabel="deleted block", ylabel="top-1 error", xlim=(0.5, len(rows) + 0.5), ylim=(0, 1))
-    axes.set_title(f"{summary['model']}: delete one block, keep its skip", loc="left", pad=18)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
-    return figure
+        figures.paper_points(axes, VEIT, label)
+        axes.axhline(VEIT_ELSEWHERE, color=figures.PAPER, lw=1, ls=":", label="the same, all other blocks")
+    if any(facts["bridged_without_weights"] for facts in (summary, *summary["beside"].values())):
+        axes.plot(
+            [], [], "s", color="none", markeredgecolor="0.3", markersize=8, label="bridged by zeros or subsampling"
+        )
+    axes.set_xlabel("deleted block")
+    figures.percent(axes, f"top-1 error, 95% interval over {summary['examples']:,} examples")
+    figures.finish(made[0], f"{summary['model']}: delete one block, keep its skip")
+    return made[0]
+
+
+def _intact(facts) -> str:
+    return f"{facts['intact']['error']:.1%}"
 
 
 def describe(study: Study) -> str:
-    """The finding in two lines."""
-    summary = study.summary
-    intact = summary["intact"]["error"]
-    worst = ", ".join(f"{block} {error:.1%}" for block, error in summary["worst"].items())
-    return (
-        f"error {intact:.1%} intact, median {summary['median_error']:.1%} with one of {summary['blocks']} blocks "
-        f"deleted; {summary['blocks_within_one_point']} blocks cost at most a point\n"
-        f"the costliest: {worst}"
-    )
+    """The finding in two lines for each network."""
+    lines = []
+    for name, facts in [(None, study.summary), *study.summary["beside"].items()]:
+        worst = ", ".join(f"{block} {error:.1%}" for block, error in facts["worst"].items())
+        lines.append(
+            f"{f'{name}: ' if name else ''}error {_intact(facts)} left whole, median {facts['median_error']:.1%} with "
+            f"one of {facts['blocks']} blocks deleted; {facts['blocks_within_one_point']} blocks cost at most a point\n"
+            f"the costliest: {worst}"
+        )
+    return "\n".join(lines)

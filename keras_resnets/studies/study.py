@@ -6,9 +6,13 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import environment, whole
@@ -16,6 +20,56 @@ from keras_resnets.runs import environment, whole
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+UNFINISHED = ".unfinished"
+
+
+class Events:
+    """Writes scalars and figures for TensorBoard; needs no TensorFlow. Used in a `with` statement.
+
+    Args:
+        folder: TensorBoard's name of the run; a new file of events is added to it.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._writer = EventFileWriter(str(folder))
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._writer.close()
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        self._add(step, tag=tag, simple_value=float(value))
+
+    def figure(self, tag: str, figure: Figure, step: int) -> None:
+        import io
+
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        canvas, png = FigureCanvasAgg(figure), io.BytesIO()
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        picture.save(png, "png")
+        self._add(
+            step,
+            tag=tag,
+            image=Summary.Image(
+                height=picture.height, width=picture.width, colorspace=3, encoded_image_string=png.getvalue()
+            ),
+        )
+
+    def _add(self, step: int, **value) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[Summary.Value(**value)])))
 
 
 @dataclass
@@ -55,38 +109,18 @@ class Study:
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             with whole(folder / f"figure.{suffix}") as part, matplotlib.rc_context({"svg.hashsalt": self.name}):
                 figure.savefig(part, format=suffix, **options)
-        self._write_events(folder / "logs", figure)
+        for old in (folder / "logs").glob("events.*"):
+            old.unlink()
+        with Events(folder / "logs") as events:
+            events.figure(f"{self.name}/figure", figure, 0)
+            for column in self.rows.select_dtypes("float").columns:
+                for step, value in enumerate(self.rows[column]):
+                    events.scalar(f"{self.name}/{column}", value, step)
         with whole(folder / "study.json") as part:
             content = {"study": self.name, "summary": self.summary, "environment": self.environment}
             part.write_text(json.dumps(content, indent=1) + "\n")
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         return [folder / name for name in ("rows.csv", "study.json", "figure.png", "figure.svg", "logs")]
-
-    def _write_events(self, logs: Path, figure) -> None:
-        import io
-
-        import numpy as np
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from PIL import Image
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        for old in logs.glob("events.*"):
-            old.unlink()
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels, png = np.asarray(canvas.buffer_rgba()), io.BytesIO()
-        Image.fromarray(pixels).convert("RGB").save(png, "png")
-        height, width = pixels.shape[:2]
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
-        writer = EventFileWriter(str(logs))
-        summary = Summary(value=[Summary.Value(tag=f"{self.name}/figure", image=image)])
-        writer.add_event(Event(summary=summary, step=0))
-        for column in self.rows.select_dtypes("float").columns:
-            for step, value in enumerate(self.rows[column]):
-                scalar = Summary.Value(tag=f"{self.name}/{column}", simple_value=float(value))
-                writer.add_event(Event(summary=Summary(value=[scalar]), step=step))
-        writer.close()
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Study:

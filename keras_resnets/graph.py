@@ -1,0 +1,182 @@
+"""`Graph`: a stretch of a functional model as one layer, run without leaving nodes on its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import tree
+
+from keras_resnets.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Value:
+    """Stands for a tensor among the arguments of a `Step`; 0 is the input."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a graph: what is called, with what, and the numbers of the values it gives."""
+
+    operation: Any
+    args: tuple
+    kwargs: dict[str, Any]
+    outputs: tuple[int, ...]
+
+    @property
+    def reads(self) -> list[int]:
+        """The numbers of the values among the arguments."""
+        return [leaf.index for leaf in tree.flatten([self.args, self.kwargs]) if isinstance(leaf, Value)]
+
+
+def trace(model: keras.Model) -> tuple[list[Step], int]:
+    """Lists the operations of a functional model in the order they run, nested models unfolded.
+
+    Returns:
+        The steps, and the number of the value that is the output.
+
+    Raises:
+        ArgumentError: the model is not functional.
+    """
+    steps: list[Step] = []
+    count = [0]
+
+    def visit(functional, entries: list[Value], training) -> list[Value]:
+        functional = _functional(functional)
+        known = {id(tensor): value for tensor, value in zip(functional.inputs, entries, strict=True)}
+
+        def refer(leaf):
+            return known[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
+
+        for depth in sorted(functional._nodes_by_depth, reverse=True):
+            for node in functional._nodes_by_depth[depth]:
+                operation = node.operation
+                if isinstance(operation, keras.layers.InputLayer) or id(node.outputs[0]) in known:
+                    continue
+                args, kwargs = (tree.map_structure(refer, a) for a in (node.arguments.args, node.arguments.kwargs))
+                mode = kwargs.get("training", None)
+                mode = training if mode is None else mode
+                if _is_nested(operation):
+                    inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
+                    given = visit(operation, inner, mode)
+                else:
+                    if mode is not None and getattr(operation, "_call_has_training_arg", False):
+                        kwargs = {**kwargs, "training": mode}
+                    given = [Value(count[0] + i) for i in range(1, len(node.outputs) + 1)]
+                    count[0] += len(given)
+                    steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in given)))
+                known.update({id(tensor): value for tensor, value in zip(node.outputs, given, strict=True)})
+        return [known[id(tensor)] for tensor in functional.outputs]
+
+    outputs = visit(model, [Value(0)], None)
+    return steps, outputs[0].index
+
+
+def _is_nested(operation) -> bool:
+    return isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
+
+
+def _functional(model):
+    found = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    if not hasattr(found, "_nodes_by_depth"):
+        raise ArgumentError(
+            f"model must be a functional Keras model that knows its input, as keras.Model(inputs, outputs) makes; "
+            f"{getattr(model, 'name', model)!r} is a {type(model).__name__}."
+        )
+    return found
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class Graph(keras.layers.Layer):
+    """Runs a list of steps on its input.
+
+    What `keras.Model(inputs, outputs)` would be, but for one thing: making and calling it leaves the layers
+    that it is made of as they are. Keras notes every symbolic call on the layer called, so that a model cut
+    out of another changes the other, and is kept alive by it.
+
+    Args:
+        steps: the steps in order.
+        output: the number of the value to return.
+    """
+
+    def __init__(self, steps: Sequence[Step], output: int, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.operations = [step.operation for step in steps]
+        self._steps = tuple((step.args, step.kwargs, step.outputs) for step in steps)
+        self._output = output
+        self.built = True
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps in order."""
+        return [Step(operation, *rest) for operation, rest in zip(self.operations, self._steps, strict=True)]
+
+    def _run(self, x, method: str) -> Iterator[tuple[Any, Any]]:
+        values = {0: x}
+
+        def fill(leaf):
+            return values[leaf.index] if isinstance(leaf, Value) else leaf
+
+        for step in self.steps:
+            args, kwargs = (tree.map_structure(fill, part) for part in (step.args, step.kwargs))
+            result = getattr(step.operation, method)(*args, **kwargs)
+            values.update(zip(step.outputs, tree.flatten(result), strict=True))
+            yield step.operation, result
+        yield None, values[self._output]
+
+    def call(self, inputs):
+        return list(self._run(inputs, "__call__"))[-1][1]
+
+    def compute_output_spec(self, inputs, training=None):
+        return list(self._run(inputs, "compute_output_spec"))[-1][1]
+
+    def compute_output_shape(self, input_shape):
+        return self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype)).shape
+
+    def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple]]:
+        """Yields each operation with the shape of its output, for an input of `shape`."""
+        for operation, result in self._run(keras.KerasTensor(shape, self.compute_dtype), "compute_output_spec"):
+            if operation is not None:
+                yield operation, tree.flatten(result)[0].shape
+
+    def get_config(self):
+        def plain(leaf):
+            return {"value": leaf.index} if isinstance(leaf, Value) else keras.saving.serialize_keras_object(leaf)
+
+        steps = [
+            {
+                "operation": keras.saving.serialize_keras_object(step.operation),
+                "args": tree.map_structure(plain, list(step.args)),
+                "kwargs": tree.map_structure(plain, step.kwargs),
+                "outputs": list(step.outputs),
+            }
+            for step in self.steps
+        ]
+        return {**super().get_config(), "steps": steps, "output": self._output}
+
+    @classmethod
+    def from_config(cls, config):
+        def read(item):
+            if isinstance(item, dict) and item.keys() == {"value"}:
+                return Value(item["value"])
+            if isinstance(item, dict) and "class_name" in item:
+                return keras.saving.deserialize_keras_object(item)
+            if isinstance(item, list | tuple):
+                return type(item)(map(read, item))
+            return {key: read(value) for key, value in item.items()} if isinstance(item, dict) else item
+
+        steps = [
+            Step(
+                keras.saving.deserialize_keras_object(step["operation"]),
+                tuple(read(step["args"])),
+                read(step["kwargs"]),
+                tuple(step["outputs"]),
+            )
+            for step in config["steps"]
+        ]
+        return cls(**{**config, "steps": steps})

@@ -1,0 +1,151 @@
+"""Delete several blocks at once: Veit et al. 2016, Fig. 5a."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnets.adopt import adopt
+from keras_resnets.errors import ArgumentError
+from keras_resnets.lanes import SHORTCUT, Lanes, program
+from keras_resnets.studies.evaluation import WORKERS, evaluate
+from keras_resnets.studies.study import Study
+
+# Medians read off Veit et al. 2016, Fig. 5a (54 blocks, CIFAR-10), to about +-0.02: count -> error.
+VEIT = {1: 0.065, 5: 0.09, 8: 0.14, 10: 0.19, 12: 0.25, 13: 0.30, 15: 0.33, 16: 0.52, 20: 0.58}
+
+
+def delete(
+    model: keras.Model,
+    data,
+    *,
+    most: int = 20,
+    draws: int = 20,
+    greedy: bool = True,
+    seed: int = 0,
+    budget: int = 2**30,
+    verbose: bool = False,
+    resume: str | os.PathLike | None = None,
+) -> Study:
+    """Measures the network with 1 to `most` blocks deleted: at random, and chosen one by one.
+
+    A random draw takes so many of all blocks, each set alike. The greedy choices start from the
+    intact network and delete, in every round, the block whose deletion leaves the least error
+    (`"best"`) or the most (`"worst"`), ties by loss. They are made on the validation split where
+    `data` has one, and then measured like the draws; else on the examples they are measured on,
+    which flatters the best: the summary's `chosen_on` says which.
+
+    Args:
+        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        data: as for `keras_resnets.studies.lesion`.
+        most: the largest number of deleted blocks; at most the blocks there are.
+        draws: random sets for each number.
+        greedy: whether to make the greedy choices, which takes 2 x `most` sweeps over all blocks.
+        seed: of the draws.
+        budget: as for `lesion`.
+        verbose: as for `lesion`.
+        resume: as for `lesion`.
+
+    Returns:
+        A `Study` with rows of `kind` `"random"`, `"best"` or `"worst"`, `count`, `draw`, `blocks`
+        (names, in the order of the network; of a greedy choice in the order chosen), and the
+        measures of `lesion`. The summary gives median, quartiles and extremes over the draws.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> model = kr.build("resnet20", input_shape=(8, 8, 1))
+        >>> x, y = np.zeros((4, 8, 8, 1)), np.zeros(4, int)
+        >>> study = kr.studies.delete(model, (x, y), most=2, draws=3)
+        >>> study.rows["kind"].value_counts().to_dict()
+        {'random': 6, 'best': 2, 'worst': 2}
+    """
+    network = adopt(model)
+    names = [block.name for block in network.blocks]
+    most = min(most, len(names)) if most == 20 else most
+    for argument, value, limit in (("most", most, len(names)), ("draws", draws, 10**6), ("seed + 1", seed + 1, 2**31)):
+        if not isinstance(value, int) or not 1 <= value <= limit:
+            raise ArgumentError(f"{argument} must be a whole number from 1 to {limit}; got {value!r}.")
+    how: dict[str, Any] = {"verbose": verbose, "resume": resume, "engine": Lanes(network, budget // WORKERS)}
+    rng = np.random.default_rng(seed)
+    rows = [
+        ("random", count, draw, sorted(rng.choice(len(names), count, replace=False).tolist()))
+        for count in range(1, most + 1)
+        for draw in range(1, draws + 1)
+    ]
+    selection = getattr(data, "validation", None)
+    for kind in ("best", "worst") if greedy else ():
+        chosen: list[int] = []
+        for count in range(1, most + 1):
+            rest = [i for i in range(len(names)) if i not in chosen]
+            tried = [program(network, dict.fromkeys([*chosen, i], SHORTCUT)) for i in rest]
+            task = f"{kind} choice, round {count} of {most}"
+            found, _ = evaluate(network, data if selection is None else selection, tried, task=task, **how)
+            ranked = found.sort_values(["error", "loss"], ascending=kind == "best", kind="stable")
+            chosen = [*chosen, rest[ranked.index[0]]]
+            rows.append((kind, count, 1, chosen))
+    programs = [program(network, dict.fromkeys(blocks, SHORTCUT)) for *_, blocks in rows]
+    table, facts = evaluate(network, data, programs, task=f"deleting up to {most} blocks", **how)
+    for i, column in enumerate(("kind", "count", "draw")):
+        table.insert(i, column, [row[i] for row in rows])
+    table.insert(3, "blocks", [" ".join(names[i] for i in blocks) for *_, blocks in rows])
+    random = table[table["kind"] == "random"].groupby("count")["error"]
+    facts |= {
+        "blocks": len(names),
+        "most": most,
+        "draws": draws,
+        "seed": seed,
+        "random": {
+            str(count): {
+                name: float(value) for name, value in errors.describe()[["min", "25%", "50%", "75%", "max"]].items()
+            }
+            for count, errors in random
+        },
+        "chosen_on": ("the examples measured" if selection is None else "the validation split") if greedy else None,
+    }
+    return Study("delete", table, facts)
+
+
+def draw(study: Study):
+    """Error against the number of deleted blocks: boxes over draws, the greedy choices, the paper's medians."""
+    from keras_resnets.studies import figures
+
+    summary, [axes] = study.summary, (made := figures.panels())[1]
+    rows = study.rows
+    random = rows[rows["kind"] == "random"].groupby("count")["error"]
+    label = f"at random, {summary['draws']} draws: median, quartiles, extremes"
+    figures.boxes(axes, {count: list(errors) for count, errors in random}, 0.6, label)
+    for kind, colour, label in (("best", "tab:green", "chosen to cost least"), ("worst", "tab:red", "to cost most")):
+        chosen = rows[rows["kind"] == kind]
+        if len(chosen):
+            axes.plot(chosen["count"], chosen["error"], ".-", color=colour, lw=1, label=f"{label}, one by one")
+    figures.levels(axes, summary["intact"]["error"], summary["classes"])
+    if summary["blocks"] == 54:
+        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5a, medians read off: ResNet-110, CIFAR-10")
+    axes.set_xlabel(f"number of deleted blocks, of {summary['blocks']}")
+    axes.set_xlim(0.2, summary["most"] + 0.8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    figures.percent(axes, f"top-1 error over {summary['examples']:,} examples")
+    figures.finish(made[0], f"{summary['model']}: delete several blocks at once")
+    return made[0]
+
+
+def describe(study: Study) -> str:
+    """The finding in a few lines."""
+    s, rows = study.summary, study.rows
+    shown = sorted({count for count in (1, s["most"] // 4, s["most"] // 2, s["most"]) if count})
+    lines = []
+    for count in shown:
+        r = s["random"][str(count)]
+        greedy = rows[(rows["count"] == count) & (rows["kind"] != "random")].set_index("kind")["error"]
+        extra = "".join(f", {kind} choice {error:.1%}" for kind, error in greedy.items())
+        lines.append(
+            f"{count:>2} deleted: median error {r['50%']:.1%} (quartiles {r['25%']:.1%} to {r['75%']:.1%}, "
+            f"{s['draws']} draws){extra}"
+        )
+    return "\n".join(lines)

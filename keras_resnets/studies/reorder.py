@@ -1,0 +1,150 @@
+"""Exchange blocks: Veit et al. 2016, Fig. 5b."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import numpy as np
+
+from keras_resnets.adopt import adopt
+from keras_resnets.errors import ArgumentError
+from keras_resnets.lanes import Lanes, program
+from keras_resnets.network import ResidualNetwork
+from keras_resnets.studies.evaluation import WORKERS, evaluate
+from keras_resnets.studies.study import Study
+from keras_resnets.surgery import interchangeable
+
+# Medians read off Veit et al. 2016, Fig. 5b (54 blocks, CIFAR-10), to about +-0.02: Kendall tau -> error.
+VEIT = {0.99: 0.065, 0.96: 0.095, 0.94: 0.165, 0.92: 0.23, 0.90: 0.38, 0.88: 0.485, 0.86: 0.63, 0.84: 0.66}
+
+
+def reorder(
+    model: keras.Model,
+    data,
+    *,
+    most: int = 20,
+    draws: int = 20,
+    seed: int = 0,
+    budget: int = 2**30,
+    verbose: bool = False,
+    resume: str | os.PathLike | None = None,
+) -> Study:
+    """Measures the network after 1 to `most` random exchanges of two blocks of equal shapes.
+
+    A pair is drawn from all pairs of blocks whose inputs and outputs have the same shapes, so that
+    down-sampling blocks stay where they are, and changes places; then the next pair. How far the
+    order is from the trained one is Kendall's tau over all blocks.
+
+    Args:
+        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        data: as for `keras_resnets.studies.lesion`.
+        most: the largest number of exchanges.
+        draws: random orders for each number.
+        seed: of the draws.
+        budget: as for `lesion`.
+        verbose: as for `lesion`.
+        resume: as for `lesion`.
+
+    Returns:
+        A `Study` with rows `swaps`, `draw`, `tau`, `order` (indices of the blocks) and the measures
+        of `lesion`. The summary gives median, quartiles and extremes in bins of tau of 0.01.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or no two blocks have equal shapes.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> model = kr.build("resnet20", input_shape=(8, 8, 1))
+        >>> x, y = np.zeros((4, 8, 8, 1)), np.zeros(4, int)
+        >>> len(kr.studies.reorder(model, (x, y), most=2, draws=3).rows)
+        6
+    """
+    network = adopt(model)
+    for argument, value, limit in (("most", most, 10**6), ("draws", draws, 10**6), ("seed + 1", seed + 1, 2**31)):
+        if not isinstance(value, int) or not 1 <= value <= limit:
+            raise ArgumentError(f"{argument} must be a whole number from 1 to {limit}; got {value!r}.")
+    rng, rows = np.random.default_rng(seed), []
+    pairs = _pairs(network)
+    for swaps in range(1, most + 1):
+        for attempt in range(1, draws + 1):
+            order = exchanged(len(network.blocks), pairs, swaps, rng)
+            rows.append((swaps, attempt, tau(order), order))
+    programs = [program(network, order=order) for *_, order in rows]
+    table, facts = evaluate(
+        network,
+        data,
+        programs,
+        verbose=verbose,
+        resume=resume,
+        task="exchanging blocks",
+        engine=Lanes(network, budget // WORKERS),
+    )
+    for i, column in enumerate(("swaps", "draw", "tau")):
+        table.insert(i, column, [row[i] for row in rows])
+    table.insert(3, "order", [" ".join(map(str, order)) for *_, order in rows])
+    bins = table["error"].groupby(table["tau"].round(2))
+    facts |= {
+        "blocks": len(network.blocks),
+        "most": most,
+        "draws": draws,
+        "seed": seed,
+        "pairs": len(pairs),
+        "by_tau": {
+            f"{at:.2f}": {"orders": len(errors)}
+            | {name: float(value) for name, value in errors.describe()[["min", "25%", "50%", "75%", "max"]].items()}
+            for at, errors in bins
+        },
+    }
+    return Study("reorder", table, facts)
+
+
+def _pairs(network: ResidualNetwork) -> list[tuple[int, int]]:
+    blocks = network.blocks
+    pairs = [(i, j) for j in range(len(blocks)) for i in range(j) if interchangeable(blocks[i], blocks[j])]
+    if not pairs:
+        raise ArgumentError(f"model: no two blocks of {network.name!r} have equal shapes, so none can be exchanged.")
+    return pairs
+
+
+def exchanged(count: int, pairs: list[tuple[int, int]], swaps: int, rng: np.random.Generator) -> list[int]:
+    """The order of `count` blocks after so many exchanges of places drawn from `pairs`."""
+    order = list(range(count))
+    for i, j in (pairs[k] for k in rng.integers(len(pairs), size=swaps)):
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def tau(order: list[int]) -> float:
+    """Kendall's tau between an order and the sorted one."""
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(range(len(order)), order).statistic)
+
+
+def draw(study: Study):
+    """Error against Kendall's tau: boxes over orders, the paper's medians."""
+    from keras_resnets.studies import figures
+
+    summary, [axes] = study.summary, (made := figures.panels())[1]
+    bins = study.rows["error"].groupby(study.rows["tau"].round(2))
+    label = f"orders in bins of 0.01, {len(study.rows)} in all: median, quartiles, extremes"
+    figures.boxes(axes, {at: list(errors) for at, errors in bins}, 0.006, label)
+    figures.levels(axes, summary["intact"]["error"], summary["classes"])
+    if summary["blocks"] == 54:
+        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5b, medians read off: ResNet-110, CIFAR-10")
+    axes.set_xlabel("Kendall's tau of the order of blocks")
+    axes.set_xlim(1.005, min(study.rows["tau"].min(), 0.9) - 0.01)
+    figures.percent(axes, f"top-1 error over {summary['examples']:,} examples")
+    figures.finish(made[0], f"{summary['model']}: exchange blocks of equal shapes")
+    return made[0]
+
+
+def describe(study: Study) -> str:
+    """The finding in a few lines."""
+    bins = sorted(study.summary["by_tau"].items(), reverse=True)
+    shown = [bins[i] for i in sorted({0, len(bins) // 3, 2 * len(bins) // 3, len(bins) - 1})]
+    return "\n".join(
+        f"tau {at}: median error {b['50%']:.1%} (quartiles {b['25%']:.1%} to {b['75%']:.1%}, {b['orders']} orders)"
+        for at, b in shown
+    )

@@ -1,0 +1,143 @@
+"""Remove skips instead of residuals: what a network is without its shortcuts.
+
+Veit et al. 2016 delete residual branches and find little lost, for most paths remain. Removing the
+skip of a block halves the paths in the same way, and yet what is left is a plain layer that was
+trained as a correction. Which of the two decides is what this study shows.
+"""
+
+from __future__ import annotations
+
+import os
+
+import keras
+
+from keras_resnets.adopt import adopt
+from keras_resnets.errors import ArgumentError
+from keras_resnets.lanes import RESIDUAL, SHORTCUT, program
+from keras_resnets.studies.evaluation import evaluate
+from keras_resnets.studies.study import Study
+
+
+def unskip(
+    model: keras.Model,
+    data,
+    *,
+    budget: int = 2**30,
+    verbose: bool = False,
+    resume: str | os.PathLike | None = None,
+) -> Study:
+    """Measures the network without its identity skips, one at a time and one after the other.
+
+    Nothing is retrained or rescaled. Beside each removed skip stands the same block with its
+    residual branch deleted instead.
+
+    Args:
+        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        data: as for `keras_resnets.studies.lesion`.
+        budget: as for `lesion`.
+        verbose: as for `lesion`.
+        resume: as for `lesion`.
+
+    Returns:
+        A `Study` with rows of `kind` `"unskip"` (one skip removed), `"delete"` (the same block's
+        residual branch deleted), `"from_input"` and `"from_output"` (the skips of the first and of
+        the last `count` such blocks removed), `count`, `block` (the last one touched), `stage`,
+        and the measures of `lesion`.
+
+    Raises:
+        ArgumentError: no block has both branches and an identity for a shortcut.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> model = kr.build("resnet20", input_shape=(8, 8, 1))
+        >>> study = kr.studies.unskip(model, (np.zeros((4, 8, 8, 1)), np.zeros(4, int)))
+        >>> study.rows["kind"].value_counts()["unskip"]  # 9 blocks, 2 of them with another shortcut
+        np.int64(7)
+    """
+    network = adopt(model)
+    blocks = [i for i, block in enumerate(network.blocks) if block.has_identity_shortcut and block.residual is not None]
+    if not blocks:
+        raise ArgumentError(f"model: no block of {network.name!r} has an identity for a skip; use one with skips.")
+    kinds = {
+        "unskip": [{i: RESIDUAL} for i in blocks],
+        "delete": [{i: SHORTCUT} for i in blocks],
+        "from_input": [dict.fromkeys(blocks[: n + 1], RESIDUAL) for n in range(len(blocks))],
+        "from_output": [dict.fromkeys(blocks[-n - 1 :], RESIDUAL) for n in range(len(blocks))],
+    }
+    programs = [program(network, choices) for rows in kinds.values() for choices in rows]
+    rows, facts = evaluate(
+        network, data, programs, budget=budget, verbose=verbose, resume=resume, task="removing skips"
+    )
+    last = [*blocks, *blocks, *blocks, *reversed(blocks)]
+    rows.insert(0, "kind", [kind for kind, choices in kinds.items() for _ in choices])
+    rows.insert(1, "count", [len(choices) for lists in kinds.values() for choices in lists])
+    rows.insert(2, "block", [network.blocks[i].name for i in last])
+    rows.insert(3, "stage", [network.stages[i] for i in last])
+    one = {kind: rows[rows["kind"] == kind].reset_index(drop=True) for kind in kinds}
+    facts |= {
+        "blocks": len(network.blocks),
+        "identity_skips": len(blocks),
+        "unskip": _quartiles(one["unskip"]["error"]),
+        "delete": _quartiles(one["delete"]["error"]),
+        "unskip_costs_more": int((one["unskip"]["error"] > one["delete"]["error"]).sum()),
+        "unskip_within_one_point": int((one["unskip"]["error"] <= facts["intact"]["error"] + 0.01).sum()),
+        "delete_within_one_point": int((one["delete"]["error"] <= facts["intact"]["error"] + 0.01).sum()),
+        "removed_until_half_of_chance": {
+            kind: _until(one[kind], facts["intact"]["error"], 1 - 1 / facts["classes"])
+            for kind in ("from_input", "from_output")
+        },
+    }
+    return Study("unskip", rows, facts)
+
+
+def _quartiles(errors) -> dict[str, float]:
+    names = {"min": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75, "max": 1.0}
+    return {name: float(errors.quantile(share)) for name, share in names.items()}
+
+
+def _until(rows, intact: float, chance: float) -> int | None:
+    """How many skips are gone when the error first passes the middle between intact and chance."""
+    beyond = rows[rows["error"] > (intact + chance) / 2]
+    return int(beyond["count"].iloc[0]) if len(beyond) else None
+
+
+def draw(study: Study):
+    """One skip or one residual branch removed, block by block; skips removed one after the other."""
+    from keras_resnets.studies import figures
+
+    summary, (figure, (left, right)) = study.summary, figures.panels(2, 4.8)
+    rows = dict(study.rows.groupby("kind", sort=False))
+    index = range(1, len(rows["unskip"]) + 1)
+    figures.stage_bands(left, list(rows["unskip"]["stage"]))
+    figures.levels(left, summary["intact"]["error"], summary["classes"])
+    figures.with_intervals(left, index, rows["delete"], figures.OURS, "its residual branch deleted")
+    figures.with_intervals(left, index, rows["unskip"], figures.OTHER, "its skip removed", "^")
+    left.set_xlabel("block, of those with an identity skip")
+    figures.percent(left, f"top-1 error, 95% interval over {summary['examples']:,} examples")
+    figures.levels(right, summary["intact"]["error"], summary["classes"])
+    for kind, colour, label in (
+        ("from_input", "tab:green", "skips removed from the input on"),
+        ("from_output", "tab:purple", "skips removed from the output back"),
+    ):
+        right.plot(rows[kind]["count"], rows[kind]["error"], ".-", color=colour, label=label)
+        right.fill_between(
+            rows[kind]["count"], rows[kind]["error_low"], rows[kind]["error_high"], color=colour, alpha=0.15, lw=0
+        )
+    right.set_xlabel("number of skips removed")
+    right.set_xlim(0, len(index) + 0.5)
+    figures.percent(right, "top-1 error")
+    figures.finish(figure, f"{summary['model']}: remove skips, keep residual branches", 3)
+    return figure
+
+
+def describe(study: Study) -> str:
+    """The finding in a few lines."""
+    s = study.summary
+    until = {kind: f"{n} gone" if n else "never" for kind, n in s["removed_until_half_of_chance"].items()}
+    return (
+        f"one skip removed: median error {s['unskip']['median']:.1%} (quartiles {s['unskip']['lower_quartile']:.1%} to "
+        f"{s['unskip']['upper_quartile']:.1%}) over {s['identity_skips']} blocks; its residual deleted instead: "
+        f"{s['delete']['median']:.1%} ({s['delete']['lower_quartile']:.1%} to {s['delete']['upper_quartile']:.1%})\n"
+        f"removing the skip costs more in {s['unskip_costs_more']} of {s['identity_skips']} blocks; half way to chance "
+        f"with {until['from_input']} from the input on, {until['from_output']} from the output back"
+    )
