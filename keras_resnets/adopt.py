@@ -129,7 +129,7 @@ def _weighted(steps: Sequence[Step]) -> tuple[int, int]:
 
 def _graph(entry: int, steps: Sequence[Step], name: str, dtype) -> keras.Layer:
     if not steps:
-        return keras.layers.Identity(name=name)
+        return keras.layers.Identity(name=name, dtype=dtype)
 
     def renumber(leaf):
         return Value(0) if leaf == Value(entry) else leaf
@@ -155,7 +155,7 @@ class _Chain:
         step, policy = region[-1], getattr(region[-1].operation, "dtype_policy", self.model.dtype_policy)
         if len(region) == 1 and is_link(step.operation):
             self._segment(step.operation.name)
-            self.links.append(step.operation.rewrap())
+            self.links.append(step.operation.rewrap(name=self._unused(step.operation.name)))
         elif len(region) > 1 and _is_addition(step):
             name = self._name_of(step)
             self._segment(name)
@@ -198,16 +198,20 @@ class _Chain:
         first = not self.links
         name = "stem" if first else "head" if before is None else f"{before}_entry"
         policy = getattr(self.between[-1].operation, "dtype_policy", self.model.dtype_policy)
-        self.links.append(Segment(_graph(self.entry, self.between, "body", policy), name=name, dtype=policy))
+        body = _graph(self.entry, self.between, "body", policy)
+        self.links.append(Segment(body, name=self._unused(name), dtype=policy))
         self.between = []
 
     def _name_of(self, addition: Step) -> str:
-        name = addition.operation.name
-        for suffix in ("_add", "_out"):
-            short = name.removesuffix(suffix)
-            if short and short not in [link.name for link in self.links]:
-                name = short
-        return name
+        short = addition.operation.name.removesuffix("_add").removesuffix("_out")
+        return self._unused(short or addition.operation.name)
+
+    def _unused(self, name: str) -> str:
+        taken, number, found = {link.name for link in self.links}, 1, name
+        while found in taken:
+            number += 1
+            found = f"{name}_{number}"
+        return found
 
     def _branches(self, entry: int, region: list[Step]) -> tuple[list[Step], list[Step]]:
         addition = region[-1]

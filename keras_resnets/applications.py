@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_resnets.adopt import adopt
+from keras_resnets.errors import ArgumentError, nearest
 from keras_resnets.network import ResidualNetwork, build
 from keras_resnets.variants import imagenet_models
 
@@ -84,6 +86,43 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
         A `keras_resnets.ResidualNetwork`.
     """
     return application
+
+
+def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int, int, int] | None = None):
+    """Opens a network of `keras.applications`, and the preprocessing that goes with it.
+
+    Args:
+        name: the function's name, such as `"ResNet50"`.
+        weights: `"imagenet"`, a weight file for that function, or None for random ones.
+        input_shape: height, width and channels; None for the function's own.
+
+    Returns:
+        The network as a chain, and a function from raw images (0 to 255) to its inputs.
+
+    Raises:
+        ArgumentError: there is no such function, or its network is no chain.
+        OSError: the weights are not on this machine and cannot be fetched.
+
+    Example:
+        >>> from keras_resnets import applications
+        >>> network, preprocess = applications.foreign("ResNet50", None, (64, 64, 3))
+        >>> network.blocks[0].name
+        'conv2_block1'
+    """
+    known = [n for n in dir(keras.applications) if n[0].isupper()]
+    if name not in known:
+        raise ArgumentError(f"keras.applications has no {name!r}; the nearest are: {nearest(name, known)}.")
+    function = getattr(keras.applications, name)
+    try:
+        original = function(weights=weights, input_shape=input_shape)
+    except Exception as error:
+        if weights == "imagenet" and "URL fetch failure" in str(error):
+            raise OSError(
+                f"The weights of {name!r} are not on this machine and could not be fetched. Put the file into "
+                f"~/.keras/models, or give weights: a file, or None (--weights random) for random ones."
+            ) from error
+        raise ArgumentError(f"keras.applications.{name} refused: {str(error).strip().splitlines()[0]}") from error
+    return adopt(original), sys.modules[function.__module__].preprocess_input
 
 
 def _variant(name: str) -> str:

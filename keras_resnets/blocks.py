@@ -28,9 +28,9 @@ class _Link(keras.layers.Layer):
         return {name: getattr(self, name) for name in self.part_names if getattr(self, name) is not None}
 
     def rewrap(self, **changes):
-        """Returns a new link around the same parts (shared weights), some of them replaced."""
-        kwargs = {name: getattr(self, name) for name in self.part_names} | changes
-        return type(self)(**kwargs, name=self.name, trainable=self.trainable, dtype=self.dtype_policy)
+        """Returns a new link around the same parts (shared weights), some of them or the name replaced."""
+        kwargs = {name: getattr(self, name) for name in (*self.part_names, "name")} | changes
+        return type(self)(**kwargs, trainable=self.trainable, dtype=self.dtype_policy)
 
     def get_config(self):
         parts = {name: getattr(self, name) for name in self.part_names}
@@ -177,7 +177,7 @@ class ResidualBlock(_Link):
                 f"blocks: {self.name!r} has no shortcut, and none without weights leads from {channels} channels to "
                 f"{width}; choose a block that keeps or adds channels."
             )
-        return _resample(channels, width, round(sides[0] / size))
+        return _resample(channels, width, round(sides[0] / size), self.dtype_policy)
 
     def branch_input(self, x):
         """What both branches read."""
@@ -293,15 +293,15 @@ def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> keras.Layer
     return _resample(channels, width, stride)
 
 
-def _resample(channels: int, width: int, stride: int) -> keras.Layer:
+def _resample(channels: int, width: int, stride: int, dtype=None) -> keras.Layer:
     """The shortcut without parameters (He et al. 2015, section 3.3, option A)."""
     if channels == width and stride == 1:
-        return layers.Identity(name="shortcut")
+        return layers.Identity(name="shortcut", dtype=dtype)
     resample: list[keras.Layer] = []
     if stride > 1:
-        resample += [layers.AveragePooling2D(1, stride, name="subsample")]
+        resample += [layers.AveragePooling2D(1, stride, name="subsample", dtype=dtype)]
     if channels != width:
-        resample += [PadChannels(width, name="pad")]
+        resample += [PadChannels(width, name="pad", dtype=dtype)]
     return keras.Sequential(resample, name="shortcut")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import tempfile
@@ -100,32 +101,76 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["lesion"]))
+@click.argument("name", type=click.Choice(["lesion", "unskip", "delete", "reorder"]))
 @click.argument("source")
 @_data_options
+@click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the same figure (lesion).")
+@click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
+@click.option("--draws", type=int, help="Random draws for each number (delete, reorder).")
+@click.option("--seed", type=int, help="Of the draws.")
+@click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
-def study(name, source, data, data_dir, image_size, download, out) -> None:
-    """Run the study NAME on SOURCE, a run directory or a .keras file.
+def study(name, source, data, data_dir, image_size, download, beside, most, draws, seed, weights, out) -> None:
+    """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
 
-    A run directory brings its data along; a .keras file needs --data.
+    \b
+    lesion   delete each block in turn
+    unskip   remove each skip in turn, and one after the other
+    delete   delete several blocks at once
+    reorder  exchange blocks
+
+    A run directory brings its data along; the others need --data. The same command goes on with a
+    study that was stopped.
     """
     _start()
     from keras_resnets import studies
-    from keras_resnets.network import load_model
     from keras_resnets.runs import usable
+
+    is_run = Path(source).is_dir()
+    for option, value in (("--out", out), ("--data", data)):
+        if value is None and not is_run:
+            raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
+    out = out or Path(source) / "studies" / name
+    options = {"most": most, "draws": draws, "seed": seed}
+    options = {key: value for key, value in options.items() if value is not None}
+    function = getattr(studies, name)
+    for key in [*options, *(["beside"] if beside else [])]:
+        if key not in inspect.signature(function).parameters:
+            raise click.UsageError(f"--{key} is not for the study {name!r}.")
+    with usable(out):
+        network, loaded = _opened(source, weights, data, data_dir, image_size, download)
+        if beside:
+            options["beside"] = [
+                _opened(other, weights, data or "digits", data_dir, image_size, download)[0] for other in beside
+            ]
+        result = function(network, loaded, verbose=sys.stdout.isatty(), resume=out, **options)
+        _tell(result.save(out))
+    click.echo(studies.describe(result))
+
+
+def _opened(source: str, weights: str, data: str, data_dir, image_size, download):
+    """Returns the network of a SOURCE, and the data to measure it on."""
+    from keras_resnets import applications
+    from keras_resnets import data as datasets
+    from keras_resnets.network import load_model
     from keras_resnets.training import data_of
 
-    if out is None and not Path(source).is_dir():
-        raise click.UsageError("--out is needed unless SOURCE is a run directory.")
-    if data is None and not Path(source).is_dir():
-        raise click.UsageError("--data is needed unless SOURCE is a run directory.")
-    out = out or Path(source) / "studies" / name
-    with usable(out):
-        model = load_model(source)
-        loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download)
-        result = getattr(studies, name)(model, loaded, verbose=sys.stdout.isatty())
-    _tell(result.save(out))
-    click.echo(studies.describe(result))
+    prefix, _, name = source.partition(":")
+    if prefix != "keras.applications":
+        return load_model(source), data_of(source, data, data_dir=data_dir, image_size=image_size, download=download)
+    shape = (image_size, image_size, 3) if image_size else None
+    network, preprocess = applications.foreign(name, None if weights == "random" else weights, shape)
+    loaded = datasets.load(
+        data, data_dir=data_dir, image_size=network.input_shape[1], normalize=None, validation=0, download=download
+    )
+    if loaded.classes == network.output_shape[1]:
+        return network, loaded.unseen.map(lambda x, y: (preprocess(x), y))
+    click.echo(
+        f"{loaded.classes} classes in {data} and {network.output_shape[1]} outputs of {name}: the answers of the "
+        f"network left whole stand in for the labels, so error is disagreement with it.",
+        err=True,
+    )
+    return network, loaded.unseen.map(lambda x, y: preprocess(x))
 
 
 @cli.command()

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from keras_resnets.runs import write_json
+
+# Name, what the reader sees, arguments.
+STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("lesion", "Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)", {}),
+    ("unskip", "Remove each skip in turn, keep its residual block", {}),
+    ("delete", "Delete up to 20 blocks at once, at random and by choice (Veit et al. 2016, Fig. 5a)", {"draws": 10}),
+)
 
 
 def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int = 0) -> None:
@@ -31,34 +39,37 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     results = json.loads((out / "run.json").read_text())["results"]
     click.echo(f"   test accuracy {results['test_accuracy']:.1%} on {results['test_examples']} digits never trained on")
 
-    click.echo("2  Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)")
-    model = _study(out, model)
+    for number, (name, title, options) in enumerate(STUDIES, 2):
+        click.echo(f"{number}  {title}")
+        model = _study(out, model, name, options | ({"seed": seed} if options else {}))
 
-    click.echo("3  Export a SavedModel and compare it with the network")
+    click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and compare it with the network")
     card = out / "saved_model.json"
     if not card.exists():
         write_json(card, _export(out, model))
     from keras_resnets.export import describe as describe_export
 
     click.echo(f"   {describe_export(json.loads(card.read_text()))}")
+    figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
     click.echo(
         f"\nLook at\n"
-        f"   {out / 'studies' / 'lesion' / 'figure.png'}\n"
-        f"   tensorboard --logdir {out}    learning curves, weights, graph, the figure\n"
+        f"{figures}\n"
+        f"   tensorboard --logdir {out}    learning curves, weights, graph, the figures\n"
         f"   python -c 'import keras_resnets as kr; kr.load_model(\"{out}\").summary()'"
     )
 
 
-def _study(out: Path, model):
+def _study(out: Path, model, name: str, options: dict[str, Any]):
     from keras_resnets.studies import Study, describe
 
-    folder = out / "studies" / "lesion"
+    folder = out / "studies" / name
     if not (folder / "study.json").exists():
         from keras_resnets import data, studies
         from keras_resnets.network import load_model
 
         model = model or load_model(out)
-        studies.lesion(model, data.load("digits"), verbose=sys.stdout.isatty()).save(folder)
+        verbose = sys.stdout.isatty()
+        getattr(studies, name)(model, data.load("digits"), verbose=verbose, resume=folder, **options).save(folder)
     for line in describe(Study.load(folder)).splitlines():
         click.echo(f"   {line}")
     return model

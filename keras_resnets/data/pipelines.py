@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Data:
     _splits: dict[str, sources.Arrays | sources.Stream] = dataclasses.field(repr=False)
     _mean: np.ndarray = dataclasses.field(repr=False)
     _std: np.ndarray = dataclasses.field(repr=False)
+    _held_out: bool = dataclasses.field(default=False, repr=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -107,6 +109,12 @@ class Data:
     def test(self):
         """Batches of the test split, in order."""
         return self._evaluation("test")
+
+    @property
+    def unseen(self):
+        """Batches for a network not trained on this set: its own test split, or all splits if it has none."""
+        splits = [self._evaluation(split) for split in self._splits] if self._held_out else [self.test]
+        return functools.reduce(lambda one, other: one.concatenate(other), splits)
 
 
 def load(
@@ -187,6 +195,9 @@ def load(
         raise FileNotFoundError(f"There is no folder {str(name)!r}; give a folder with one folder of images per class.")
     else:
         splits, names = sources.tensorflow_datasets(str(name), data_dir, image_size, augmentation, download)
+    held_out = "test" not in splits
+    if held_out:
+        splits["train"], splits["test"] = sources.hold_out(splits["train"], 0.2)
     if validation and "validation" not in splits:
         splits["train"], splits["validation"] = sources.hold_out(splits["train"], validation)
     if not validation:
@@ -204,7 +215,7 @@ def load(
         raise ArgumentError(
             f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
         )
-    return Data(str(name), shape, len(names), tuple(names), options, splits, mean, std)
+    return Data(str(name), shape, len(names), tuple(names), options, splits, mean, std, held_out)
 
 
 def _statistics(split, normalize: str | None):

@@ -194,8 +194,6 @@ def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augm
         if small and not (augmentation.resized_crop and split == "train"):
             images, labels = next(stream.batches(count).as_numpy_iterator())
             splits[split] = Arrays(images, labels)
-    if "test" not in splits:
-        splits["train"], splits["test"] = hold_out(splits["train"], 0.2)
     return splits
 
 

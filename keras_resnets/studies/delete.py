@@ -130,7 +130,7 @@ def draw(study: Study):
     axes.set_xlabel(f"number of deleted blocks, of {summary['blocks']}")
     axes.set_xlim(0.2, summary["most"] + 0.8)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    figures.percent(axes, f"top-1 error over {summary['examples']:,} examples")
+    figures.errors(axes, summary)
     figures.finish(made[0], f"{summary['model']}: delete several blocks at once")
     return made[0]
 

@@ -22,22 +22,23 @@ BATCH = 256
 WORKERS = 2
 
 
-def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields arrays of at most 256 inputs and labels.
+def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yields arrays of at most 256 inputs and their labels, or None for labels.
 
     Args:
         data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` gives, of which
-            the test split is taken.
+            the test split is taken. `(x, None)`, and `tf.data` of inputs alone, have no labels.
 
     Raises:
         ArgumentError: it is none of these, or empty.
     """
     empty = True
     if isinstance(data, tuple) and len(data) == 2:
-        x, y = (np.asarray(array) for array in data)
-        if len(x) != len(y):
+        x, y = np.asarray(data[0]), None if data[1] is None else np.asarray(data[1])
+        if y is not None and len(x) != len(y):
             raise ArgumentError(f"data must have a label for every input; got {len(x)} inputs and {len(y)} labels.")
-        source = ((x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH))
+        parts = [slice(i, i + BATCH) for i in range(0, len(x), BATCH)]
+        source = ((x[part], None if y is None else y[part]) for part in parts)
     else:
         dataset = getattr(data, "test", data)
         if not hasattr(dataset, "rebatch"):
@@ -46,9 +47,9 @@ def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 f"got {type(data).__name__}."
             )
         source = dataset.rebatch(BATCH).as_numpy_iterator()
-    for x, y in source:
+    for batch in source:
         empty = False
-        yield x, y
+        yield batch if isinstance(batch, tuple) else (batch, None)
     if empty:
         raise ArgumentError("data must hold at least one example; got none.")
 
@@ -81,7 +82,9 @@ def evaluate(
         A pandas.DataFrame of one row per program with `error` (top-1) and its 95 % Wilson interval
         `error_low`, `error_high`, `top5_error`, `loss` (cross-entropy in nats) and `agreement`,
         the share of examples classified as the intact network does; and a dict with the same
-        of the intact network, `examples` and fingerprints of weights and data.
+        of the intact network, `examples`, `labels` and fingerprints of weights and data. Without
+        labels, the answers of the intact network stand in for them, so that `error` is the share
+        of examples classified otherwise than by it.
     """
     import pandas as pd
 
@@ -92,7 +95,7 @@ def evaluate(
     weights = fingerprint(model.weights)
     kept = _Kept(resume, weights, everything)
     loaded = list(batches(data))
-    count, marks = sum(len(y) for _, y in loaded), [fingerprint(batch) for batch in loaded]
+    count, marks = sum(len(x) for x, _ in loaded), [fingerprint(a for a in batch if a is not None) for batch in loaded]
     each = work(everything) if verbose else 0
     with _progress(task, each * len(loaded), verbose) as advance, ThreadPoolExecutor(WORKERS) as pool:
 
@@ -116,6 +119,7 @@ def evaluate(
         "intact": intact,
         "examples": count,
         "classes": model.output_shape[1],
+        "labels": "given" if loaded[0][1] is not None else "what the network left whole answers",
         "model": model.name,
         "weights_fingerprint": weights,
         "data_fingerprint": fingerprint([np.array(marks)]),
@@ -167,14 +171,20 @@ class _Kept:
                 np.save(part, sums)
 
 
-def _measures(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _measures(scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """Sums over a batch, for each program: errors, top-5 errors, loss, agreements with the first."""
+    best = scores.argmax(2)
+    if labels is None:
+        labels = best[0]
     labels = (labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)).astype(int)
-    scores = outputs
+    if labels.min() < 0 or labels.max() >= scores.shape[2]:
+        raise ArgumentError(
+            f"data: labels must be from 0 to {scores.shape[2] - 1}, the outputs of the network; got "
+            f"{labels.min() if labels.min() < 0 else labels.max()}."
+        )
     own = np.take_along_axis(scores, labels[None, :, None], axis=2)
     rank = (scores > own).sum(2)
-    best = scores.argmax(2)
-    if (outputs >= 0).all() and np.allclose(outputs.sum(2), 1, atol=1e-3):
+    if (scores >= 0).all() and np.allclose(scores.sum(2), 1, atol=1e-3):
         # Float32 probabilities reach 0; the floor of Keras' own cross-entropy keeps the loss finite.
         loss = -np.log(np.maximum(own[..., 0], 1e-7))
     else:

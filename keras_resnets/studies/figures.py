@@ -22,9 +22,10 @@ def panels(count: int = 1, height: float = 4.6):
     return figure, list(axes)
 
 
-def percent(axes, label: str, top: float = 1.0) -> None:
-    """Makes the vertical axis one of shares from 0 to `top`."""
-    axes.set(ylabel=label, ylim=(0, top))
+def errors(axes, summary: Mapping[str, Any], note: str = "") -> None:
+    """Makes the vertical axis one of errors, and says what they were measured on."""
+    name = "top-1 error" if summary["labels"] == "given" else "answers unlike the whole network's"
+    axes.set(ylabel=f"{name}{note} over {summary['examples']:,} examples", ylim=(0, 1))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 

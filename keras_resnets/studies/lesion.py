@@ -131,7 +131,7 @@ def draw(study: Study):
             [], [], "s", color="none", markeredgecolor="0.3", markersize=8, label="bridged by zeros or subsampling"
         )
     axes.set_xlabel("deleted block")
-    figures.percent(axes, f"top-1 error, 95% interval over {summary['examples']:,} examples")
+    figures.errors(axes, summary, ", 95% interval")
     figures.finish(made[0], f"{summary['model']}: delete one block, keep its skip")
     return made[0]
 

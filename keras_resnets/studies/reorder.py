@@ -135,7 +135,7 @@ def draw(study: Study):
         figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5b, medians read off: ResNet-110, CIFAR-10")
     axes.set_xlabel("Kendall's tau of the order of blocks")
     axes.set_xlim(1.005, min(study.rows["tau"].min(), 0.9) - 0.01)
-    figures.percent(axes, f"top-1 error over {summary['examples']:,} examples")
+    figures.errors(axes, summary)
     figures.finish(made[0], f"{summary['model']}: exchange blocks of equal shapes")
     return made[0]
 

@@ -106,14 +106,14 @@ def draw(study: Study):
     from keras_resnets.studies import figures
 
     summary, (figure, (left, right)) = study.summary, figures.panels(2, 4.8)
-    rows = dict(study.rows.groupby("kind", sort=False))
+    rows = {kind: study.rows[study.rows["kind"] == kind] for kind in study.rows["kind"].unique()}
     index = range(1, len(rows["unskip"]) + 1)
     figures.stage_bands(left, list(rows["unskip"]["stage"]))
     figures.levels(left, summary["intact"]["error"], summary["classes"])
     figures.with_intervals(left, index, rows["delete"], figures.OURS, "its residual branch deleted")
     figures.with_intervals(left, index, rows["unskip"], figures.OTHER, "its skip removed", "^")
     left.set_xlabel("block, of those with an identity skip")
-    figures.percent(left, f"top-1 error, 95% interval over {summary['examples']:,} examples")
+    figures.errors(left, summary, ", 95% interval")
     figures.levels(right, summary["intact"]["error"], summary["classes"])
     for kind, colour, label in (
         ("from_input", "tab:green", "skips removed from the input on"),
@@ -125,7 +125,7 @@ def draw(study: Study):
         )
     right.set_xlabel("number of skips removed")
     right.set_xlim(0, len(index) + 0.5)
-    figures.percent(right, "top-1 error")
+    figures.errors(right, summary)
     figures.finish(figure, f"{summary['model']}: remove skips, keep residual branches", 3)
     return figure
 
