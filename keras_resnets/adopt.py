@@ -129,7 +129,7 @@ def _weighted(steps: Sequence[Step]) -> tuple[int, int]:
 
 def _graph(entry: int, steps: Sequence[Step], name: str, dtype) -> keras.Layer:
     if not steps:
-        return keras.layers.Identity(name=name, dtype=dtype)
+        return keras.layers.Identity(name=name, dtype=dtype.name)
 
     def renumber(leaf):
         return Value(0) if leaf == Value(entry) else leaf

@@ -177,7 +177,7 @@ class ResidualBlock(_Link):
                 f"blocks: {self.name!r} has no shortcut, and none without weights leads from {channels} channels to "
                 f"{width}; choose a block that keeps or adds channels."
             )
-        return _resample(channels, width, round(sides[0] / size), self.dtype_policy)
+        return _resample(channels, width, round(sides[0] / size), self.dtype_policy.name)
 
     def branch_input(self, x):
         """What both branches read."""

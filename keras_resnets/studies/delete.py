@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -79,16 +80,21 @@ def delete(
         for draw in range(1, draws + 1)
     ]
     selection = getattr(data, "validation", None)
+
+    @functools.cache  # the first round of both kinds is the same
+    def tried(chosen: tuple[int, ...], task: str):
+        rest = [i for i in range(len(names)) if i not in chosen]
+        programs = [program(network, dict.fromkeys([*chosen, i], SHORTCUT)) for i in rest]
+        found, _ = evaluate(network, data if selection is None else selection, programs, task=task, **how)
+        return found.assign(block=rest)
+
     for kind in ("best", "worst") if greedy else ():
-        chosen: list[int] = []
+        chosen: tuple[int, ...] = ()
         for count in range(1, most + 1):
-            rest = [i for i in range(len(names)) if i not in chosen]
-            tried = [program(network, dict.fromkeys([*chosen, i], SHORTCUT)) for i in rest]
-            task = f"{kind} choice, round {count} of {most}"
-            found, _ = evaluate(network, data if selection is None else selection, tried, task=task, **how)
+            found = tried(chosen, f"choosing block {count} of {most}")
             ranked = found.sort_values(["error", "loss"], ascending=kind == "best", kind="stable")
-            chosen = [*chosen, rest[ranked.index[0]]]
-            rows.append((kind, count, 1, chosen))
+            chosen = (*chosen, int(ranked["block"].iloc[0]))
+            rows.append((kind, count, 1, list(chosen)))
     programs = [program(network, dict.fromkeys(blocks, SHORTCUT)) for *_, blocks in rows]
     table, facts = evaluate(network, data, programs, task=f"deleting up to {most} blocks", **how)
     for i, column in enumerate(("kind", "count", "draw")):

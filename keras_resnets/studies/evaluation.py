@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,20 +97,30 @@ def evaluate(
     kept = _Kept(resume, weights, everything)
     loaded = list(batches(data))
     count, marks = sum(len(x) for x, _ in loaded), [fingerprint(a for a in batch if a is not None) for batch in loaded]
-    each = work(everything) if verbose else 0
+    each, stopped = work(everything) if verbose else 0, threading.Event()
     with _progress(task, each * len(loaded), verbose) as advance, ThreadPoolExecutor(WORKERS) as pool:
+
+        def tick(lanes: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError
+            advance(lanes)
 
         def measure(number: int) -> np.ndarray:
             found = kept.get(number, marks[number])
             if found is None:
                 x, y = loaded[number]
-                found = _measures(engine.outputs(x, everything, advance).astype("float64"), y)
+                found = _measures(engine.outputs(x, everything, tick).astype("float64"), y)
                 kept.put(number, marks[number], found)
             else:
                 advance(each)
             return found
 
-        sums = sum(pool.map(measure, range(len(loaded))))
+        try:
+            sums = sum(pool.map(measure, range(len(loaded))))
+        except BaseException:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     table = pd.DataFrame(sums / count, columns=["error", "top5_error", "loss", "agreement"])
     low, high = wilson(table["error"].to_numpy(), count)
     table.insert(1, "error_low", low)

@@ -115,11 +115,11 @@ def draw(study: Study):
     left.set_xlabel("block, of those with an identity skip")
     figures.errors(left, summary, ", 95% interval")
     figures.levels(right, summary["intact"]["error"], summary["classes"])
-    for kind, colour, label in (
-        ("from_input", "tab:green", "skips removed from the input on"),
-        ("from_output", "tab:purple", "skips removed from the output back"),
+    for kind, style, colour, label in (
+        ("from_input", "o-", "tab:green", "skips removed from the input on"),
+        ("from_output", ".:", "tab:purple", "skips removed from the output back"),
     ):
-        right.plot(rows[kind]["count"], rows[kind]["error"], ".-", color=colour, label=label)
+        right.plot(rows[kind]["count"], rows[kind]["error"], style, color=colour, label=label)
         right.fill_between(
             rows[kind]["count"], rows[kind]["error_low"], rows[kind]["error_high"], color=colour, alpha=0.15, lw=0
         )
