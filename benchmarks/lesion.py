@@ -2,13 +2,16 @@
 
     python benchmarks/lesion.py                                     preresnet110, 512 images of 32x32
     python benchmarks/lesion.py --check                             and compare the outputs of all blocks
+    python benchmarks/lesion.py --model keras.applications:ResNet50 --size 224 --images 32 --rounds 1
     python benchmarks/lesion.py --model resnet8 --images 16 --rounds 1    does it run? the numbers mean nothing
 
-Three ways to the outputs of the intact network and of each with one residual branch gone, in turn:
-`sweep`, all of them in one walk (keras_resnets.lanes, as the lesion study does it; its tracing counts);
-`forward`, the least that evaluating them one by one can cost: one warm `predict`, times blocks + 1;
-`rebuild`, one `keras_resnets.delete` and `predict`, times blocks, and one predict of the intact network.
-A ratio is the time of the sweep divided by that of the other way in the same round.
+Ways to the scores of the intact network and of each with one residual branch gone, taking turns:
+`study`, kr.studies.lesion, all of them in one walk (its tracing, and its measures, count);
+`forward`, the least that evaluating them one by one can cost: one warm `model.predict(x)`, times blocks + 1;
+`forward, large`, the same with the batch size of the study;
+`delete`, one `keras_resnets.delete` and `predict`, times blocks, and one predict of the intact network;
+`rebuild`, the usual way: build the network without the block in plain Keras, copy the weights, `predict`.
+A ratio is the time of the study divided by that of the other way in the same round.
 """
 
 import argparse
@@ -22,9 +25,11 @@ from statistics import median
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from throughput import header
+from throughput import copy_weights, header, twin
 
 import keras_resnets as kr
+from keras_resnets.lanes import SHORTCUT
+from keras_resnets.studies.evaluation import BATCH
 
 # Tracing a function for each rebuilt network is what is measured.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -42,71 +47,86 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def sweep(model, x, batch):
-    lanes, programs = kr.lanes.Lanes(model), [kr.lanes.program(model)]
-    programs += [kr.lanes.program(model, {i: kr.lanes.SHORTCUT}) for i in range(len(model.blocks))]
-    return np.concatenate([lanes.outputs(x[i : i + batch], programs) for i in range(0, len(x), batch)], axis=1)
+def rebuilt(model, name, size):
+    """The network without a block, written anew in plain Keras."""
+    theirs = twin(model.name, size, name, activation=None)
+    copy_weights(model, theirs)
+    return theirs
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="preresnet110", help="a variant with shortcuts (%(default)s)")
+    parser.add_argument(
+        "--model", default="preresnet110", help="a basic CIFAR variant, or keras.applications:NAME (%(default)s)"
+    )
     parser.add_argument("--size", type=int, default=32, help="side of the images (%(default)s)")
     parser.add_argument("--images", type=int, default=512, help="number of images (%(default)s)")
-    parser.add_argument("--batch", type=int, default=256, help="images at a time, in all three ways (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions of all three ways (%(default)s)")
-    parser.add_argument("--check", action="store_true", help="rebuild all blocks and compare the outputs (minutes)")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of all ways (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="edit out every block and compare the outputs (minutes)")
     arguments = parser.parse_args()
 
     header()
-    # One step with momentum 0 makes the moving statistics those of a batch, without which an untrained deep network
-    # overflows; logits show differences that a softmax hides.
-    model = kr.build(arguments.model, (arguments.size, arguments.size, 3), classifier_activation=None, bn_momentum=0.0)
-    x = np.random.default_rng(0).normal(size=(arguments.images, *model.input_shape[1:])).astype("float32")
-    model(x[:64], training=True)
+    size = arguments.size
+    foreign = arguments.model.partition(":")[2]
+    if foreign:
+        model, _ = kr.applications.foreign(foreign, None, (size, size, 3))
+    else:
+        model = kr.build(arguments.model, (size, size, 3), classifier_activation=None, bn_momentum=0.0)
+        # One step with momentum 0 makes the moving statistics those of a batch, without which an untrained deep
+        # network overflows; logits show differences that a softmax hides.
+        model(np.random.default_rng(1).normal(size=(64, size, size, 3)).astype("float32"), training=True)
+    x = np.random.default_rng(0).normal(size=(arguments.images, size, size, 3)).astype("float32")
+    y = np.zeros(len(x), int)
     names = [block.name for block in model.blocks]
-    print(f"\n{model.name}, {len(names)} blocks, {arguments.images} images of {arguments.size}x{arguments.size}")
+    print(f"\n{model.name}, {len(names)} blocks, {arguments.images} images of {size}x{size}", flush=True)
 
-    def predict(network):
-        return network.predict(x, batch_size=arguments.batch, verbose=0)
+    def predict(network, batch=None):
+        return network.predict(x, batch_size=batch, verbose=0)
 
-    def rebuild(name):
-        return predict(kr.delete(model, name))
-
+    ways = {
+        "study: all deletions and the intact network": lambda name: kr.studies.lesion(model, (x, y)),
+        f"forward: {len(names) + 1} x one predict": lambda name: predict(model),
+        f"forward, large: the same, {BATCH} images at a time": lambda name: predict(model, BATCH),
+        f"delete: {len(names)} x delete and predict": lambda name: predict(kr.delete(model, name)),
+    }
+    if not foreign:
+        ways[f"rebuild: {len(names)} x build, copy weights, predict"] = lambda name: predict(rebuilt(model, name, size))
     predict(model)
-    peaks = {"loading and one predict": peak()}
-    swept, passed, rebuilt, outputs = [], [], [], None
+    predict(model, BATCH)
+    peaks = {"loading and predicting": peak()}
+    times = {label: [] for label in ways}
     for i in range(arguments.rounds):
-        taken, outputs = clock(lambda: sweep(model, x, arguments.batch))
-        swept.append(taken)
-        peaks.setdefault("then the sweep", peak())
-        one = median(clock(lambda: predict(model))[0] for _ in range(3))
-        passed.append(one * (len(names) + 1))
         # Another block in every round, spread over the depth.
         name = names[(2 * i + 1) * len(names) // (2 * arguments.rounds)]
-        rebuilt.append(clock(lambda name=name: rebuild(name))[0] * len(names) + one)
-        peaks.setdefault("then a rebuilding", peak())
+        for label, way in ways.items():
+            repeats = 3 if label.startswith("forward") else 1
+            one = median(clock(lambda way=way, name=name: way(name))[0] for _ in range(repeats))
+            if label.startswith("forward"):
+                one, warm = one * (len(names) + 1), one
+            elif not label.startswith("study"):
+                one = one * len(names) + warm
+            times[label].append(one)
+            peaks.setdefault(f"with {label.split(':')[0]}", peak())
 
-    print(f"  {'(medians)':<46}{'seconds':>9}{'sweep is':>10}{'min-max':>13}{'rounds':>8}")
-    ways = {
-        "sweep: all deletions and the intact network": swept,
-        f"forward: {len(names) + 1} x one predict": passed,
-        f"rebuild: {len(names)} x delete and predict": rebuilt,
-    }
-    for label, times in ways.items():
-        ratios = [a / b for a, b in zip(swept, times, strict=True)]
-        spread = "" if times is swept else f"{median(ratios):>10.2f}{f'{min(ratios):.2f}-{max(ratios):.2f}':>13}"
-        print(f"  {label:<46}{median(times):>9.2f}{spread:>23}{len(times):>8}")
+    print(f"  {'(medians)':<52}{'seconds':>9}{'study is':>10}{'min-max':>13}{'rounds':>8}")
+    studied = next(iter(times.values()))
+    for label, taken in times.items():
+        ratios = [a / b for a, b in zip(studied, taken, strict=True)]
+        spread = f"{median(ratios):>10.3f}{f'{min(ratios):.3f}-{max(ratios):.3f}':>13}" if taken is not studied else ""
+        print(f"  {label:<52}{median(taken):>9.2f}{spread:>23}{len(taken):>8}")
     print("  peak resident memory, MB: " + ", ".join(f"{value:,.0f} {label}" for label, value in peaks.items()))
 
     if arguments.check:
-        expected = [predict(model), *(rebuild(name) for name in names)]
-        differences = [float(np.abs(a - b).max()) for a, b in zip(outputs, expected, strict=True)]
+        programs = [kr.lanes.program(model), *(kr.lanes.program(model, {i: SHORTCUT}) for i in range(len(names)))]
+        found = kr.lanes.Lanes(model).outputs(x[:64], programs)
+        expected = [model.predict(x[:64], verbose=0)]
+        expected += [kr.delete(model, name).predict(x[:64], verbose=0) for name in names]
+        differences = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
         worst = int(np.argmax(differences))
         effects = [float(np.abs(a - expected[0]).max()) for a in expected[1:]]
         print(
-            f"  check: largest difference of a logit between sweep and rebuilt networks {max(differences):.1e} "
-            f"({['intact', *names][worst]}), of logits up to {np.abs(expected).max():.1f};\n"
+            f"  check: largest difference of a logit between lanes and {len(names)} edited networks "
+            f"{max(differences):.1e} ({['intact', *names][worst]}), of logits up to {np.abs(expected).max():.1f};\n"
             f"  the deletions themselves move a logit by {min(effects):.1e} to {max(effects):.1e}"
         )
 

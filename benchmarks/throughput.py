@@ -45,8 +45,8 @@ STARTS = 3
 QUICK = {"pairs": 2, "starts": 1, "batch": 4}
 
 
-def twin(name):
-    """ResNet-6n+2 for 32x32 images as one would write it with nothing but Keras, shortcut A.
+def twin(name, size=32, without=None, activation="softmax"):
+    """ResNet-6n+2 as one would write it with nothing but Keras, shortcut A; `without` names a block to leave out.
 
     Layers are named as ours are, so that `copy_weights` can pair them.
     """
@@ -74,7 +74,7 @@ def twin(name):
         added = width - x.shape[-1]
         return ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, added]]) if added else x
 
-    inputs = keras.Input((32, 32, 3))
+    inputs = keras.Input((size, size, 3))
     x = conv(inputs, 16, 1, "stem_conv")
     if not pre:
         x = norm_relu(x, "stem_bn")
@@ -85,8 +85,13 @@ def twin(name):
                 h = norm_relu(x, f"{at}_bn1")
                 # The first BN-ReLU of a stage feeds the shortcut too (He et al. 2016, appendix).
                 skip = h if block == 1 else x
+                if at == without:
+                    x = shortcut(skip, width, stride)
+                    continue
                 h = norm_relu(conv(h, width, stride, f"{at}_conv1"), f"{at}_bn2")
                 x = layers.add([conv(h, width, 1, f"{at}_conv2"), shortcut(skip, width, stride)])
+            elif at == without:
+                x = layers.ReLU()(shortcut(x, width, stride))
             else:
                 h = norm_relu(conv(x, width, stride, f"{at}_conv1"), f"{at}_bn1")
                 h = norm(conv(h, width, 1, f"{at}_conv2"), f"{at}_bn2")
@@ -94,7 +99,7 @@ def twin(name):
     if pre:
         x = norm_relu(x, "head_bn")
     x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(10, activation="softmax", name="head_logits")(x), name=f"{name}_twin")
+    return keras.Model(inputs, layers.Dense(10, activation=activation, name="head_logits")(x), name=f"{name}_twin")
 
 
 def network(name, side):
@@ -124,7 +129,7 @@ def copy_weights(ours, theirs):
     """Gives the twin our weights: `stage1_block1/residual/conv1/kernel` is its `stage1_block1_conv1/kernel`."""
     parts = {tuple(v.path.split("/")): v for v in ours.weights}
     named = {f"{p[0]}_{p[-2]}/{p[-1]}": v for p, v in parts.items()}
-    assert named.keys() == {v.path for v in theirs.weights}
+    assert named.keys() >= {v.path for v in theirs.weights}
     for variable in theirs.weights:
         variable.assign(named[variable.path])
 

@@ -1,4 +1,17 @@
-from . import callbacks, counting, data, export, lanes, layers, optimizers, recipes, runs, studies, variants
+from . import (
+    applications,
+    callbacks,
+    counting,
+    data,
+    export,
+    lanes,
+    layers,
+    optimizers,
+    recipes,
+    runs,
+    studies,
+    variants,
+)
 from .adopt import adopt
 from .applications import (
     WRN18W2,

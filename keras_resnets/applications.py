@@ -121,7 +121,8 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
                 f"The weights of {name!r} are not on this machine and could not be fetched. Put the file into "
                 f"~/.keras/models, or give weights: a file, or None (--weights random) for random ones."
             ) from error
-        raise ArgumentError(f"keras.applications.{name} refused: {str(error).strip().splitlines()[0]}") from error
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ArgumentError(f"keras.applications.{name} refused its arguments: {reason}.") from error
     return adopt(original), sys.modules[function.__module__].preprocess_input
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_resnets.adopt import adopt
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import whole_number
 from keras_resnets.lanes import Lanes
 from keras_resnets.studies.evaluation import WORKERS
 from keras_resnets.studies.lesion import sweep
@@ -52,8 +52,7 @@ class Lesion(keras.callbacks.Callback):
 
     def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, budget: int = 2**30):
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ArgumentError(f"every must be a whole number of at least 1; got {every!r}.")
+        whole_number("every", every, 1)
         self.data, self.log_dir, self.every, self.budget = data, log_dir, every, budget
         self.studies: dict[int, Study] = {}
         self.shares: dict[int, float] = {}

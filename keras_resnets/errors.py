@@ -26,3 +26,10 @@ def one_of(argument: str, value: object, allowed: Iterable[object]) -> None:
     allowed = tuple(allowed)
     if value not in allowed:
         raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
+
+
+def whole_number(argument: str, value: object, least: int, most: int | None = None) -> None:
+    """Raises `ArgumentError` unless `value` is a whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        rule = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ArgumentError(f"{argument} must be a whole number {rule}; got {value!r}.")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_resnets.data import Augmentation
-from keras_resnets.errors import ArgumentError, nearest, one_of
+from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 from keras_resnets.optimizers import SGD
 from keras_resnets.variants import imagenet_models
 
@@ -81,8 +81,7 @@ class Recipe:
 
     def lasting(self, epochs: int, steps_per_epoch: int) -> Recipe:
         """Returns the recipe stretched or shortened to `epochs`, drops at the same fractions of it."""
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-            raise ArgumentError(f"epochs must be a whole number of at least 1; got {epochs!r}.")
+        whole_number("epochs", epochs, 1)
         old = self.total_epochs(steps_per_epoch)
         if self.iterations:
             scale = epochs * steps_per_epoch / self.iterations

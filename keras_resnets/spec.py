@@ -7,12 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from keras_resnets.errors import ArgumentError, nearest, one_of
-
-
-def _whole(argument: str, value: Any, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ArgumentError(f"{argument} must be a whole number of at least {least}; got {value!r}.")
+from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 
 
 def _between(argument: str, value: Any, low: float, high: float) -> None:
@@ -53,13 +48,13 @@ class Stage:
     dropout: float | None = None
 
     def __post_init__(self) -> None:
-        _whole("Stage.blocks", self.blocks)
+        whole_number("Stage.blocks", self.blocks, 1)
         for field in ("widths", "kernels"):
             values = getattr(self, field)
             if not isinstance(values, tuple) or not values:
                 raise ArgumentError(f"Stage.{field} must be a non-empty tuple of whole numbers; got {values!r}.")
             for value in values:
-                _whole(f"Stage.{field}", value)
+                whole_number(f"Stage.{field}", value, 1)
         if len(self.widths) != len(self.kernels):
             raise ArgumentError(
                 f"Stage.widths and Stage.kernels need one entry for each convolution of the block; "
@@ -67,8 +62,8 @@ class Stage:
             )
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise ArgumentError(f"Stage.kernels must be odd, so that padding is symmetric; got {self.kernels!r}.")
-        _whole("Stage.stride", self.stride)
-        _whole("Stage.dilation", self.dilation)
+        whole_number("Stage.stride", self.stride, 1)
+        whole_number("Stage.dilation", self.dilation, 1)
         one_of("Stage.pool", self.pool, (0, 2, 3))
         if self.dropout is not None:
             _between("Stage.dropout", self.dropout, 0, 1)
@@ -147,11 +142,11 @@ class Spec:
             raise ArgumentError(f"input_shape must be (height, width, channels); got {shape!r}.")
         for size in shape:
             if size is not None:
-                _whole("input_shape", size)
-        _whole("classes", self.classes)
-        _whole("stem_width", self.stem_width)
+                whole_number("input_shape", size, 1)
+        whole_number("classes", self.classes, 1)
+        whole_number("stem_width", self.stem_width, 1)
         for width in self.hidden:
-            _whole("hidden", width)
+            whole_number("hidden", width, 1)
         one_of("stem", self.stem, ("conv3", "conv7"))
         one_of("placement", self.placement, ("post", "pre"))
         one_of("shortcut", self.shortcut, ("A", "B", "C", "none"))

@@ -15,7 +15,7 @@ import numpy as np
 from keras_resnets import data as datasets
 from keras_resnets import network as networks
 from keras_resnets import recipes
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.runs import Run, whole
 
 
@@ -73,8 +73,7 @@ def train(
         'resnet8'
     """
     recipe = recipes.get(recipe)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise ArgumentError(f"seed must be a whole number from 0 to 2**31 - 1; got {seed!r}.")
+    whole_number("seed", seed, 0, 2**31 - 1)
     if not isinstance(data, datasets.Data):
         data = datasets.load(
             data,

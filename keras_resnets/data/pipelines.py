@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_resnets.data import sources
 from keras_resnets.data.augmentation import Augmentation, augment
-from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.errors import ArgumentError, one_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,9 @@ def load(
         ((8, 8, 1), 10, 397)
     """
     one_of("normalize", normalize, ("channel", "pixel", "unit", None))
-    for argument, value, least in (
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("image_size", 1 if image_size is None else image_size, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
-            raise ArgumentError(f"{argument} must be a whole number from {least} to 2**31 - 1; got {value!r}.")
+    whole_number("batch_size", batch_size, 1, 2**31 - 1)
+    whole_number("seed", seed, 0, 2**31 - 1)
+    whole_number("image_size", 1 if image_size is None else image_size, 1, 2**31 - 1)
     if not isinstance(name, str | os.PathLike):
         raise ArgumentError(f"data must be the name of a set or the path of a folder; got {name!r}.")
     if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:

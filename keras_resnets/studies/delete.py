@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnets.adopt import adopt
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import whole_number
 from keras_resnets.lanes import SHORTCUT, Lanes, program
 from keras_resnets.studies.evaluation import WORKERS, evaluate
 from keras_resnets.studies.study import Study
@@ -69,9 +69,9 @@ def delete(
     network = adopt(model)
     names = [block.name for block in network.blocks]
     most = min(most, len(names)) if most == 20 else most
-    for argument, value, limit in (("most", most, len(names)), ("draws", draws, 10**6), ("seed + 1", seed + 1, 2**31)):
-        if not isinstance(value, int) or not 1 <= value <= limit:
-            raise ArgumentError(f"{argument} must be a whole number from 1 to {limit}; got {value!r}.")
+    whole_number("most", most, 1, len(names))
+    whole_number("draws", draws, 1, 10**6)
+    whole_number("seed", seed, 0, 2**31 - 1)
     how: dict[str, Any] = {"verbose": verbose, "resume": resume, "engine": Lanes(network, budget // WORKERS)}
     rng = np.random.default_rng(seed)
     rows = [

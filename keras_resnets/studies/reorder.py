@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_resnets.adopt import adopt
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.lanes import Lanes, program
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import WORKERS, evaluate
@@ -61,9 +61,9 @@ def reorder(
         6
     """
     network = adopt(model)
-    for argument, value, limit in (("most", most, 10**6), ("draws", draws, 10**6), ("seed + 1", seed + 1, 2**31)):
-        if not isinstance(value, int) or not 1 <= value <= limit:
-            raise ArgumentError(f"{argument} must be a whole number from 1 to {limit}; got {value!r}.")
+    whole_number("most", most, 1, 10**6)
+    whole_number("draws", draws, 1, 10**6)
+    whole_number("seed", seed, 0, 2**31 - 1)
     rng, rows = np.random.default_rng(seed), []
     pairs = _pairs(network)
     for swaps in range(1, most + 1):
