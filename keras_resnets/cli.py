@@ -108,9 +108,12 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
 @click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
 @click.option("--draws", type=int, help="Random draws for each number (delete, reorder).")
 @click.option("--seed", type=int, help="Of the draws.")
+@click.option("--examples", type=int, help="Measure on no more than so many.")
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
-def study(name, source, data, data_dir, image_size, download, beside, most, draws, seed, weights, out) -> None:
+def study(
+    name, source, data, data_dir, image_size, download, beside, most, draws, seed, examples, weights, out
+) -> None:
     """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
 
     \b
@@ -125,6 +128,7 @@ def study(name, source, data, data_dir, image_size, download, beside, most, draw
     _start()
     from keras_resnets import studies
     from keras_resnets.runs import usable
+    from keras_resnets.training import data_of
 
     is_run = Path(source).is_dir()
     for option, value in (("--out", out), ("--data", data)):
@@ -137,40 +141,48 @@ def study(name, source, data, data_dir, image_size, download, beside, most, draw
     for key in [*options, *(["beside"] if beside else [])]:
         if key not in inspect.signature(function).parameters:
             raise click.UsageError(f"--{key} is not for the study {name!r}.")
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
     with usable(out):
-        network, loaded = _opened(source, weights, data, data_dir, image_size, download)
+        network, preprocess = _network(source, weights, image_size)
         if beside:
-            options["beside"] = [
-                _opened(other, weights, data or "digits", data_dir, image_size, download)[0] for other in beside
-            ]
+            options["beside"] = [_network(other, weights, image_size)[0] for other in beside]
+        if preprocess is None:
+            loaded = data_of(source, data, **where)
+            loaded = loaded.first(examples) if examples else loaded
+        else:
+            loaded = _unseen(network, preprocess, data, examples, **where)
         result = function(network, loaded, verbose=sys.stdout.isatty(), resume=out, **options)
         _tell(result.save(out))
     click.echo(studies.describe(result))
 
 
-def _opened(source: str, weights: str, data: str, data_dir, image_size, download):
-    """Returns the network of a SOURCE, and the data to measure it on."""
+def _network(source: str, weights: str, image_size: int | None):
+    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
     from keras_resnets import applications
-    from keras_resnets import data as datasets
     from keras_resnets.network import load_model
-    from keras_resnets.training import data_of
 
     prefix, _, name = source.partition(":")
     if prefix != "keras.applications":
-        return load_model(source), data_of(source, data, data_dir=data_dir, image_size=image_size, download=download)
+        return load_model(source), None
     shape = (image_size, image_size, 3) if image_size else None
-    network, preprocess = applications.foreign(name, None if weights == "random" else weights, shape)
-    loaded = datasets.load(
-        data, data_dir=data_dir, image_size=network.input_shape[1], normalize=None, validation=0, download=download
-    )
+    return applications.foreign(name, None if weights == "random" else weights, shape)
+
+
+def _unseen(network, preprocess, data: str, examples: int | None, **where):
+    """Returns a data set that the network was not trained on, with labels if its classes are the network's."""
+    from keras_resnets import data as datasets
+
+    where["image_size"] = network.input_shape[1]
+    loaded = datasets.load(data, normalize=None, validation=0, **where)
+    loaded = loaded.first(examples) if examples else loaded
     if loaded.classes == network.output_shape[1]:
-        return network, loaded.unseen.map(lambda x, y: (preprocess(x), y))
+        return loaded.unseen.map(lambda x, y: (preprocess(x), y))
     click.echo(
-        f"{loaded.classes} classes in {data} and {network.output_shape[1]} outputs of {name}: the answers of the "
-        f"network left whole stand in for the labels, so error is disagreement with it.",
+        f"{loaded.classes} classes in {data} and {network.output_shape[1]} outputs of {network.name}: the answers of "
+        f"the network left whole stand in for the labels, so error is disagreement with it.",
         err=True,
     )
-    return network, loaded.unseen.map(lambda x, y: preprocess(x))
+    return loaded.unseen.map(lambda x, y: preprocess(x))
 
 
 @cli.command()

@@ -8,6 +8,7 @@ passes in arithmetic, and less in overhead, and nothing is traced anew for a pro
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from keras_resnets.blocks import ResidualBlock
 from keras_resnets.network import ResidualNetwork
 
 BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
+
+# Tensors of the size of a link's input that its computation holds at once, the allocator's reserves included: measured.
+COPIES = 16
 
 # What is done next, link and choice, by which lanes and for which of their programs.
 Groups = dict[tuple[int, str], list[tuple[int, list[int]]]]
@@ -60,8 +64,9 @@ class Lanes:
 
     Args:
         model: the network; its weights are read at every call.
-        budget: bytes that the rows of one link's input and output may take; programs that would
-            need more are walked in groups, one after the other.
+        budget: bytes that a link's input, output and what it needs in between may take, as
+            estimated from their shapes; programs that would need more are walked in groups, one
+            after the other. One program at a time is the least.
     """
 
     def __init__(self, model: ResidualNetwork, budget: int = 2**30):
@@ -105,18 +110,24 @@ class Lanes:
             An array of (programs, examples, ...).
         """
         walk = _Walk(self, programs, tick or (lambda lanes: None))
-        walk.on(ops.convert_to_tensor(x, self.chain[0].input.dtype), [list(range(len(programs)))], 0)
+        walk.run(ops.convert_to_tensor(x, self.chain[0].input.dtype))
         return np.stack([walk.results[i] for i in range(len(programs))])
+
+    def rows(self, most: int) -> int:
+        """How many examples, up to `most`, to evaluate at once, so that a few lanes of them keep to the budget."""
+        widest = max(self._size(link) for link in range(len(self.chain)))
+        return max(1, min(most, self.budget // (4 * COPIES * 4 * widest)))
 
     def too_large(self, groups: Groups, rows: int) -> bool:
         """Whether a step would need more than the budget, and could do with less."""
         count = sum(len(members) for members in groups.values())
-        widest = max(
-            np.prod([n or 1 for n in shape[1:]])
-            for link, _ in groups
-            for shape in (self.chain[link].input.shape, self.chain[link].output.shape)
-        )
-        return count > 1 and 2 * 4 * count * rows * int(widest) > self.budget
+        widest = max(self._size(link) for link, _ in groups)
+        return count > 1 and COPIES * 4 * count * rows * widest > self.budget
+
+    def _size(self, link: int) -> int:
+        """Elements of the larger of a link's input and output, for one example."""
+        ends = self.chain[link].input.shape, self.chain[link].output.shape
+        return max(math.prod(n or 1 for n in shape[1:]) for shape in ends)
 
 
 class _Walk:
@@ -126,34 +137,43 @@ class _Walk:
         self.engine, self.programs, self.tick = engine, programs, tick
         self.results: dict[int, np.ndarray] = {}
 
-    def on(self, x, lanes: list[list[int]], step: int) -> None:
-        """Goes on from `step`; `x` holds the rows of each lane in turn, a lane the programs it stands for."""
-        rows = x.shape[0] // len(lanes)
-        while step < len(self.programs[0].steps):
-            groups = self._groups(lanes, step)
-            if len(groups) > 1 and self.engine.too_large(groups, rows):
-                if len(lanes) > 1:
-                    half = len(lanes) // 2
-                    self.on(x[: half * rows], lanes[:half], step)
-                    self.on(x[half * rows :], lanes[half:], step)
-                else:
-                    # One lane that parts in many: half of its programs at a time.
-                    middle = len(lanes[0]) // 2
-                    for part in (lanes[0][:middle], lanes[0][middle:]):
-                        self.on(x, [part], step)
-                return
-            parts, after = [], []
-            for (link, choice), members in groups.items():
-                chosen = _rows(x, [i for i, _ in members], len(lanes), rows)
-                parts.append(self.engine._apply(link, choice, chosen))
-                self.tick(len(members))
-                after += [lane for _, lane in members]
-            x, lanes = (parts[0] if len(parts) == 1 else ops.concatenate(parts)), after
-            step += 1
-        y = ops.convert_to_numpy(x)
-        for i, lane in enumerate(lanes):
-            for index in lane:
-                self.results[index] = y[i * rows : (i + 1) * rows]
+    def run(self, x) -> None:
+        """Fills `results` for a batch of inputs."""
+        # Rows of each lane in turn, for each lane the programs it stands for, and how many steps are done.
+        waiting = [(x, [list(range(len(self.programs)))], 0)]
+        while waiting:
+            x, lanes, step = waiting.pop()
+            while step < len(self.programs[0].steps):
+                groups = self._groups(lanes, step)
+                if self.engine.too_large(groups, x.shape[0] // len(lanes)):
+                    waiting += [(*half, step) for half in self._halves(x, lanes)]
+                    break
+                x, lanes = self._step(x, lanes, groups)
+                step += 1
+            else:
+                y = ops.convert_to_numpy(x).reshape(len(lanes), -1, *x.shape[1:])
+                for rows, lane in zip(y, lanes, strict=True):
+                    self.results.update(dict.fromkeys(lane, rows))
+
+    def _step(self, x, lanes: list[list[int]], groups: Groups):
+        """Takes all lanes one link further; returns their rows, and the programs of each."""
+        rows, parts, after = x.shape[0] // len(lanes), [], []
+        for (link, choice), members in groups.items():
+            chosen = _rows(x, [i for i, _ in members], len(lanes), rows)
+            parts.append(self.engine._apply(link, choice, chosen))
+            self.tick(len(members))
+            after += [lane for _, lane in members]
+        return (parts[0] if len(parts) == 1 else ops.concatenate(parts)), after
+
+    @staticmethod
+    def _halves(x, lanes: list[list[int]]):
+        """Parts the lanes, or the programs of the only one, in two."""
+        if len(lanes) == 1:
+            middle = len(lanes[0]) // 2
+            return [(x, [lanes[0][middle:]]), (x, [lanes[0][:middle]])]
+        middle = len(lanes) // 2
+        border = x.shape[0] // len(lanes) * middle
+        return [(x[border:], lanes[middle:]), (x[:border], lanes[:middle])]
 
     def _groups(self, lanes: list[list[int]], step: int) -> Groups:
         """Sorts the lanes by what they do next; a lane whose programs part is in several groups."""

@@ -73,3 +73,11 @@ def test_study_of_runs_side_by_side(tmp_path, capsys):
     assert (study.summary["most"], study.summary["draws"], study.summary["seed"]) == (2, 3, 5)
     data = kr.data.load("digits", normalize=kr.recipes.get("digits").normalize)
     assert study.rows.equals(kr.studies.delete(kr.load_model(run), data, most=2, draws=3, seed=5).rows)
+    assert (
+        cli.main(["study", "reorder", run, "--examples", "50", "--out", str(tmp_path / "few")]) == 2
+    )  # one block each
+    assert cli.main(["study", "lesion", run, "--examples", "50", "--out", str(tmp_path / "few")]) == 0
+    few = kr.studies.Study.load(tmp_path / "few")
+    x, y = (np.concatenate(parts)[:50] for parts in zip(*data.test.as_numpy_iterator(), strict=True))
+    assert few.summary["examples"] == 50
+    np.testing.assert_allclose(few.rows["error"], kr.studies.lesion(kr.load_model(run), (x, y)).rows["error"])

@@ -134,3 +134,25 @@ def test_examples_are_short_public_and_listed():
             f"{name}: public imports only"
         )
         assert f"def test_{name}(" in Path(__file__).read_text()
+
+
+def test_skip_removal(run, tmp_path):
+    output = run("skip_removal")
+    rows = pd.read_csv(tmp_path / "runs/skips/study/rows.csv")
+    one = rows[rows["kind"] == "unskip"].set_index("block")["error"]
+    for block, error in one.items():
+        line = next(line for line in output.splitlines() if line.startswith(block))
+        assert float(line.split()[-1]) == pytest.approx(error, abs=1e-6)
+    assert len(one) == 3  # one block in each stage is behind the BN-ReLU that it shares with its shortcut
+    # Removing skips takes no weights away.
+    assert f"{kr.parameters(kr.build('preresnet14', (8, 8, 1))):,} parameters" in output
+
+
+def test_dissect_resnet50(run, tmp_path):
+    output = run("dissect_resnet50")
+    rows = pd.read_csv(tmp_path / "runs/resnet50/rows.csv")
+    assert len(rows) == 16
+    assert (rows["error"] == 1 - rows["agreement"]).all()
+    left, whole = (int(n.replace(",", "")) for n in re.search(r"([\d,]+) of ([\d,]+) parameters", output).groups())
+    assert whole == 25_583_592  # the bias-free count of papers.md, section 1.1, and 26,560 biases of convolutions
+    assert 0 < left < whole

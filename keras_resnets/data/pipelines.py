@@ -41,6 +41,7 @@ class Data:
     _mean: np.ndarray = dataclasses.field(repr=False)
     _std: np.ndarray = dataclasses.field(repr=False)
     _held_out: bool = dataclasses.field(default=False, repr=False)
+    _most: int | None = dataclasses.field(default=None, repr=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -97,7 +98,10 @@ class Data:
 
         if split not in self._splits:
             return None
-        batches = self._splits[split].batches(self.options["batch_size"])
+        size = self.options["batch_size"]
+        batches = self._splits[split].batches(size)
+        if self._most is not None:
+            batches = batches.unbatch().take(self._most).batch(size)
         return batches.map(lambda x, y: (self._normalize(x), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     @property
@@ -109,6 +113,15 @@ class Data:
     def test(self):
         """Batches of the test split, in order."""
         return self._evaluation("test")
+
+    def first(self, examples: int) -> Data:
+        """Returns the same data with no more than so many examples each for validation and test.
+
+        A study of them is as much faster and its intervals are wider. They are those that come first in the order of
+        the set, which for CIFAR and for folders, mixed when read, is random.
+        """
+        whole_number("examples", examples, 1)
+        return dataclasses.replace(self, _most=examples)
 
     @property
     def unseen(self):

@@ -23,8 +23,8 @@ BATCH = 256
 WORKERS = 2
 
 
-def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yields arrays of at most 256 inputs and their labels, or None for labels.
+def batches(data, rows: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yields arrays of at most `rows` inputs and their labels, or None for labels.
 
     Args:
         data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` gives, of which
@@ -38,7 +38,7 @@ def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         x, y = np.asarray(data[0]), None if data[1] is None else np.asarray(data[1])
         if y is not None and len(x) != len(y):
             raise ArgumentError(f"data must have a label for every input; got {len(x)} inputs and {len(y)} labels.")
-        parts = [slice(i, i + BATCH) for i in range(0, len(x), BATCH)]
+        parts = [slice(i, i + rows) for i in range(0, len(x), rows)]
         source = ((x[part], None if y is None else y[part]) for part in parts)
     else:
         dataset = getattr(data, "test", data)
@@ -47,7 +47,7 @@ def batches(data) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
                 f"data must be (x, y) arrays, batched tf.data or the result of keras_resnets.data.load; "
                 f"got {type(data).__name__}."
             )
-        source = dataset.rebatch(BATCH).as_numpy_iterator()
+        source = dataset.rebatch(rows).as_numpy_iterator()
     for batch in source:
         empty = False
         yield batch if isinstance(batch, tuple) else (batch, None)
@@ -95,7 +95,7 @@ def evaluate(
     everything = [program(model), *programs]
     weights = fingerprint(model.weights)
     kept = _Kept(resume, weights, everything)
-    loaded = list(batches(data))
+    loaded = list(batches(data, engine.rows(BATCH)))
     count, marks = sum(len(x) for x, _ in loaded), [fingerprint(a for a in batch if a is not None) for batch in loaded]
     each, stopped = work(everything) if verbose else 0, threading.Event()
     with _progress(task, each * len(loaded), verbose) as advance, ThreadPoolExecutor(WORKERS) as pool:
