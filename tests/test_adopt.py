@@ -245,9 +245,9 @@ def _in_order_of(model, other):
 def test_keras_hub_backbone():
     hub = pytest.importorskip("keras_hub", reason="keras-hub, an optional dependency, is not installed")
     backbone = hub.models.ResNetBackbone(
-        input_conv_filters=[8],
+        input_conv_filters=[64],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[8, 16],
+        stackwise_num_filters=[64, 128],
         stackwise_num_blocks=[2, 2],
         stackwise_num_strides=[1, 2],
         block_type="bottleneck_block",

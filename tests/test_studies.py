@@ -286,6 +286,17 @@ def test_every_study_is_saved_drawn_and_told(name, deep, tmp_path):
     intact = study.summary["intact"]["error"]
     assert "error" in kr.studies.describe(loaded)
     drawn = [text.get_text() for text in study.figure().findobj(lambda artist: hasattr(artist, "get_text"))]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    curve, column = {"lesion": ("error", "block"), "unskip": ("unskip", "block"), "delete": ("random", "count")}.get(
+        name, ("error", "swaps")
+    )
+    rows = study.rows[study.rows["kind"] == curve] if "kind" in study.rows else study.rows
+    scalars = events.Scalars(f"{name}/{curve}")
+    expected = rows.groupby(column, sort=False)["error"].median()
+    assert [event.value for event in scalars] == pytest.approx(list(expected))
+    assert [event.step for event in scalars] == list(range(1, len(expected) + 1))
     assert any(model.name in text for text in drawn)
     assert any(f"left whole: {intact:.1%}" in text for text in drawn)
 

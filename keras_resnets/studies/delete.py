@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from keras_resnets.errors import whole_number
 from keras_resnets.lanes import SHORTCUT, Lanes, program
 from keras_resnets.studies.evaluation import WORKERS, evaluate
 from keras_resnets.studies.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Medians read off Veit et al. 2016, Fig. 5a (54 blocks, CIFAR-10), to about +-0.02: count -> error.
 VEIT = {1: 0.065, 5: 0.09, 8: 0.14, 10: 0.19, 12: 0.25, 13: 0.30, 15: 0.33, 16: 0.52, 20: 0.58}
@@ -115,6 +118,11 @@ def delete(
         "chosen_on": ("the examples measured" if selection is None else "the validation split") if greedy else None,
     }
     return Study("delete", table, facts)
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: error by number of deleted blocks, the median where there are draws."""
+    return {kind: rows.groupby("count")["error"].median() for kind, rows in study.rows.groupby("kind", sort=False)}
 
 
 def draw(study: Study):

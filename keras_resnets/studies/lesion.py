@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from keras_resnets.adopt import adopt
 from keras_resnets.lanes import SHORTCUT, program
@@ -101,6 +102,16 @@ def sweep(network: ResidualNetwork, data, **how) -> tuple[pd.DataFrame, dict[str
         ],
     }
     return rows, facts
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: measures by number of the deleted block."""
+    found: dict[str, pd.Series] = {}
+    for name, rows in study.rows.groupby("model", sort=False):
+        numbered = rows.set_index(np.arange(1, len(rows) + 1))
+        prefix = "" if name == study.rows["model"].iloc[0] else f"{name}/"
+        found |= {f"{prefix}{measure}": numbered[measure] for measure in ("error", "loss", "agreement")}
+    return found
 
 
 def draw(study: Study):

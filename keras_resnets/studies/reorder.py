@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,6 +15,9 @@ from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import WORKERS, evaluate
 from keras_resnets.studies.study import Study
 from keras_resnets.surgery import interchangeable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Medians read off Veit et al. 2016, Fig. 5b (54 blocks, CIFAR-10), to about +-0.02: Kendall tau -> error.
 VEIT = {0.99: 0.065, 0.96: 0.095, 0.94: 0.165, 0.92: 0.23, 0.90: 0.38, 0.88: 0.485, 0.86: 0.63, 0.84: 0.66}
@@ -120,6 +124,12 @@ def tau(order: list[int]) -> float:
     from scipy.stats import kendalltau
 
     return float(kendalltau(range(len(order)), order).statistic)
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: median error and mean tau by number of exchanges."""
+    groups = study.rows.groupby("swaps")
+    return {"error": groups["error"].median(), "tau": groups["tau"].mean()}
 
 
 def draw(study: Study):

@@ -77,7 +77,7 @@ class Study:
     """The outcome of one experiment.
 
     Attributes:
-        name: the experiment, such as `"lesion"`; the module of that name draws its figure.
+        name: the experiment, such as `"lesion"`; the module of that name draws it.
         rows: one row per measurement.
         summary: the numbers worth quoting, with what they were measured on.
     """
@@ -89,13 +89,17 @@ class Study:
 
     def figure(self) -> Figure:
         """Draws the figure; close it with `matplotlib.pyplot.close` or save it."""
-        return importlib.import_module(f"keras_resnets.studies.{self.name}").draw(self)
+        return self._module.draw(self)
+
+    @property
+    def _module(self):
+        return importlib.import_module(f"keras_resnets.studies.{self.name}")
 
     def save(self, folder: str | os.PathLike) -> list[Path]:
         """Writes the study and returns the files.
 
         `rows.csv`, `study.json` (summary, versions, command line), `figure.png`, `figure.svg`, and
-        the figure with the rows' numbers as TensorBoard events under `logs`.
+        the figure with the study's curves as TensorBoard events under `logs`.
 
         Args:
             folder: where to; the files of an earlier study of the same name are replaced.
@@ -113,9 +117,9 @@ class Study:
             old.unlink()
         with Events(folder / "logs") as events:
             events.figure(f"{self.name}/figure", figure, 0)
-            for column in self.rows.select_dtypes("float").columns:
-                for step, value in enumerate(self.rows[column]):
-                    events.scalar(f"{self.name}/{column}", value, step)
+            for curve, values in self._module.curves(self).items():
+                for step, value in values.items():
+                    events.scalar(f"{self.name}/{curve}", value, step)
         with whole(folder / "study.json") as part:
             content = {"study": self.name, "summary": self.summary, "environment": self.environment}
             part.write_text(json.dumps(content, indent=1) + "\n")
@@ -144,4 +148,4 @@ class Study:
 
 def describe(study: Study) -> str:
     """What a study found, in a few lines of text."""
-    return importlib.import_module(f"keras_resnets.studies.{study.name}").describe(study)
+    return study._module.describe(study)

@@ -8,14 +8,19 @@ trained as a correction. Which of the two decides is what this study shows.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from keras_resnets.adopt import adopt
 from keras_resnets.errors import ArgumentError
 from keras_resnets.lanes import RESIDUAL, SHORTCUT, program
 from keras_resnets.studies.evaluation import evaluate
 from keras_resnets.studies.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def unskip(
@@ -99,6 +104,15 @@ def _until(rows, intact: float, chance: float) -> int | None:
     """How many skips are gone when the error first passes the middle between intact and chance."""
     beyond = rows[rows["error"] > (intact + chance) / 2]
     return int(beyond["count"].iloc[0]) if len(beyond) else None
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: error by number of the block, or of skips removed."""
+    found = {}
+    for kind in study.rows["kind"].unique():
+        errors = study.rows[study.rows["kind"] == kind]["error"]
+        found[kind] = errors.set_axis(np.arange(1, len(errors) + 1))
+    return found
 
 
 def draw(study: Study):
