@@ -1,6 +1,7 @@
 """The studies against loops over edited networks, their statistics against NumPy."""
 
 import functools
+import types
 
 import keras
 import numpy as np
@@ -175,13 +176,18 @@ def test_deletions_at_random_and_by_choice(deep):
     assert list(other.rows["blocks"]) != list(random["blocks"])
 
 
-def test_greedy_choices_are_made_on_the_validation_split():
-    data = kr.data.load("digits", batch_size=32, validation=0.02)
-    model = kr.build("preresnet8", (8, 8, 1), 10)
-    study = kr.studies.delete(model, data, most=1, draws=1)
-    validation = kr.studies.lesion(model, data.validation).rows.sort_values(["error", "loss"], kind="stable")
+def test_greedy_choices_are_made_on_the_validation_split(deep):
+    model, x, y = deep
+    test, validation = (tf.data.Dataset.from_tensor_slices((x, labels)).batch(5) for labels in (y, (y + 2) % 5))
+    study = kr.studies.delete(model, types.SimpleNamespace(test=test, validation=validation), most=1, draws=1)
+    best = [
+        kr.studies.lesion(model, split).rows.sort_values(["error", "loss"], kind="stable")["block"].iloc[0]
+        for split in (test, validation)
+    ]
+    assert best[0] != best[1]
+    assert study.rows.set_index("kind").loc["best", "blocks"] == best[1]
     assert study.summary["chosen_on"] == "the validation split"
-    assert study.rows.set_index("kind").loc["best", "blocks"] == validation["block"].iloc[0]
+    assert study.summary["intact"]["error"] == kr.studies.lesion(model, test).summary["intact"]["error"]
 
 
 def test_every_set_of_blocks_is_drawn_alike(deep):
