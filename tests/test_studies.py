@@ -80,6 +80,30 @@ def test_all_kinds_of_data_give_the_same_study(tiny, images, scramble):
     assert sum(len(labels) for _, labels in batches(digits)) == 397
 
 
+def test_data_is_read_as_it_is_needed_and_told_by_what_it_holds(tiny, images, scramble, monkeypatch):
+    model, (x, y) = scramble(kr.build(tiny)), images
+    monkeypatch.setattr(evaluation, "BATCH", 2)
+    read, ahead, original = [], [], Lanes.outputs
+
+    def examples():
+        for pair in zip(x, y, strict=True):
+            read.append(1)
+            yield pair
+
+    def watched(self, batch, programs, tick=None):
+        ahead.append(len(read))
+        return original(self, batch, programs, tick)
+
+    monkeypatch.setattr(Lanes, "outputs", watched)
+    signature = (tf.TensorSpec((8, 8, 1)), tf.TensorSpec((), "int32"))
+    streamed = kr.studies.lesion(model, tf.data.Dataset.from_generator(examples, output_signature=signature).batch(3))
+    assert ahead[0] < len(x)
+    whole = kr.studies.lesion(model, (x, y.astype("int32")))
+    np.testing.assert_allclose(streamed.rows["loss"], whole.rows["loss"], rtol=1e-6)
+    assert streamed.summary["data_fingerprint"] == whole.summary["data_fingerprint"]
+    assert whole.summary["examples"] == streamed.summary["examples"] == 12
+
+
 def test_save_and_load(study, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -123,6 +123,10 @@ class Data:
         whole_number("examples", examples, 1)
         return dataclasses.replace(self, _most=examples)
 
+    def evaluated(self, split: str) -> int:
+        """How many examples of a split `validation` or `test` gives, `first` taken into account."""
+        return min(self.sizes[split], self._most or self.sizes[split])
+
     @property
     def unseen(self):
         """Batches for a network not trained on this set: its own test split, or all splits if it has none."""

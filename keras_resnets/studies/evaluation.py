@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import os
@@ -94,29 +95,43 @@ def evaluate(
     engine = engine or Lanes(model, budget // WORKERS)
     everything = [program(model), *programs]
     weights = fingerprint(model.weights)
-    kept = _Kept(resume, weights, everything)
-    loaded = list(batches(data, engine.rows(BATCH)))
-    count, marks = sum(len(x) for x, _ in loaded), [fingerprint(a for a in batch if a is not None) for batch in loaded]
-    each, stopped = work(everything) if verbose else 0, threading.Event()
-    with _progress(task, each * len(loaded), verbose) as advance, ThreadPoolExecutor(WORKERS) as pool:
+    kept, stopped = _Kept(resume, weights, everything), threading.Event()
+    rows = engine.rows(BATCH)
+    each = work(everything) if verbose else 0
+    total = _examples(data)
+    sums, count, labelled = np.zeros(4), 0, True
+    digests = hashlib.sha256(), hashlib.sha256()
+    with (
+        _progress(task, total and each * -(-total // rows), verbose) as advance,
+        ThreadPoolExecutor(WORKERS) as pool,
+    ):
 
         def tick(lanes: int) -> None:
             if stopped.is_set():
                 raise InterruptedError
             advance(lanes)
 
-        def measure(number: int) -> np.ndarray:
-            found = kept.get(number, marks[number])
+        def measure(number: int, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+            mark = fingerprint([x] if y is None else [x, y])
+            found = kept.get(number, mark)
             if found is None:
-                x, y = loaded[number]
                 found = _measures(engine.outputs(x, everything, tick).astype("float64"), y)
-                kept.put(number, marks[number], found)
+                kept.put(number, mark, found)
             else:
                 advance(each)
             return found
 
+        waiting: collections.deque = collections.deque()
         try:
-            sums = sum(pool.map(measure, range(len(loaded))))
+            for number, (x, y) in enumerate(batches(data, rows)):
+                count, labelled = count + len(x), y is not None
+                for digest, array in zip(digests, (x, y), strict=True):
+                    digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+                waiting.append(pool.submit(measure, number, x, y))
+                if len(waiting) > WORKERS:  # no more of the data in memory than is worked on
+                    sums = sums + waiting.popleft().result()
+            for future in waiting:
+                sums = sums + future.result()
         except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
@@ -130,12 +145,21 @@ def evaluate(
         "intact": intact,
         "examples": count,
         "classes": model.output_shape[1],
-        "labels": "given" if loaded[0][1] is not None else "what the network left whole answers",
+        "labels": "given" if labelled else "what the network left whole answers",
         "model": model.name,
         "weights_fingerprint": weights,
-        "data_fingerprint": fingerprint([np.array(marks)]),
+        "data_fingerprint": "".join(digest.hexdigest()[:8] for digest in digests),
     }
     return table.iloc[1:].reset_index(drop=True), facts
+
+
+def _examples(data) -> int | None:
+    """How many examples there are, where that is known without reading them."""
+    if isinstance(data, tuple):
+        return len(data[0])
+    if hasattr(data, "evaluated"):
+        return data.evaluated("test")
+    return None
 
 
 def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +173,8 @@ def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextlib.contextmanager
-def _progress(task: str, total: int, verbose: bool):
-    """Draws a progress bar, and gives the function that moves it."""
+def _progress(task: str, total: int | None, verbose: bool):
+    """Draws a progress bar, without an end where the total is unknown, and gives the function that moves it."""
     if not verbose:
         yield lambda amount: None
         return
