@@ -37,7 +37,8 @@ from .applications import (
     ResNet200V2,
 )
 from .blocks import ResidualBlock, Segment
-from .network import ResidualNetwork, build, load_model, macs, parameters
+from .cost import macs, parameters
+from .network import ResidualNetwork, build, load_model
 from .spec import Spec, Stage
 from .surgery import delete, reorder, unskip
 from .training import train

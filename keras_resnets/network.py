@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_resnets import blocks as lay
-from keras_resnets import variants
-from keras_resnets.blocks import ResidualBlock
+from keras_resnets import layout, variants
+from keras_resnets.blocks import ResidualBlock, Segment
 from keras_resnets.errors import ArgumentError, one_of
-from keras_resnets.graph import Graph
 from keras_resnets.spec import Spec
 
 
@@ -48,7 +44,7 @@ class ResidualNetwork(keras.Model):
         source, x = inputs, inputs
         if not isinstance(inputs._keras_history.operation, keras.layers.InputLayer):
             # What the given tensor was computed with becomes the first link of the chain.
-            entry = lay.Segment(keras.Model(_sources(inputs), inputs, name="body"), name="entry")
+            entry = Segment(keras.Model(_sources(inputs), inputs, name="body"), name="entry")
             source = keras.Input(batch_shape=entry.body.input_shape, dtype=entry.body.input_dtype, name="input")
             chain = [entry, *chain]
             x = source
@@ -194,15 +190,15 @@ def build(
     one_of("include_top", include_top, (True, False))
     one_of("pooling", pooling, (None, "avg", "max"))
     _check_size(spec)
-    links = [lay.stem(spec)]
+    links = [layout.stem(spec)]
     channels, activated = spec.stem_width, spec.stem == "conv7"
     for s, stage in enumerate(spec.stages, 1):
         if stage.pool:
-            links.append(lay.pool(stage, f"stage{s}_pool"))
+            links.append(layout.pool(stage, f"stage{s}_pool"))
         for b in range(1, stage.blocks + 1):
-            links.append(lay.block(spec, stage, f"stage{s}_block{b}", channels, b == 1, activated))
+            links.append(layout.block(spec, stage, f"stage{s}_block{b}", channels, b == 1, activated))
             channels, activated = spec.widths(stage)[-1], False
-    end = lay.head(spec, include_top, pooling, classifier_activation)
+    end = layout.head(spec, include_top, pooling, classifier_activation)
     links += [end] if end else []
     source = spec.input_shape if input_tensor is None else input_tensor
     model = ResidualNetwork(links, source, spec, spec.name)
@@ -292,80 +288,3 @@ def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:
     if len(found) != 1:
         raise ArgumentError(f"input_tensor must be computed from one keras.Input; it comes from {len(found)}.")
     return next(iter(found.values()))
-
-
-def leaves(layer: keras.Layer, shape: tuple) -> Iterator[tuple[keras.Layer, tuple]]:
-    """Walks the innermost layers of a network for an input of `shape`, batch axis included.
-
-    Yields:
-        `(layer, output shape)`. Inside a part that is a functional model of its own, the shapes
-        are those it was made with.
-    """
-    if isinstance(layer, ResidualNetwork):
-        for link in layer.chain:
-            yield from leaves(link, shape)
-            shape = link.compute_output_shape(shape)
-    elif isinstance(layer, ResidualBlock):
-        parts = layer.parts()
-        if "preactivation" in parts:
-            yield from leaves(parts["preactivation"], shape)
-            shape = parts["preactivation"].compute_output_shape(shape)
-        for branch in ("residual", "shortcut"):
-            if branch in parts:
-                yield from leaves(parts[branch], shape)
-    elif isinstance(layer, lay.Segment):
-        yield from leaves(layer.body, shape)
-    elif isinstance(layer, Graph):
-        yield from layer.walk(shape)
-    elif isinstance(layer, keras.Sequential):
-        for inner in layer.layers:
-            yield from leaves(inner, shape)
-            shape = inner.compute_output_shape(shape)
-    elif isinstance(layer, keras.Model):
-        for inner in layer.layers:
-            yield from (
-                leaves(inner, inner.input.shape) if isinstance(inner, keras.Model) else [(inner, inner.output.shape)]
-            )
-    else:
-        yield layer, tuple(layer.compute_output_shape(shape))
-
-
-def macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
-    """Counts the multiply-adds of one example.
-
-    Convolutions and dense layers count, one multiply-add as one; normalisation, activations,
-    pooling, additions and biases do not (the convention of He et al. 2015, Table 1).
-
-    Args:
-        model: any functional Keras model of convolutions and dense layers, channels last.
-        input_shape: height, width and channels; None takes the model's.
-
-    Raises:
-        ArgumentError: the size of the input is open and `input_shape` is None.
-
-    Example:
-        >>> import keras_resnets as kr
-        >>> kr.macs(kr.build("resnet20"))
-        40551040
-    """
-    shape = tuple(input_shape or model.input_shape[1:])
-    if None in shape:
-        raise ArgumentError(
-            f"input_shape is needed to count the multiply-adds of {model.name!r}, whose input is {shape}."
-        )
-    total = 0
-    for layer, output in leaves(model, (1, *shape)):
-        kernels = [getattr(layer, n) for n in ("kernel", "depthwise_kernel", "pointwise_kernel") if hasattr(layer, n)]
-        total += math.prod(output[1:-1]) * sum(math.prod(kernel.shape) for kernel in kernels if kernel is not None)
-    return total
-
-
-def parameters(model: keras.Model) -> int:
-    """Counts the trainable parameters; moving statistics are not among them.
-
-    Example:
-        >>> import keras_resnets as kr
-        >>> kr.parameters(kr.build("resnet50"))
-        25557032
-    """
-    return sum(math.prod(variable.shape) for variable in model.trainable_variables)

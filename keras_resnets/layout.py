@@ -1,0 +1,169 @@
+"""From a spec to links: stem, blocks and head, laid out as layers in the order of the papers."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from keras_resnets.blocks import ResidualBlock, Segment, resample
+from keras_resnets.layers import BatchNorm
+from keras_resnets.spec import Spec, Stage
+
+
+def _regularizer(spec: Spec, normalisation: bool = False):
+    """L2 whose gradient is `weight_decay * weight`: Keras' penalty has no factor 1/2."""
+    if not spec.weight_decay or (normalisation and spec.decay != "all"):
+        return None
+    return keras.regularizers.L2(spec.weight_decay / 2)
+
+
+def _norm(spec: Spec, name: str, zero: bool = False) -> keras.Layer:
+    decay = _regularizer(spec, normalisation=True)
+    return BatchNorm(
+        momentum=spec.bn_momentum,
+        epsilon=spec.bn_epsilon,
+        gamma_initializer="zeros" if zero else "ones",
+        gamma_regularizer=decay,
+        beta_regularizer=decay,
+        name=name,
+    )
+
+
+def _conv(spec: Spec, name: str, width: int, kernel: int, stride=1, dilation=1, zero=False) -> list[keras.Layer]:
+    """A convolution with symmetric padding: "same" pads a strided one on the far side only."""
+    reach = dilation * (kernel - 1) // 2
+    he_normal = keras.initializers.VarianceScaling(2.0, spec.init, "untruncated_normal")
+    conv = layers.Conv2D(
+        width,
+        kernel,
+        stride,
+        padding="same" if stride == 1 else "valid",
+        dilation_rate=dilation,
+        use_bias=False,
+        kernel_initializer="zeros" if zero else he_normal,
+        kernel_regularizer=_regularizer(spec),
+        name=name,
+    )
+    if stride == 1 or reach == 0:
+        return [conv]
+    return [layers.ZeroPadding2D(reach, name=f"{name}_pad"), conv]
+
+
+def stem(spec: Spec) -> Segment:
+    """The layers in front of the first block."""
+    deep = spec.stem == "conv7"
+    body = _conv(spec, "conv", spec.stem_width, 7 if deep else 3, stride=2 if deep else 1)
+    # A pre-activation network on a 3x3 stem leaves BN-ReLU to its first block.
+    if spec.placement == "post" or deep:
+        body += [_norm(spec, "bn"), layers.ReLU(name="relu")]
+    if deep:
+        # Zeros equal torch's minus infinity here, for the map is not negative.
+        body += [layers.ZeroPadding2D(1, name="pool_pad"), layers.MaxPooling2D(3, 2, name="pool")]
+    return Segment(keras.Sequential(body, name="body"), name="stem")
+
+
+def pool(stage: Stage, name: str) -> Segment:
+    """The max-pool in front of a stage; "same" pads without taking part in the maximum."""
+    return Segment(layers.MaxPooling2D(stage.pool, 2, padding="same", name="body"), name=name)
+
+
+def _units(spec: Spec, stage: Stage, stride: int) -> list[keras.Layer]:
+    """The residual branch: convolution, BN and ReLU for each width, in the order of `placement`."""
+    strided = 0
+    if spec.stride_place == "3x3":
+        strided = next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)
+    widths, last = spec.widths(stage), len(stage.widths) - 1
+    rate = spec.dropout if stage.dropout is None else stage.dropout
+    branch: list[keras.Layer] = []
+    for i, (width, kernel) in enumerate(zip(widths, stage.kernels, strict=True)):
+        n, end = i + 1, i == last
+        zero = spec.zero_gamma and end
+        conv = _conv(
+            spec,
+            f"conv{n}",
+            width,
+            kernel,
+            stride if i == strided else 1,
+            stage.dilation if kernel > 1 else 1,
+            # A zero gamma in front of ReLU would never leave zero, so the convolution starts there.
+            zero=zero and spec.placement == "pre",
+        )
+        drop = [layers.Dropout(rate, name="dropout")] if rate and end else []
+        if spec.placement == "pre":
+            branch += [_norm(spec, f"bn{n}"), layers.ReLU(name=f"relu{n}"), *drop, *conv]
+        else:
+            branch += [*drop, *conv, _norm(spec, f"bn{n}", zero=zero)]
+            if not end:
+                branch += [layers.ReLU(name=f"relu{n}")]
+    return branch
+
+
+def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> keras.Layer | None:
+    """The shortcut branch; whether it projects follows from the shapes."""
+    if spec.shortcut == "none":
+        return None
+    if spec.shortcut == "C" or (spec.shortcut == "B" and (channels != width or stride != 1)):
+        projection = _conv(spec, "conv", width, 1, stride)
+        if spec.placement == "post":
+            projection += [_norm(spec, "bn")]
+        return keras.Sequential(projection, name="shortcut")
+    return resample(channels, width, stride)
+
+
+def block(spec: Spec, stage: Stage, name: str, channels: int, first: bool, activated: bool) -> ResidualBlock:
+    """Lays out one block.
+
+    Args:
+        spec: the network's spec.
+        stage: the block's stage.
+        name: the block's name.
+        channels: channels of the block's input.
+        first: whether the block is the first of its stage.
+        activated: whether the input has been through BN-ReLU already (He et al. 2016: no second
+            pre-activation behind an activated stem).
+    """
+    stride = stage.stride if first else 1
+    branch = _units(spec, stage, stride)
+    shortcut = _shortcut(spec, channels, spec.widths(stage)[-1], stride)
+    preactivation = None
+    activation: keras.Layer | None = layers.ReLU(name="relu")
+    if spec.placement == "pre":
+        activation = None
+        projects = isinstance(shortcut, keras.Sequential) and isinstance(shortcut.layers[0], layers.Conv2D)
+        if activated:
+            branch = branch[2:]
+        elif projects or (first and spec.shared_preactivation == "stage"):
+            preactivation = keras.Sequential(branch[:2], name="preactivation")
+            branch = branch[2:]
+    return ResidualBlock(keras.Sequential(branch, name="residual"), shortcut, activation, preactivation, name=name)
+
+
+def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> Segment | None:
+    """The layers behind the last block, or None when there are none."""
+    body: list[keras.Layer] = []
+    if spec.placement == "pre":
+        body += [_norm(spec, "bn"), layers.ReLU(name="relu")]
+    if include_top or pooling == "avg":
+        body += [layers.GlobalAveragePooling2D(name="pool")]
+    elif pooling == "max":
+        body += [layers.GlobalMaxPooling2D(name="pool")]
+    if include_top:
+        for i, width in enumerate(spec.hidden, 1):
+            body += [
+                layers.Dense(width, use_bias=False, kernel_regularizer=_regularizer(spec), name=f"hidden{i}"),
+                _norm(spec, f"hidden{i}_bn"),
+                layers.ReLU(name=f"hidden{i}_relu"),
+            ]
+        body += [
+            layers.Dense(
+                spec.classes,
+                # Uniform within 1/sqrt(fan_in), as the Torch and MXNet originals have it.
+                kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+                kernel_regularizer=_regularizer(spec),
+                bias_regularizer=_regularizer(spec, normalisation=True),
+                name="logits",
+            )
+        ]
+        # In float32 whatever the policy: half-precision probabilities lose the small ones.
+        body += [layers.Activation(classifier_activation or "linear", dtype="float32", name="predictions")]
+    return Segment(keras.Sequential(body, name="body"), name="head") if body else None
