@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.layers import PadChannels
+from keras_resnets.layers import PadChannels, TakeChannels
 
 
 class _Link(keras.layers.Layer):
@@ -161,21 +161,14 @@ class ResidualBlock(_Link):
 
         A block without one, such as a layer of a plain network, gets the parameter-free shortcut of
         its shapes (He et al. 2015, section 3.3, option A): the identity, behind subsampling where
-        the block shrinks its input, and with channels of zeros appended where it adds some.
-
-        Raises:
-            ArgumentError: the block has no shortcut and gives fewer channels than it takes.
+        the block shrinks its input, and with channels of zeros appended where it adds some. Where
+        it gives fewer channels than it takes, of which the papers say nothing, the first are kept.
         """
         if self.shortcut is not None:
             return self.shortcut
         _, *sides, channels = self.input.shape
         sides = [side or 256 for side in sides]
         _, size, _, width = self.compute_output_shape((1, *sides, channels))
-        if width < channels:
-            raise ArgumentError(
-                f"blocks: {self.name!r} has no shortcut, and none without weights leads from {channels} channels to "
-                f"{width}; choose a block that keeps or adds channels."
-            )
         return resample(channels, width, round(sides[0] / size), self.dtype_policy.name)
 
     def branch_input(self, x):
@@ -199,6 +192,8 @@ def resample(channels: int, width: int, stride: int, dtype=None) -> keras.Layer:
     steps: list[keras.Layer] = []
     if stride > 1:
         steps += [layers.AveragePooling2D(1, stride, name="subsample", dtype=dtype)]
-    if channels != width:
+    if channels < width:
         steps += [PadChannels(width, name="pad", dtype=dtype)]
+    if channels > width:
+        steps += [TakeChannels(width, name="take", dtype=dtype)]
     return keras.Sequential(steps, name="shortcut")

@@ -98,8 +98,8 @@ class PadChannels(keras.layers.Layer):
     def build(self, input_shape):
         if input_shape[-1] > self.channels:
             raise ArgumentError(
-                f"shortcut 'A' can add channels but not remove them; got {input_shape[-1]} channels in and "
-                f"{self.channels} out. Use shortcut 'B', or a stem_width of at most {self.channels}."
+                f"PadChannels: channels must be at least the input's, {input_shape[-1]}; got {self.channels}. "
+                f"Use TakeChannels to leave some out."
             )
         super().build(input_shape)
 
@@ -109,6 +109,33 @@ class PadChannels(keras.layers.Layer):
     def call(self, inputs):
         padding = [[0, 0]] * (len(inputs.shape) - 1) + [[0, self.channels - inputs.shape[-1]]]
         return ops.pad(inputs, padding)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class TakeChannels(keras.layers.Layer):
+    """Keeps the first `channels` channels: what stands in, without weights, for a layer that narrows.
+
+    Args:
+        channels: number of channels of the output.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> kr.layers.TakeChannels(3)(np.ones((2, 4, 4, 8), "float32")).shape[-1]
+        3
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
+
+    def call(self, inputs):
+        return inputs[..., : self.channels]
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels}

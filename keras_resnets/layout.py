@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_resnets.blocks import ResidualBlock, Segment, resample
+from keras_resnets.errors import ArgumentError
 from keras_resnets.layers import BatchNorm
 from keras_resnets.spec import Spec, Stage
 
@@ -107,6 +108,11 @@ def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> keras.Layer
         if spec.placement == "post":
             projection += [_norm(spec, "bn")]
         return keras.Sequential(projection, name="shortcut")
+    if channels > width:
+        raise ArgumentError(
+            f"shortcut 'A' can add channels but not remove them; got {channels} channels in and {width} out. "
+            f"Use shortcut 'B', or a stem_width of at most {width}."
+        )
     return resample(channels, width, stride)
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
-from keras_resnets.errors import ArgumentError
 
 
 @pytest.fixture
@@ -122,7 +121,9 @@ def test_blocks_go_by_name_or_index(model):
     assert [b.name for b in swapped.blocks][:3] == ["stage1_block3", "stage1_block2", "stage1_block1"]
 
 
-def test_a_block_that_narrows_cannot_be_bridged():
-    bottle = kr.Spec("narrow", (kr.Stage(1, (8, 8)), kr.Stage(1, (4, 4))), (8, 8, 3), 5, shortcut="none", stem_width=8)
-    with pytest.raises(ArgumentError, match="from 8 channels to 4"):
-        kr.delete(kr.build(bottle), 1)
+def test_a_plain_layer_that_narrows_is_bridged_by_its_first_channels(x, scramble):
+    stages = (kr.Stage(1, (8, 8)), kr.Stage(1, (4, 4)))
+    plain = scramble(kr.build(kr.Spec("narrow", stages, (8, 8, 2), 5, shortcut="none", stem_width=8)))
+    stem, first, _, head = plain.chain
+    y = np.asarray(first(stem(x, training=False), training=False))[..., :4]
+    close(kr.delete(plain, 1).predict(x, verbose=0), np.asarray(head(y, training=False)))

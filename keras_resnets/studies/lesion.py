@@ -36,9 +36,9 @@ def lesion(
 
     A deleted block hands on its shortcut, with the projection or down-sampling that it has (Veit
     et al. 2016, section 4). Of a plain network, each layer is a block: deleted, its input goes to
-    the next layer as it is, or, where the layer shrinks the image or adds channels, subsampled and
-    with channels of zeros appended (the paper does not say what it did there). Nothing is retrained
-    or rescaled. All deletions are measured in one walk through the network.
+    the next layer as it is, or, where the layer changes the shape, subsampled, and with channels of
+    zeros appended or the last ones left out (the paper does not say what it did there). Nothing is
+    retrained or rescaled. All deletions are measured in one walk through the network.
 
     Args:
         model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
@@ -57,8 +57,7 @@ def lesion(
         the intact network.
 
     Raises:
-        ArgumentError: the network is no chain, no layer without weights can stand in for a block,
-            or `data` is of the wrong kind.
+        ArgumentError: the network is no chain, or `data` is of the wrong kind.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -139,7 +138,13 @@ def draw(study: Study):
         axes.axhline(VEIT_ELSEWHERE, color=figures.PAPER, lw=1, ls=":", label="the same, all other blocks")
     if any(facts["bridged_without_weights"] for facts in (summary, *summary["beside"].values())):
         axes.plot(
-            [], [], "s", color="none", markeredgecolor="0.3", markersize=8, label="bridged by zeros or subsampling"
+            [],
+            [],
+            "s",
+            color="none",
+            markeredgecolor="0.3",
+            markersize=8,
+            label="changes the shape: bridged",
         )
     axes.set_xlabel("deleted block")
     figures.errors(axes, summary, ", 95% interval")
