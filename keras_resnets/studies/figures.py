@@ -25,7 +25,7 @@ def panels(count: int = 1, height: float = 4.6):
 def errors(axes, summary: Mapping[str, Any], note: str = "") -> None:
     """Makes the vertical axis one of errors, and says what they were measured on."""
     name = "top-1 error" if summary["labels"] == "given" else "answers unlike the whole network's"
-    axes.set(ylabel=f"{name}{note} over {summary['examples']:,} examples", ylim=(0, 1))
+    axes.set(ylabel=f"{name}{note}\nover {summary['examples']:,} examples", ylim=(0, 1))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
