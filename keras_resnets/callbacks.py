@@ -12,7 +12,7 @@ import keras
 from keras_resnets.adopt import adopt
 from keras_resnets.errors import whole_number
 from keras_resnets.lanes import Lanes
-from keras_resnets.studies.evaluation import WORKERS
+from keras_resnets.studies.evaluation import engine_for
 from keras_resnets.studies.lesion import sweep
 from keras_resnets.studies.study import Events, Study
 
@@ -71,7 +71,7 @@ class Lesion(keras.callbacks.Callback):
         trained = self._clock() - self._began
         if self._engine is None:
             self._network = adopt(self.model)
-            self._engine = Lanes(self._network, self.budget // WORKERS)
+            self._engine = engine_for(self._network, self.budget)
         rows, facts = sweep(self._network, self.data, engine=self._engine)
         study = Study("lesion", rows, facts | {"beside": {}})
         self.studies[done] = study

@@ -8,5 +8,3 @@ from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.study import Study, describe
 from keras_resnets.studies.unskip import unskip
-
-NAMES = ("lesion", "unskip", "delete", "reorder")

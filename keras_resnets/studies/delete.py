@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_resnets.adopt import adopt
 from keras_resnets.errors import whole_number
-from keras_resnets.lanes import SHORTCUT, Lanes, program
-from keras_resnets.studies.evaluation import WORKERS, evaluate
+from keras_resnets.lanes import SHORTCUT, program
+from keras_resnets.studies.evaluation import engine_for, evaluate, spread
 from keras_resnets.studies.study import Study
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def delete(
     whole_number("most", most, 1, len(names))
     whole_number("draws", draws, 1, 10**6)
     whole_number("seed", seed, 0, 2**31 - 1)
-    how: dict[str, Any] = {"verbose": verbose, "resume": resume, "engine": Lanes(network, budget // WORKERS)}
+    how: dict[str, Any] = {"verbose": verbose, "resume": resume, "engine": engine_for(network, budget)}
     rng = np.random.default_rng(seed)
     rows = [
         ("random", count, draw, sorted(rng.choice(len(names), count, replace=False).tolist()))
@@ -109,12 +109,7 @@ def delete(
         "most": most,
         "draws": draws,
         "seed": seed,
-        "random": {
-            str(count): {
-                name: float(value) for name, value in errors.describe()[["min", "25%", "50%", "75%", "max"]].items()
-            }
-            for count, errors in random
-        },
+        "random": {str(count): spread(errors) for count, errors in random},
         "chosen_on": ("the examples measured" if selection is None else "the validation split") if greedy else None,
     }
     return Study("delete", table, facts)

@@ -56,6 +56,16 @@ def batches(data, rows: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | 
         raise ArgumentError("data must hold at least one example; got none.")
 
 
+def engine_for(model: ResidualNetwork, budget: int) -> Lanes:
+    """Returns what evaluates programs on a network, the budget shared among the batches measured at a time."""
+    return Lanes(model, budget // WORKERS)
+
+
+def spread(errors) -> dict[str, float]:
+    """Extremes and quartiles of errors, for a summary."""
+    return {name: float(value) for name, value in errors.describe()[["min", "25%", "50%", "75%", "max"]].items()}
+
+
 def evaluate(
     model: ResidualNetwork,
     data,
@@ -78,7 +88,7 @@ def evaluate(
         resume: a folder where finished batches are kept, so that the same call, made again after a
             kill, measures only the others; `Study.save` to that folder clears them away.
         task: what the progress bar says.
-        engine: the `Lanes` of an earlier call with this model, to spare the tracing.
+        engine: what `engine_for` gave for this model, to spare the tracing in a further call.
 
     Returns:
         A pandas.DataFrame of one row per program with `error` (top-1) and its 95 % Wilson interval
@@ -89,10 +99,11 @@ def evaluate(
         of examples classified otherwise than by it.
     """
     import pandas as pd
+    from scipy.stats import binomtest
 
     if len(model.output_shape) != 2:
         raise ArgumentError(f"model must end in one row of class scores per example; got output {model.output_shape}.")
-    engine = engine or Lanes(model, budget // WORKERS)
+    engine = engine or engine_for(model, budget)
     everything = [program(model), *programs]
     weights = fingerprint(model.weights)
     kept, stopped = _Kept(resume, weights, everything), threading.Event()
@@ -112,11 +123,11 @@ def evaluate(
             advance(lanes)
 
         def measure(number: int, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
-            mark = fingerprint([x] if y is None else [x, y])
-            found = kept.get(number, mark)
+            file = kept.file(number, x, y)
+            found = kept.get(file)
             if found is None:
                 found = _measures(engine.outputs(x, everything, tick).astype("float64"), y)
-                kept.put(number, mark, found)
+                kept.put(file, found)
             else:
                 advance(each)
             return found
@@ -137,9 +148,9 @@ def evaluate(
             pool.shutdown(cancel_futures=True)
             raise
     table = pd.DataFrame(sums / count, columns=["error", "top5_error", "loss", "agreement"])
-    low, high = wilson(table["error"].to_numpy(), count)
-    table.insert(1, "error_low", low)
-    table.insert(2, "error_high", high)
+    bounds = [binomtest(round(e * count), count).proportion_ci(method="wilson") for e in table["error"]]
+    table.insert(1, "error_low", [b.low for b in bounds])
+    table.insert(2, "error_high", [b.high for b in bounds])
     intact = {key: float(value) for key, value in table.iloc[0].items()}
     facts = {
         "intact": intact,
@@ -162,16 +173,6 @@ def _examples(data) -> int | None:
     return None
 
 
-def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of Wilson for shares found in `count` examples."""
-    from scipy.stats import norm
-
-    z = norm.ppf(0.975)
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
-
-
 @contextlib.contextmanager
 def _progress(task: str, total: int | None, verbose: bool):
     """Draws a progress bar, without an end where the total is unknown, and gives the function that moves it."""
@@ -192,17 +193,17 @@ class _Kept:
         text = repr([p.steps for p in programs]) + weights
         self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _file(self, number: int, mark: str) -> Path:
-        return Path(self.folder or "") / f"{number}_{mark}.npy"
-
-    def get(self, number: int, mark: str) -> np.ndarray | None:
-        if not self.folder or not self._file(number, mark).exists():
+    def file(self, number: int, x: np.ndarray, y: np.ndarray | None) -> Path | None:
+        if not self.folder:
             return None
-        return np.load(self._file(number, mark))
+        return Path(self.folder) / f"{number}_{fingerprint([x] if y is None else [x, y])}.npy"
 
-    def put(self, number: int, mark: str, sums: np.ndarray) -> None:
-        if self.folder:
-            with whole(self._file(number, mark)) as part:
+    def get(self, file: Path | None) -> np.ndarray | None:
+        return np.load(file) if file and file.exists() else None
+
+    def put(self, file: Path | None, sums: np.ndarray) -> None:
+        if file:
+            with whole(file) as part:
                 np.save(part, sums)
 
 

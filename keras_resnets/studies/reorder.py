@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_resnets.adopt import adopt
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.lanes import Lanes, program
+from keras_resnets.lanes import program
 from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.evaluation import WORKERS, evaluate
+from keras_resnets.studies.evaluation import evaluate, spread
 from keras_resnets.studies.study import Study
 from keras_resnets.surgery import interchangeable
 
@@ -82,7 +82,7 @@ def reorder(
         verbose=verbose,
         resume=resume,
         task="exchanging blocks",
-        engine=Lanes(network, budget // WORKERS),
+        budget=budget,
     )
     for i, column in enumerate(("swaps", "draw", "tau")):
         table.insert(i, column, [row[i] for row in rows])
@@ -94,11 +94,7 @@ def reorder(
         "draws": draws,
         "seed": seed,
         "pairs": len(pairs),
-        "by_tau": {
-            f"{at:.2f}": {"orders": len(errors)}
-            | {name: float(value) for name, value in errors.describe()[["min", "25%", "50%", "75%", "max"]].items()}
-            for at, errors in bins
-        },
+        "by_tau": {f"{at:.2f}": {"orders": len(errors)} | spread(errors) for at, errors in bins},
     }
     return Study("reorder", table, facts)
 
