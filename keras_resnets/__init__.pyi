@@ -7,6 +7,7 @@ from . import (
     lanes,
     layers,
     optimizers,
+    paths,
     recipes,
     runs,
     studies,

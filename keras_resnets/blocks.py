@@ -17,6 +17,7 @@ class _Link(keras.layers.Layer):
     """
 
     part_names: tuple[str, ...] = ()
+    setting_names: tuple[str, ...] = ()
 
     def __init__(self, **kwargs):
         # The parts cast their inputs themselves, each by its own policy.
@@ -28,12 +29,13 @@ class _Link(keras.layers.Layer):
 
     def rewrap(self, **changes):
         """Returns a new link around the same parts (shared weights), some of them or the name replaced."""
-        kwargs = {name: getattr(self, name) for name in (*self.part_names, "name")} | changes
+        kwargs = {name: getattr(self, name) for name in (*self.part_names, *self.setting_names, "name")} | changes
         return type(self)(**kwargs, trainable=self.trainable, dtype=self.dtype_policy)
 
     def get_config(self):
         parts = {name: getattr(self, name) for name in self.part_names}
-        return {**super().get_config(), **{name: part and _serialize(part) for name, part in parts.items()}}
+        settings = {name: getattr(self, name) for name in self.setting_names}
+        return {**super().get_config(), **{name: part and _serialize(part) for name, part in parts.items()}, **settings}
 
     @classmethod
     def from_config(cls, config):
@@ -91,7 +93,7 @@ class Segment(_Link):
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class ResidualBlock(_Link):
-    """Sums a residual and a shortcut branch: `activation(residual(h) + shortcut(h))`.
+    """Sums a residual and a shortcut branch: `activation(scale * residual(h) + shortcut(h))`.
 
     `h` is `preactivation(x)`, or the input itself. A block without a residual branch is a deleted
     block (Veit et al. 2016, section 4: the shortcut stays, with its projection); one without a
@@ -103,6 +105,8 @@ class ResidualBlock(_Link):
         activation: applied to the sum, a Keras layer; None for none.
         preactivation: applied to the input of both branches, a Keras layer or model; None for
             none (He et al. 2016, appendix: the first BN-ReLU of a stage feeds both branches).
+        scale: what the residual branch is multiplied with: in a network trained with stochastic
+            depth, the probability that the block was on (Huang et al. 2016, section 3).
 
     Raises:
         ArgumentError: both branches are None.
@@ -114,8 +118,9 @@ class ResidualBlock(_Link):
     """
 
     part_names = ("residual", "shortcut", "activation", "preactivation")
+    setting_names = ("scale",)
 
-    def __init__(self, residual=None, shortcut=None, activation=None, preactivation=None, **kwargs):
+    def __init__(self, residual=None, shortcut=None, activation=None, preactivation=None, scale=1.0, **kwargs):
         super().__init__(**kwargs)
         if residual is None and shortcut is None:
             raise ArgumentError(f"Block {self.name!r} needs a residual branch, a shortcut branch or both; got neither.")
@@ -123,6 +128,7 @@ class ResidualBlock(_Link):
         self.shortcut = shortcut
         self.activation = activation
         self.preactivation = preactivation
+        self.scale = float(scale)
 
     @property
     def has_identity_shortcut(self) -> bool:
@@ -175,6 +181,10 @@ class ResidualBlock(_Link):
         """What both branches read."""
         return x if self.preactivation is None else self.preactivation(x)
 
+    def scaled(self, residual):
+        """The residual branch's output as the sum takes it."""
+        return residual if self.scale == 1 else residual * self.scale
+
     def join(self, *branches):
         """Sums the outputs of the branches and applies the activation."""
         total = branches[0] if len(branches) == 1 else ops.add(*branches)
@@ -182,7 +192,8 @@ class ResidualBlock(_Link):
 
     def call(self, inputs, training=None):
         h = self.branch_input(inputs)
-        return self.join(*(branch(h) for branch in (self.residual, self.shortcut) if branch is not None))
+        branches = [] if self.residual is None else [self.scaled(self.residual(h))]
+        return self.join(*branches, *([] if self.shortcut is None else [self.shortcut(h)]))
 
 
 def resample(channels: int, width: int, stride: int, dtype=None) -> keras.Layer:

@@ -70,10 +70,11 @@ def models(name: str | None) -> None:
 @click.option("--recipe", help="he15, he16, wrn, imagenet or digits; the default fits model and data.")
 @click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
+@click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
 @_seed
 @_out
-def train(model, data, data_dir, image_size, download, recipe, epochs, validation, fields, seed, out) -> None:
+def train(model, data, data_dir, image_size, download, recipe, epochs, validation, paths, fields, seed, out) -> None:
     """Train MODEL, a variant or a spec's JSON file, in a run directory.
 
     The same command goes on with a run that was stopped.
@@ -91,6 +92,7 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
         recipe or recipes.default(model, data),
         out=out,
         epochs=epochs,
+        paths=paths,
         seed=seed,
         data_dir=data_dir,
         image_size=image_size,

@@ -12,7 +12,6 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -71,23 +70,25 @@ class Lanes:
 
     def __init__(self, model: ResidualNetwork, budget: int = 2**30):
         self.chain, self.budget = model.chain, budget
-        self._functions: dict[tuple[int, str], Callable] = {}
+        self._functions: dict[tuple[int, str, float], Callable] = {}
         self._compiling = threading.Lock()
 
     def _apply(self, link: int, choice: str, x):
-        key = (link, choice)
+        # A schedule of path policies may have changed the scale since.
+        key = (link, choice, getattr(self.chain[link], "scale", 1.0))
         with self._compiling:
             if key not in self._functions:
                 self._functions[key] = self._compile(self.chain[link], choice)
         return self._functions[key](x)
 
     def _compile(self, link, choice: str):
-        branch: Any = None
-        if choice != BOTH:
-            branch = link.residual if choice == RESIDUAL else link.stand_in()
+        stand_in = link.stand_in() if choice == SHORTCUT else None
 
         def run(x):
-            return link(x, training=False) if branch is None else link.join(branch(link.branch_input(x)))
+            if choice == BOTH:
+                return link(x, training=False)
+            h = link.branch_input(x)
+            return link.join(link.scaled(link.residual(h)) if stand_in is None else stand_in(h))
 
         if keras.config.backend() != "tensorflow":
             return run

@@ -12,8 +12,10 @@ import keras
 from keras import ops
 
 from keras_resnets import layout, variants
+from keras_resnets import paths as policies
 from keras_resnets.blocks import ResidualBlock, Segment
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.gating import Gated
 from keras_resnets.spec import Spec
 
 
@@ -56,6 +58,8 @@ class ResidualNetwork(keras.Model):
             self.dtype_policy = keras.dtype_policies.get(dtype)
         self._spec = spec
         self._only_shape = False
+        self._paths: policies.Policy | None = None
+        self._gated = Gated()
 
     @property
     def spec(self) -> Any:
@@ -101,12 +105,128 @@ class ResidualNetwork(keras.Model):
                 outputs[link.name] = x
         return outputs
 
+    def masked(self, x, gates, training=False):
+        """Returns the output with some residual branches left out.
+
+        A block that is off hands on its shortcut, as if it were deleted (`keras_resnets.delete`).
+
+        Args:
+            x: a batch of inputs.
+            gates: for each block whether it is on, booleans of (blocks,): a branch that is off is not computed. Or
+                weights of (blocks, examples) that multiply the branches' outputs, example by example; 0 is off.
+            training: as for `call`.
+
+        Returns:
+            What `call` returns.
+
+        Raises:
+            ArgumentError: there is not one gate for each block.
+
+        Example:
+            >>> import keras_resnets as kr, numpy as np
+            >>> model, x = kr.build("resnet20", (8, 8, 1)), np.ones((2, 8, 8, 1), "float32")
+            >>> y = model.masked(x, [True] * 8 + [False])
+        """
+        gates = ops.convert_to_tensor(gates)
+        if len(gates.shape) not in (1, 2) or gates.shape[0] != len(self.blocks):
+            raise ArgumentError(
+                f"gates must be of shape (blocks,) or (blocks, examples) with {len(self.blocks)} blocks; "
+                f"got {tuple(gates.shape)}."
+            )
+        with self._gated.given(gates):
+            return self(x, training=training)
+
+    def compile(self, *args, paths=None, **kwargs):
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            *args: as for `keras.Model.compile`.
+            paths: a policy of `keras_resnets.paths` that draws which blocks take part in each training step; None for
+                all. A policy that rescales sets what the blocks' residual branches are multiplied with outside
+                training; without a policy, this stays as it is.
+            **kwargs: as for `keras.Model.compile`.
+
+        Raises:
+            ArgumentError: the policy does not fit the network.
+
+        Example:
+            >>> import keras_resnets as kr
+            >>> model = kr.build("preresnet20")
+            >>> model.compile("sgd", "sparse_categorical_crossentropy", paths="stochastic:0.5")
+            >>> round(model.blocks[-1].scale, 6)
+            0.5
+        """
+        policy = policies.get(paths)
+        if policy is not None:
+            policy.check(len(self.blocks))
+            _refuse_activity_losses(self.blocks)
+        super().compile(*args, **kwargs)
+        self._paths = policy
+        self.rescale()
+
+    @property
+    def paths(self) -> policies.Policy | None:
+        """The policy that draws the blocks of a training step; None for all blocks."""
+        return self._paths
+
+    def rescale(self) -> None:
+        """Sets the blocks' scales as the path policy has them at this step of the training.
+
+        Keras traces the functions of `evaluate` and `predict` once, with the scales as they are then; so these call
+        this, which has them traced anew where a schedule of policies has changed something.
+        """
+        if self._paths is None:
+            return
+        step = int(ops.convert_to_numpy(self.optimizer.iterations)) if self.optimizer is not None else 0
+        scales = [float(scale) for scale in self._paths.scales(len(self.blocks), step)]
+        if scales != [block.scale for block in self.blocks]:
+            for block, scale in zip(self.blocks, scales, strict=True):
+                block.scale = scale
+            self.test_function = self.predict_function = None
+
+    def evaluate(self, *args, **kwargs):
+        self.rescale()
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        self.rescale()
+        return super().predict(*args, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self._paths is not None:
+            config["paths"] = keras.saving.serialize_keras_object(self._paths)
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, *args):
+        """One step; with a path policy, on the blocks that it draws for the optimiser's step.
+
+        Gradient accumulation makes one step of several batches, and these share their blocks.
+        """
+        if self._paths is None:
+            return super().train_step(*args)
+        if keras.config.backend() == "jax":  # the optimiser's state is an argument
+            with keras.StatelessScope(list(zip(self.optimizer.variables, args[0][2], strict=True))):
+                step = ops.convert_to_tensor(self.optimizer.iterations)
+        else:
+            step = ops.convert_to_tensor(self.optimizer.iterations)
+        draw, blocks = self._paths.draw, len(self.blocks)
+        with self._gated.given(lambda x: draw(step, blocks, ops.shape(x)[0])):
+            return super().train_step(*args)
+
     def call(self, inputs, training=None, mask=None):
         if self._only_shape:
             return ops.zeros(
                 (ops.shape(inputs)[0], *self.compute_output_shape(inputs.shape)[1:]), self.outputs[0].dtype
             )
-        return super().call(inputs, training=training, mask=mask)
+        if self._gated.gates is None:
+            return super().call(inputs, training=training, mask=mask)
+        return self._gated(self.chain, ops.cast(inputs, self.inputs[0].dtype), bool(training))
 
     def _symbolic_build(self, *args, **kwargs):
         # Before the first step Keras traces the network once more, to show loss and metrics the
@@ -273,6 +393,16 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         raise ArgumentError(
             f"{str(file)!r} cannot be opened as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
         ) from error
+
+
+def _refuse_activity_losses(blocks: list[ResidualBlock]) -> None:
+    for block in blocks:
+        for layer in block.residual._flatten_layers() if block.residual is not None else ():
+            if getattr(layer, "activity_regularizer", None) is not None:
+                raise ArgumentError(
+                    f"paths: the layer {layer.name!r} of block {block.name!r} has an activity_regularizer, whose loss "
+                    f"would be lost where the block is off; remove it, or train without paths."
+                )
 
 
 def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:

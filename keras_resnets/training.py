@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_resnets import data as datasets
 from keras_resnets import network as networks
+from keras_resnets import paths as policies
 from keras_resnets import recipes
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.runs import Run, whole
@@ -26,6 +27,7 @@ def train(
     *,
     out: str | os.PathLike,
     epochs: int | None = None,
+    paths: str | policies.Policy | None = None,
     seed: int = 0,
     data_dir: str | os.PathLike | None = None,
     image_size: int | None = None,
@@ -50,7 +52,9 @@ def train(
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
             TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy).
         epochs: length; None takes the recipe's. The schedule is stretched to it.
-        seed: of initial weights, data order, augmentation and dropout.
+        paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
+            `get`, such as `"fixed:23"`; None for all. Without a seed of its own, it gets this one.
+        seed: of initial weights, data order, augmentation, dropout and paths.
         data_dir: as for `keras_resnets.data.load`.
         image_size: as for `keras_resnets.data.load`.
         validation: as for `keras_resnets.data.load`.
@@ -74,6 +78,9 @@ def train(
     """
     recipe = recipes.get(recipe)
     whole_number("seed", seed, 0, 2**31 - 1)
+    policy = policies.get(paths)
+    if policy is not None and policy.seed is None:
+        policy = policy.replace(seed=seed)
     if not isinstance(data, datasets.Data):
         data = datasets.load(
             data,
@@ -94,15 +101,18 @@ def train(
     model = networks.build(network, data.input_shape, data.classes, **overrides)
     if model.spec.weight_decay:
         recipe = recipe.replace(weight_decay=0.0)
-    asked = {
+    asked: dict[str, Any] = {
         "spec": model.spec.to_dict(),
         "data": {"name": data.name, **data.options},
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
+    if policy is not None:
+        policy.check(len(model.blocks))
+        asked["paths"] = keras.saving.serialize_keras_object(policy)
     with Run(out, asked) as run:
         if not run.finished:
-            _fit(model, data, recipe, run, callbacks, verbose)
+            _fit(model, data, recipe, policy, run, callbacks, verbose)
         return networks.load_model(run.path)
 
 
@@ -116,6 +126,7 @@ def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) ->
     return bool(
         asked
         and run.finished
+        and "paths" not in asked
         and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
     )
 
@@ -139,14 +150,14 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
     return datasets.load(**{**used, **options})
 
 
-def _fit(model, data, recipe, run: Run, callbacks, verbose) -> None:
+def _fit(model, data, recipe, policy, run: Run, callbacks, verbose) -> None:
     steps = data.steps_per_epoch
     total = recipe.total_epochs(steps)
     optimizer = recipe.optimizer(steps)
     optimizer.build(model.trainable_variables)
     # A metric made here and not by name inside the first step, which Keras would trace twice for its variables.
     metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics, paths=policy)
     checkpoint = Checkpoint(run, callbacks, "val_accuracy" if data.validation is not None else "accuracy")
     first = checkpoint.load(model)
     if verbose == "auto":

@@ -31,9 +31,9 @@ def imports(path):
 
 # From what everything reads to what reads everything; a module may import only what stands before it.
 ORDER = [
-    "errors", "spec", "variants", "counting", "layers", "optimizers", "runs", "blocks", "layout", "graph",
-    "network", "cost", "adopt", "applications", "surgery", "lanes", "data", "recipes", "training", "studies",
-    "callbacks", "export", "demo", "cli",
+    "errors", "spec", "variants", "counting", "layers", "optimizers", "runs", "paths", "shared", "blocks", "layout",
+    "graph", "gating", "network", "cost", "adopt", "applications", "surgery", "lanes", "data", "recipes", "training",
+    "studies", "callbacks", "export", "demo", "cli",
 ]  # fmt: skip
 
 
