@@ -10,6 +10,7 @@ from . import (
     paths,
     recipes,
     runs,
+    spectrum,
     studies,
     variants,
 )

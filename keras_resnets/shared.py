@@ -22,8 +22,8 @@ class Shared:
 
     Args:
         function: what to compute.
-        specs: `tf.TensorSpec` of the tensors behind `values`, from a layer and the tensors; None traces anew for each
-            combination of shapes.
+        specs: gives the `tf.TensorSpec` of each of the tensors, from the tensors, where sizes may change from call to
+            call; None traces anew for each combination of shapes.
     """
 
     def __init__(self, function: Callable, specs: Callable | None = None):
@@ -42,12 +42,10 @@ class Shared:
         if id(layer) not in self._makes:
             # The layer is kept, so that no other one gets its number.
             self._makes[id(layer)] = (make(layer), layer)
-        key = (self._makes[id(layer)][0], *(tensor is None for tensor in tensors))
+        specs = self.specs and self.specs(*tensors)
+        key = (self._makes[id(layer)][0], str(specs), *(tensor is None for tensor in tensors))
         if key not in self._traced:
-            signature = self.specs and [
-                [tf.TensorSpec(value.shape, value.dtype) for value in values],
-                *self.specs(layer, *tensors),
-            ]
+            signature = specs and [[tf.TensorSpec(value.shape, value.dtype) for value in values], *specs]
             self._traced[key] = tf.function(
                 lambda values, *tensors: self.function(layer, values, *tensors),
                 input_signature=signature,

@@ -106,14 +106,14 @@ def evaluate(
     engine = engine or engine_for(model, budget)
     everything = [program(model), *programs]
     weights = fingerprint(model.weights)
-    kept, stopped = _Kept(resume, weights, everything), threading.Event()
+    kept, stopped = Kept(resume, repr([p.steps for p in everything]) + weights), threading.Event()
     rows = engine.rows(BATCH)
     each = work(everything) if verbose else 0
     total = _examples(data)
     sums, count, labelled = np.zeros(4), 0, True
     digests = hashlib.sha256(), hashlib.sha256()
     with (
-        _progress(task, total and each * -(-total // rows), verbose) as advance,
+        progress(task, total and each * -(-total // rows), verbose) as advance,
         ThreadPoolExecutor(WORKERS) as pool,
     ):
 
@@ -174,7 +174,7 @@ def _examples(data) -> int | None:
 
 
 @contextlib.contextmanager
-def _progress(task: str, total: int | None, verbose: bool):
+def progress(task: str, total: int | None, verbose: bool):
     """Draws a progress bar, without an end where the total is unknown, and gives the function that moves it."""
     if not verbose:
         yield lambda amount: None
@@ -186,12 +186,16 @@ def _progress(task: str, total: int | None, verbose: bool):
         yield lambda amount: bar.advance(job, amount)
 
 
-class _Kept:
-    """Measured batches on disk, under a name that says of which weights and programs they are."""
+class Kept:
+    """Measured batches on disk.
 
-    def __init__(self, folder: str | os.PathLike | None, weights: str, programs: Sequence[Program]):
-        text = repr([p.steps for p in programs]) + weights
-        self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(text.encode()).hexdigest()[:16]
+    Args:
+        folder: the study's; None keeps nothing.
+        what: says what is measured, of which weights.
+    """
+
+    def __init__(self, folder: str | os.PathLike | None, what: str):
+        self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(what.encode()).hexdigest()[:16]
 
     def file(self, number: int, x: np.ndarray, y: np.ndarray | None) -> Path | None:
         if not self.folder:

@@ -1,0 +1,342 @@
+"""The gradient of a network by length of path: exact, all lengths at once, and along single paths.
+
+A path takes, at every block, the residual branch or the shortcut (Veit et al. 2016, section 3); its length is the
+number of residual branches on it. By the chain rule the gradient is a sum over paths, of products of the derivatives of
+what they go through, all taken where the whole network's forward pass was. Let G_k be the sum over all paths of length
+k from a block's output to the loss. Then at the block's input
+
+    G'_k = (derivative of the shortcut)^T G_k + (derivative of the residual branch)^T G_{k-1},
+
+so that going back through N blocks with N + 1 parts in place of one gradient gives the sums over all 2^N paths.
+
+The network runs in inference mode: with the statistics of a batch, its examples would have gradients in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_resnets.blocks import ResidualBlock
+from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.network import ResidualNetwork
+from keras_resnets.shared import Shared, stateless, variables_of
+
+INPUT = "input"
+
+# Tensors of the size of the parts at a block's border that going back through the block holds at once: measured.
+COPIES = 6
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The gradient's parts by length of path in one place.
+
+    Attributes:
+        at: the link at whose output the gradient is taken, `"input"` for the network's input; of weights, their link.
+        of: `"values"`: a gradient for each example, of its own loss; or `"weights"`: one, of the examples' mean loss.
+        norm: norms of the parts, (lengths, examples); (lengths, 1) for weights.
+        share: inner product of each part with the whole gradient, over the square of the whole's norm: what the part
+            adds to the whole. Sums to 1 over lengths, and is less than 0 where a part opposes the whole.
+        rest: norm of the sum of all longer parts, over the whole's norm: what is missed when these are left out.
+        whole: norm of the whole gradient, (examples,).
+        error: norm of the difference between the sum of the parts and the gradient by reverse-mode differentiation of
+            the undivided network, over the whole's norm, (examples,).
+    """
+
+    at: str
+    of: str
+    norm: np.ndarray
+    share: np.ndarray
+    rest: np.ndarray
+    whole: np.ndarray
+    error: np.ndarray
+
+
+class Spectrum:
+    """Takes the gradient of a network's cross-entropy apart by path.
+
+    Args:
+        model: a classifier; its weights are read at every call.
+        precision: `"float32"`, or `"float64"`, three to four times as slow, in which parts that cancel are as exact as
+            others. Networks of another precision are rebuilt in this one.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or the backend is not TensorFlow.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> spectrum = kr.spectrum.Spectrum(kr.build("preresnet8", (8, 8, 1)))
+        >>> *_, parts = spectrum.exact(np.ones((2, 8, 8, 1)), np.array([3, 7]))
+        >>> parts.at, parts.norm.shape  # three blocks, paths of length 0 to 3
+        ('input', (4, 2))
+    """
+
+    def __init__(self, model: ResidualNetwork, precision: str = "float32"):
+        one_of("precision", precision, ("float32", "float64"))
+        if keras.config.backend() != "tensorflow":
+            raise ArgumentError(
+                f"The gradient by path needs the TensorFlow backend; got {keras.config.backend()!r}. Set KERAS_BACKEND."
+            )
+        if not model.blocks:
+            raise ArgumentError(f"model must have residual blocks; {model.name!r} has none.")
+        self.model, self.precision = model, precision
+        self._copy = model if model.dtype_policy.name == precision else _rebuilt(model, precision)
+        last = max(i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock))
+        self.chain, self._tail = self._copy.chain[: last + 1], self._copy.chain[last + 1 :]
+        self._forward = Shared(lambda link, values, x: stateless(link, values, x, False)[0], _any_rows)
+        self._back = {weights: Shared(_back(weights), _any_lanes) for weights in (True, False)}
+        self._along = Shared(_along, _any_lanes)
+
+    def rows(self, budget: int) -> int:
+        """How many examples to take at once, so that their parts need about so many bytes at most."""
+        widest = max(math.prod(n or 1 for n in link.output.shape[1:]) for link in self.chain)
+        each = np.dtype(self.precision).itemsize * widest * (len(self.model.blocks) + 1)
+        return max(1, budget // (COPIES * each))
+
+    def exact(
+        self, x, y, *, weights: bool = False, at: Collection[str] = (), tick: Callable[[int], None] | None = None
+    ) -> Iterator[Parts]:
+        """Gives the parts of the gradient by length, from the last block back to the input.
+
+        Args:
+            x: a batch of inputs.
+            y: their classes.
+            weights: whether to take apart, for each link, the gradient with respect to its weights.
+            at: names of links at whose outputs to take the gradient apart, beside the network's input.
+            tick: called with 1 when a link has been gone back through.
+
+        Yields:
+            `Parts`, in the order in which the backward pass comes by them; those of values at the input last.
+
+        Raises:
+            ArithmeticError: the parts do not sum to the gradient.
+        """
+        points, wholes, trained = self._whole(x, y, weights)
+        parts = wholes[-1][None]
+        for i in reversed(range(len(self.chain))):
+            link = self.chain[i]
+            if link.name in at:
+                yield self._checked(Parts(link.name, "values", *_of_values(parts, wholes[i + 1])))
+            parts, by_weights = self._back[weights](link, points[i], parts)
+            if tick is not None:
+                tick(1)
+            if weights and trained[i]:
+                by_weights = [part / len(x) for part in by_weights]  # of the mean loss
+                yield self._checked(Parts(link.name, "weights", *_of_weights(by_weights, trained[i])))
+        yield self._checked(Parts(INPUT, "values", *_of_values(parts, wholes[0])))
+
+    def along(self, x, y, gates):
+        """Returns the gradient at the input along one path for each example.
+
+        The forward pass is the whole network's; the backward pass goes through one branch of every block (Veit et al.
+        2016, section 4.2).
+
+        Args:
+            x: a batch of inputs.
+            y: their classes.
+            gates: booleans of (draws, blocks, examples): whether the path takes the residual branch.
+
+        Yields:
+            A tensor of the shape of `x` for each draw.
+        """
+        points, wholes, _ = self._whole(x, y, False)
+        gates, most = np.asarray(gates, bool), len(self.model.blocks) + 1
+        for group in (gates[i : i + most] for i in range(0, len(gates), most)):
+            gradients, waiting = ops.stack([wholes[-1]] * len(group)), list(np.moveaxis(group, 1, 0))
+            for link, point in zip(reversed(self.chain), reversed(points), strict=True):
+                gate = waiting.pop() if isinstance(link, ResidualBlock) else np.ones_like(group[:, 0])
+                gradients = self._along(link, point, gradients, ops.convert_to_tensor(gate))
+            yield from ops.unstack(gradients, len(group), axis=0)
+
+    def _whole(self, x, y, weights: bool):
+        """Goes forward, and back by reverse-mode differentiation of the undivided network.
+
+        Returns:
+            The input of every link; the gradients there and at the last block's output, of each example's own loss; and
+            for every link the gradients with respect to its weights, of the mean loss.
+        """
+        import tensorflow as tf
+
+        if self._copy is not self.model:
+            self._copy.set_weights(self.model.get_weights())
+        points = [tf.cast(x, self.chain[0].input.dtype)]
+        variables = [[v.value for v in link.trainable_variables] if weights else [] for link in self.chain]
+        with tf.GradientTape() as tape:
+            tape.watch(points[0])
+            for link in self.chain:
+                points.append(self._forward(link, points[-1]))
+            scores = points[-1]
+            for link in self._tail:
+                scores = link(scores, training=False)
+            loss = tf.reduce_sum(_cross_entropy(y, scores))
+        wholes, trained = tape.gradient(loss, [points, variables], unconnected_gradients="zero")
+        return points[:-1], wholes, [[g / len(x) for g in some] for some in trained]
+
+    def _checked(self, parts: Parts) -> Parts:
+        """In float32, rounding is of the size of the parts, however much they cancel; in float64 it is negligible."""
+        scale = parts.whole if self.precision == "float64" else parts.norm.sum(0)
+        worst = float((parts.error * parts.whole / np.maximum(scale, 1e-300)).max())
+        if not worst <= {"float32": 1e-5, "float64": 1e-6}[self.precision]:
+            raise ArithmeticError(
+                f"The parts of the gradient at {parts.at!r} of {self.model.name!r} miss their sum by {worst:.1g}; this "
+                f"should not be, or the gradient is not finite."
+            )
+        return parts
+
+
+def _rebuilt(model: ResidualNetwork, precision: str) -> ResidualNetwork:
+    """A copy that computes in another precision."""
+    others = ("float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+    def changed(config):
+        if isinstance(config, dict):
+            return {key: changed(value) for key, value in config.items()}
+        if isinstance(config, list | tuple):
+            return type(config)(map(changed, config))
+        return precision if isinstance(config, str) and config in others else config
+
+    return ResidualNetwork.from_config(changed(model.get_config()))
+
+
+def _cross_entropy(y, scores):
+    """Cross-entropy of each example; where a softmax gave the scores, Keras goes back to its logits."""
+    probabilities = bool(ops.all(scores >= 0)) and np.allclose(ops.sum(scores, -1), 1, atol=1e-3)
+    labels = ops.argmax(y, -1) if len(y.shape) == 2 and y.shape[1] > 1 else ops.reshape(y, (-1,))
+    return keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=not probabilities)
+
+
+# Going back through one link, as functions for `Shared`.
+
+
+def _any_rows(*tensors):
+    import tensorflow as tf
+
+    return [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in tensors]
+
+
+def _any_lanes(x, *lanes):
+    import tensorflow as tf
+
+    return [*_any_rows(x), *(tf.TensorSpec((None, None, *lane.shape[2:]), lane.dtype) for lane in lanes)]
+
+
+def _branches(block: ResidualBlock, h):
+    """What a block computes of the input of its branches: their outputs, the sum, its output."""
+    given = [None if block.residual is None else block.scaled(block.residual(h))]
+    given += [None if block.shortcut is None else block.shortcut(h)]
+    total = ops.add(*given) if all(branch is not None for branch in given) else next(b for b in given if b is not None)
+    residual, shortcut = (ops.zeros_like(total) if branch is None else branch for branch in given)
+    return residual, shortcut, total, block.join(total)
+
+
+def _along(link: keras.Layer, values, x, gradients, gates):
+    """Gradients at a link's input: through the residual branch where a gate is on, else through the shortcut."""
+    import tensorflow as tf
+
+    with (
+        keras.StatelessScope(list(zip(variables_of(link), values, strict=True))),
+        tf.GradientTape(persistent=True) as tape,
+    ):
+        tape.watch(x)
+        if isinstance(link, ResidualBlock):
+            residual, shortcut, total, y = _branches(link, link.branch_input(x))
+        else:
+            y = link(x, training=False)
+
+    def one(lane):
+        gradient, gate = lane
+        if not isinstance(link, ResidualBlock):
+            return tape.gradient(y, x, output_gradients=gradient)
+        if link.activation is not None:
+            gradient = tape.gradient(y, total, output_gradients=gradient)
+        weight = tf.reshape(tf.cast(gate, gradient.dtype), (-1, *[1] * (len(x.shape) - 1)))
+        taken = [weight * gradient, (1 - weight) * gradient]
+        return tape.gradient([residual, shortcut], x, output_gradients=taken)
+
+    found = tf.map_fn(one, (gradients, gates), fn_output_signature=x.dtype, parallel_iterations=1)
+    return tf.ensure_shape(found, (None, *x.shape))
+
+
+def _back(weights: bool):
+    """Going back through one link with all parts, as a function for `Shared`.
+
+    It gives the parts at the link's input, and with respect to its trained variables, (lengths, ...) each.
+    """
+
+    def back(link: keras.Layer, values, x, parts):
+        import tensorflow as tf
+
+        trained = values[: len(link.trainable_variables)] if weights else []
+
+        def pull(tape, target, source, gradients):
+            """For each part, its gradients with respect to `source` and the weights."""
+            sources = [source, *trained]
+
+            def one(gradient):
+                return tape.gradient(target, sources, output_gradients=gradient, unconnected_gradients="zero")
+
+            signature = [tf.TensorSpec(None, tensor.dtype) for tensor in sources]
+            found = tf.map_fn(one, gradients, fn_output_signature=signature, parallel_iterations=1)
+            return [tf.ensure_shape(g, (None, *s.shape)) for g, s in zip(found, sources, strict=True)]
+
+        with keras.StatelessScope(list(zip(variables_of(link), values, strict=True))), contextlib.ExitStack() as stack:
+            entry = stack.enter_context(tf.GradientTape(persistent=True))
+            entry.watch([x, *trained])
+            if not isinstance(link, ResidualBlock):
+                at_input, *by_weights = pull(entry, link(x, training=False), x, parts)
+                return at_input, by_weights
+            h = link.branch_input(x)
+            # Another tape, which knows nothing of what lies in front of the branches: that is gone back through once.
+            inner = stack.enter_context(tf.GradientTape(persistent=True))
+            inner.watch([h, *trained])
+            residual, shortcut, total, y = _branches(link, h)
+        if link.activation is not None:
+            parts, *_ = pull(inner, y, total, parts)
+        longer, same = (pull(inner, branch, h, parts) for branch in (residual, shortcut))
+        found = [_lane(a, True) + _lane(b, False) for a, b in zip(longer, same, strict=True)]
+        if link.preactivation is None:
+            return found[0], found[1:]
+        at_input, *by_weights = pull(entry, h, x, found[0])
+        return at_input, [a + b for a, b in zip(found[1:], by_weights, strict=True)]
+
+    return back
+
+
+def _lane(parts, front: bool):
+    """The parts with one of zeros in front of them, or behind."""
+    return ops.pad(parts, [[int(front), int(not front)]] + [[0, 0]] * (len(parts.shape) - 1))
+
+
+# What is told of the parts; (lengths, examples, elements).
+
+
+def _of_values(parts, whole):
+    """The fields of `Parts`, of gradients for each example."""
+    lengths, examples = parts.shape[:2]
+    return _statistics(ops.reshape(parts, (lengths, examples, -1)), ops.reshape(whole, (examples, -1)))
+
+
+def _of_weights(parts, whole):
+    """The fields of `Parts`, of the gradient of the mean loss with respect to all weights of a link, taken as one."""
+    parts = ops.concatenate([ops.reshape(p, (p.shape[0], 1, -1)) for p in parts], -1)
+    whole = ops.concatenate([ops.reshape(g, (1, -1)) for g in whole], -1)
+    return _statistics(parts, whole)
+
+
+def _statistics(parts, whole):
+    import tensorflow as tf
+
+    def norm(vectors):
+        return np.asarray(tf.norm(vectors, axis=-1), "float64")
+
+    size = np.maximum(norm(whole), 1e-300)
+    share = np.asarray(tf.einsum("keD,eD->ke", parts, whole), "float64") / size**2
+    longer = norm(tf.cumsum(parts, exclusive=True, reverse=True)) / size
+    return norm(parts), share, longer, norm(whole), norm(tf.reduce_sum(parts, 0) - whole) / size
