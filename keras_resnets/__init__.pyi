@@ -10,6 +10,7 @@ from . import (
     recipes,
     runs,
     studies,
+    taps,
     variants,
 )
 from .adopt import adopt

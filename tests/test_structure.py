@@ -32,8 +32,8 @@ def imports(path):
 # From what everything reads to what reads everything; a module may import only what stands before it.
 ORDER = [
     "errors", "spec", "variants", "counting", "layers", "optimizers", "runs", "blocks", "layout", "graph",
-    "network", "cost", "adopt", "applications", "surgery", "lanes", "data", "recipes", "training", "studies",
-    "callbacks", "export", "demo", "cli",
+    "network", "cost", "adopt", "applications", "surgery", "lanes", "taps", "data", "recipes", "training",
+    "studies", "callbacks", "export", "demo", "cli",
 ]  # fmt: skip
 
 
