@@ -5,10 +5,11 @@ before the nonlinearity or the addition. Its claims (section 4.2): residual netw
 smaller responses than their plain counterparts, so that residual functions are closer to zero than
 layers without a skip; and the deeper the residual network, the smaller its layers' responses.
 
-A batch-norm gives a channel on its training data the mean beta and the standard deviation |gamma|,
-so over all channels the variance is near mean(gamma^2) + var(beta). What is measured behind one is
-what training, weight decay included, has made of gamma and beta; early in a training, with gamma
-still near 1, that is near 1 in every network.
+A batch-norm whose moving statistics are those of the data gives a channel the mean beta and the
+standard deviation |gamma|, so over all channels the variance mean(gamma^2) + var(beta). So what is
+measured behind one is what training, weight decay included, has made of gamma and beta: near 1 in
+every network whose gamma is still near its start. Where it is far above that, the moving statistics
+do not fit, as in deep networks after a short training, and it says little about the functions learned.
 """
 
 from __future__ import annotations
@@ -71,11 +72,12 @@ def responses(
         A `Study` with one row per convolution, in order: `model`, `layer` (from 1), `name` (block
         and layer), `block`, `stage` (of what lies between blocks, that of
         the next; `stem` and `head`), `kernel`, `counted`,
-        `normalised` (whether behind a normalisation), `std`, `mean`, and over the channels the
+        `normalised` (whether behind a normalisation), `std`, `mean`, `expected_std` (what gamma and
+        beta of the batch-norm would give with moving statistics that fit), and over the channels the
         quartiles of each one's own standard deviation: `channel_lower_quartile`, `channel_median`,
         `channel_upper_quartile`. In the summary, each of the `comparisons` gives the ratio of the
-        medians over layers, and the share of pairs, one layer of each network, in which the first
-        responds less.
+        medians over layers, that of the expected ones where every layer has one, and the share of
+        pairs, one layer of each network, in which the first responds less.
 
     Raises:
         ArgumentError: the network is no chain or has no convolution, or `data` is of the wrong kind.
@@ -152,18 +154,21 @@ def measure(
             "normalised": [response.layer is not tap.layer for tap, response in pairs],
             "std": [m.deviation for m in found],
             "mean": [float(m.mean.mean()) for m in found],
+            "expected_std": [_expected(response.layer) for _, response in pairs],
             "channel_lower_quartile": channels[:, 0],
             "channel_median": channels[:, 1],
             "channel_upper_quartile": channels[:, 2],
         }
     )
     counted = rows[rows["counted"]]
+    behind = counted["expected_std"].gt(0).any()
     return rows, {
         "model": network.name,
         "convolutions": len(rows),
         "counted": len(counted),
         "kernel": "3x3" if "3x3" in kernels else "all",
         "normalised": int(counted["normalised"].sum()),
+        "std_over_expected": float((counted["std"] / counted["expected_std"]).median()) if behind else None,
         "skips": sum(block.shortcut is not None for block in network.blocks),
         "std": spread(counted["std"]) | {"mean": float(counted["std"].mean())},
         "examples": count,
@@ -183,12 +188,24 @@ def _stages(network: ResidualNetwork) -> dict[str, str]:
     return found | {first: known.get(first, first)}
 
 
+def _expected(layer) -> float:
+    """The standard deviation behind a batch-norm whose moving statistics fit; NaN for another layer."""
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return float("nan")
+    gamma = np.asarray(layer.gamma, "float64") if layer.scale else np.ones(1)
+    beta = np.asarray(layer.beta, "float64") if layer.center else np.zeros(1)
+    return float(np.sqrt((gamma**2).mean() + beta.var()))
+
+
 def _comparisons(rows: pd.DataFrame, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The paper's two claims in numbers, for every two networks that they speak of.
 
     The plain counterpart of a residual network is the one of as many layers; without such, all are.
     """
-    std = {name: part["std"].to_numpy() for name, part in rows[rows["counted"]].groupby("model", sort=False)}
+    std, expected = (
+        {name: part[column].to_numpy() for name, part in rows[rows["counted"]].groupby("model", sort=False)}
+        for column in ("std", "expected_std")
+    )
     residual = [name for name, facts in found.items() if facts["skips"]]
     pairs = []
     for one in residual:
@@ -200,18 +217,24 @@ def _comparisons(rows: pd.DataFrame, found: dict[str, dict[str, Any]]) -> list[d
     ]
     compared = []
     for claim, one, other in pairs:
-        below, median = std[other], float(np.median(std[other]))
-        apart = np.sign(below[None, :] - std[one][:, None])
+        apart = np.sign(std[other][None, :] - std[one][:, None])
         compared.append(
             {
                 "claim": claim,
                 "network": one,
                 "against": other,
-                "ratio_of_medians": float(np.median(std[one])) / median if median else None,
+                "ratio_of_medians": _ratio(std[one], std[other]),
+                "ratio_of_expected": _ratio(expected[one], expected[other]),
                 "smaller_in": float((apart + 1).mean() / 2),  # a tie is half of each
             }
         )
     return compared
+
+
+def _ratio(one, other) -> float | None:
+    """The ratio of the medians; None where a layer has no such value, or the second is 0."""
+    medians = np.median(one), np.median(other)
+    return None if np.isnan(medians).any() or medians[1] == 0 else float(medians[0] / medians[1])
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
@@ -247,6 +270,9 @@ def draw(study: Study):
             figures.stage_bands(top, list(rows["stage"]))
             quartiles = rows["channel_lower_quartile"], rows["channel_upper_quartile"]
             label = "quartiles over channels of each one's own"
+            known = rows["expected_std"].notna().to_numpy()
+            if known.any():
+                top.plot(index[known], rows["expected_std"][known], ":", color="0.45", label="by gamma and beta alone")
             top.fill_between(index, *quartiles, color=colours[key], alpha=0.15, lw=0, label=label)
     what = f"{summary['kernel']} convolution" if summary["kernel"] != "all" else "convolution"
     if counted.groupby("model")["normalised"].nunique().gt(1).any():
@@ -267,14 +293,17 @@ def describe(study: Study) -> str:
     lines = []
     for name, facts in [(study.summary["model"], study.summary), *study.summary["beside"].items()]:
         std, kernel = facts["std"], "" if facts["kernel"] == "all" else f"{facts['kernel']} "
+        over = facts["std_over_expected"]
+        over = "" if over is None else f"; {over:.2f} times what its gamma and beta alone would give"
         lines.append(
             f"{name}: standard deviation of responses: median {std['50%']:.3g} (quartiles {std['25%']:.3g} to "
             f"{std['75%']:.3g}) over {facts['counted']} {kernel}convolutions, {facts['normalised']} of them behind a "
-            f"normalisation"
+            f"normalisation{over}"
         )
     for pair in study.summary["comparisons"]:
-        ratio = pair["ratio_of_medians"]
-        times = "" if ratio is None else f"{ratio:.3g} times the median; "
+        ratio, expected = pair["ratio_of_medians"], pair["ratio_of_expected"]
+        alone = "" if expected is None else f" ({expected:.3g} by gamma and beta alone)"
+        times = "" if ratio is None else f"{ratio:.3g} times the median{alone}; "
         lines.append(
             f"{pair['claim']}: {pair['network']} against {pair['against']}: {times}smaller in "
             f"{pair['smaller_in']:.0%} of pairs of layers"
