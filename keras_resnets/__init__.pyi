@@ -12,6 +12,7 @@ from . import (
     runs,
     spectrum,
     studies,
+    taps,
     variants,
 )
 from .adopt import adopt

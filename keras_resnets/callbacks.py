@@ -11,13 +11,63 @@ import keras
 
 from keras_resnets.adopt import adopt
 from keras_resnets.errors import whole_number
-from keras_resnets.lanes import Lanes
+from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import engine_for
 from keras_resnets.studies.lesion import sweep
+from keras_resnets.studies.responses import measure, reader_for
 from keras_resnets.studies.study import Events, Study
 
 
-class Lesion(keras.callbacks.Callback):
+class _AfterEpochs(keras.callbacks.Callback):
+    """Makes a study of the network after every so many epochs, and writes it for TensorBoard.
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+    A kind of it says what it makes (`make`) and which scalars of it are written (`scalars`).
+    """
+
+    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1):
+        super().__init__()
+        whole_number("every", every, 1)
+        self.data, self.log_dir, self.every = data, log_dir, every
+        self.studies: dict[int, Study] = {}
+        self.shares: dict[int, float] = {}
+        self._network: Any = None
+        self._engine: Any = None
+        self._began = 0.0
+        self._clock: Callable[[], float] = time.perf_counter
+
+    def prepare(self, network: ResidualNetwork) -> Any:
+        """Returns what all studies of the network can share, such as what was traced."""
+
+    def make(self, network: ResidualNetwork, engine: Any) -> Study:
+        """Returns the study; `engine` is what `prepare` gave."""
+        raise NotImplementedError
+
+    def scalars(self, study: Study) -> dict[str, float]:
+        """Returns what is written of a study, by name."""
+        raise NotImplementedError
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = self._clock()
+
+    def on_epoch_end(self, epoch, logs=None):
+        done = epoch + 1
+        if done % self.every:
+            return
+        trained = self._clock() - self._began
+        if self._network is None:
+            self._network = adopt(self.model)
+            self._engine = self.prepare(self._network)
+        study = self.make(self._network, self._engine)
+        self.studies[done] = study
+        self.shares[done] = (self._clock() - self._began - trained) / max(trained, 1e-9)
+        with Events(self.log_dir) as events:
+            for name, value in {**self.scalars(study), "share_of_epoch": self.shares[done]}.items():
+                events.scalar(f"{study.name}/{name}", value, done)
+            events.figure(f"{study.name}/figure", study.figure(), done)
+
+
+class Lesion(_AfterEpochs):
     """Deletes every block in turn after an epoch, and writes what it cost.
 
     The training is left as it was: weights, statistics, optimiser and random state are only read.
@@ -51,34 +101,58 @@ class Lesion(keras.callbacks.Callback):
     """
 
     def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, budget: int = 2**30):
-        super().__init__()
-        whole_number("every", every, 1)
-        self.data, self.log_dir, self.every, self.budget = data, log_dir, every, budget
-        self.studies: dict[int, Study] = {}
-        self.shares: dict[int, float] = {}
-        self._network: Any = None
-        self._engine: Lanes | None = None
-        self._began = 0.0
-        self._clock: Callable[[], float] = time.perf_counter
+        super().__init__(data, log_dir, every)
+        self.budget = budget
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = self._clock()
+    def prepare(self, network):
+        return engine_for(network, self.budget)
 
-    def on_epoch_end(self, epoch, logs=None):
-        done = epoch + 1
-        if done % self.every:
-            return
-        trained = self._clock() - self._began
-        if self._engine is None:
-            self._network = adopt(self.model)
-            self._engine = engine_for(self._network, self.budget)
-        rows, facts = sweep(self._network, self.data, engine=self._engine)
-        study = Study("lesion", rows, facts | {"beside": {}})
-        self.studies[done] = study
-        self.shares[done] = (self._clock() - self._began - trained) / max(trained, 1e-9)
-        with Events(self.log_dir) as events:
-            for row in study.rows.itertuples():
-                events.scalar(f"lesion/{row.block}", row.error, done)
-            events.scalar("lesion/intact", study.summary["intact"]["error"], done)
-            events.scalar("lesion/share_of_epoch", self.shares[done], done)
-            events.figure("lesion/figure", study.figure(), done)
+    def make(self, network, engine):
+        rows, facts = sweep(network, self.data, engine=engine)
+        return Study("lesion", rows, facts | {"beside": {}})
+
+    def scalars(self, study):
+        return {**study.rows.set_index("block")["error"], "intact": study.summary["intact"]["error"]}
+
+
+class Responses(_AfterEpochs):
+    """Measures how strongly every convolution responds after an epoch (He et al. 2015, Fig. 7).
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+
+    TensorBoard gets the scalars `responses/LAYER` (the standard deviation of that response, such as
+    `responses/stage1_block2/conv1`), `responses/share_of_epoch` (the seconds of the measurement over
+    those of the epoch before it) and the image `responses/figure`, by number of finished epochs.
+
+    Args:
+        data: as for `keras_resnets.studies.responses`; a few hundred examples do.
+        log_dir: where to; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements, the first of them after so many.
+
+    Attributes:
+        studies: the studies made so far, by number of finished epochs.
+        shares: the measurements' share of the time of their epochs, by number of finished epochs.
+
+    Raises:
+        ArgumentError: `every` is less than 1.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np, tempfile
+        >>> model = kr.build("resnet8", (8, 8, 1))
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> x, y = np.zeros((4, 8, 8, 1)), np.zeros(4, int)
+        >>> callback = kr.callbacks.Responses((x, y), tempfile.mkdtemp(), every=2)
+        >>> _ = model.fit(x, y, epochs=2, callbacks=[callback], verbose=0)
+        >>> len(callback.studies[2].rows)
+        7
+    """
+
+    def prepare(self, network):
+        return reader_for(network)
+
+    def make(self, network, engine):
+        rows, facts = measure(network, self.data, reader=engine)
+        return Study("responses", rows, facts | {"beside": {}, "comparisons": []})
+
+    def scalars(self, study):
+        return dict(study.rows.set_index("name")["std"])

@@ -103,10 +103,12 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["lesion", "unskip", "delete", "reorder"]))
+@click.argument("name", type=click.Choice(["lesion", "unskip", "delete", "reorder", "responses"]))
 @click.argument("source")
 @_data_options
-@click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the same figure (lesion).")
+@click.option(
+    "--beside", multiple=True, metavar="SOURCE", help="Another network for the same figure (lesion, responses)."
+)
 @click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
 @click.option("--draws", type=int, help="Random draws for each number (delete, reorder).")
 @click.option("--seed", type=int, help="Of the draws.")
@@ -119,13 +121,14 @@ def study(
     """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
 
     \b
-    lesion   delete each block in turn
-    unskip   remove each skip in turn, and one after the other
-    delete   delete several blocks at once
-    reorder  exchange blocks
+    lesion     delete each block in turn
+    unskip     remove each skip in turn, and one after the other
+    delete     delete several blocks at once
+    reorder    exchange blocks
+    responses  how strongly each layer responds; edits nothing
 
     A run directory brings its data along; the others need --data. The same command goes on with a
-    study that was stopped.
+    study that was stopped; responses starts again, for it goes through the data but once.
     """
     _start()
     from keras_resnets import studies
@@ -140,8 +143,9 @@ def study(
     options = {"most": most, "draws": draws, "seed": seed}
     options = {key: value for key, value in options.items() if value is not None}
     function = getattr(studies, name)
+    takes = inspect.signature(function).parameters
     for key in [*options, *(["beside"] if beside else [])]:
-        if key not in inspect.signature(function).parameters:
+        if key not in takes:
             raise click.UsageError(f"--{key} is not for the study {name!r}.")
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
     with usable(out):
@@ -153,7 +157,9 @@ def study(
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, data, examples, **where)
-        result = function(network, loaded, verbose=sys.stdout.isatty(), resume=out, **options)
+        if "resume" in takes:
+            options["resume"] = out
+        result = function(network, loaded, verbose=sys.stdout.isatty(), **options)
         _tell(result.save(out))
     click.echo(studies.describe(result))
 

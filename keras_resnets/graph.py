@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,31 @@ def _functional(model):
     return found
 
 
+def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iterator[tuple[Step | None, Any]]:
+    """Runs steps on the input `x`.
+
+    Args:
+        steps: the steps in order.
+        output: the number of the value that is the result.
+        x: value 0.
+        call: what runs one: `call(operation, *args, **kwargs)`.
+
+    Yields:
+        Each step with what it gives, and at last None with the result of them all.
+    """
+    values = {0: x}
+
+    def fill(leaf):
+        return values[leaf.index] if isinstance(leaf, Value) else leaf
+
+    for step in steps:
+        args, kwargs = (tree.map_structure(fill, part) for part in (step.args, step.kwargs))
+        result = call(step.operation, *args, **kwargs)
+        values.update(zip(step.outputs, tree.flatten(result), strict=True))
+        yield step, result
+    yield None, values[output]
+
+
 @keras.saving.register_keras_serializable("keras_resnets")
 class Graph(keras.layers.Layer):
     """Runs a list of steps on its input.
@@ -116,18 +141,13 @@ class Graph(keras.layers.Layer):
         """The steps in order."""
         return [Step(operation, *rest) for operation, rest in zip(self.operations, self._steps, strict=True)]
 
-    def _run(self, x, method: str) -> Iterator[tuple[Any, Any]]:
-        values = {0: x}
+    @property
+    def result(self) -> int:
+        """The number of the value that is returned."""
+        return self._output
 
-        def fill(leaf):
-            return values[leaf.index] if isinstance(leaf, Value) else leaf
-
-        for step in self.steps:
-            args, kwargs = (tree.map_structure(fill, part) for part in (step.args, step.kwargs))
-            result = getattr(step.operation, method)(*args, **kwargs)
-            values.update(zip(step.outputs, tree.flatten(result), strict=True))
-            yield step.operation, result
-        yield None, values[self._output]
+    def _run(self, x, method: str) -> Iterator[tuple[Step | None, Any]]:
+        return run(self.steps, self._output, x, lambda operation, *a, **k: getattr(operation, method)(*a, **k))
 
     def call(self, inputs):
         return list(self._run(inputs, "__call__"))[-1][1]
@@ -140,9 +160,9 @@ class Graph(keras.layers.Layer):
 
     def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple]]:
         """Yields each operation with the shape of its output, for an input of `shape`."""
-        for operation, result in self._run(keras.KerasTensor(shape, self.compute_dtype), "compute_output_spec"):
-            if operation is not None:
-                yield operation, tree.flatten(result)[0].shape
+        for step, result in self._run(keras.KerasTensor(shape, self.compute_dtype), "compute_output_spec"):
+            if step is not None:
+                yield step.operation, tree.flatten(result)[0].shape
 
     def get_config(self):
         def plain(leaf):

@@ -58,6 +58,16 @@ def work(programs: Sequence[Program]) -> int:
     return len({program.steps[:n] for program in programs for n in range(1, len(program.steps) + 1)})
 
 
+def traced(run: Callable, link: keras.Layer) -> Callable:
+    """Returns `run`, a function of a link's input, traced once for any number of rows, where the backend traces."""
+    if keras.config.backend() != "tensorflow":
+        return run
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *link.input.shape[1:]), link.input.dtype)
+    return tf.function(run, autograph=False).get_concrete_function(spec)
+
+
 class Lanes:
     """Evaluates programs on a network.
 
@@ -90,13 +100,7 @@ class Lanes:
             h = link.branch_input(x)
             return link.join(link.scaled(link.residual(h)) if stand_in is None else stand_in(h))
 
-        if keras.config.backend() != "tensorflow":
-            return run
-        import tensorflow as tf
-
-        # One trace for any number of rows.
-        spec = tf.TensorSpec((None, *link.input.shape[1:]), link.input.dtype)
-        return tf.function(run, autograph=False).get_concrete_function(spec)
+        return traced(run, link)
 
     def outputs(self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None) -> np.ndarray:
         """Returns the network's output for each program.

@@ -60,7 +60,29 @@ def test_lesion_of_a_foreign_model_while_it_trains(images, tmp_path):
     np.testing.assert_allclose(callback.studies[2].rows["loss"], expected.rows["loss"], rtol=1e-5)
 
 
+def test_responses_are_the_study_at_that_epoch_and_leave_the_training_alone(tiny, images, tmp_path):
+    callback = kr.callbacks.Responses(images, tmp_path, every=2)
+    watched, alone = fit(tiny, images, [callback]), fit(tiny, images, [])
+    for a, b in zip(watched.weights, alone.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert list(callback.studies) == list(callback.shares) == [2, 4]
+    for done in (2, 4):
+        expected = kr.studies.responses(fit(tiny, images, [], done), images)
+        assert callback.studies[done].rows.equals(expected.rows)
+        assert callback.studies[done].summary == expected.summary
+    assert not callback.studies[2].rows["std"].equals(callback.studies[4].rows["std"])
+
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for row in callback.studies[4].rows.itertuples():
+        scalars = events.Scalars(f"responses/{row.name}")
+        assert [event.step for event in scalars] == [2, 4]
+        assert scalars[1].value == pytest.approx(row.std)
+    assert events.Scalars("responses/share_of_epoch")[1].value == pytest.approx(callback.shares[4])
+    assert [event.step for event in events.Images("responses/figure")] == [2, 4]
+
+
+@pytest.mark.parametrize("kind", [kr.callbacks.Lesion, kr.callbacks.Responses])
 @pytest.mark.parametrize("every", [0, -1, 1.5, True])
-def test_every_is_a_whole_number(every, images, tmp_path):
+def test_every_is_a_whole_number(every, kind, images, tmp_path):
     with pytest.raises(ArgumentError, match="every must be"):
-        kr.callbacks.Lesion(images, tmp_path, every=every)
+        kind(images, tmp_path, every=every)

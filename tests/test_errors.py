@@ -44,6 +44,8 @@ def place(tmp_path_factory):
         root=root, new=root / "new", spec=spec, tiny=kr.build(spec), plain=kr.build(spec, shortcut="none")
     )
     it.x, it.y = np.zeros((4, 8, 8, 1), "float32"), np.zeros(4, "int32")
+    source = keras.Input((4,))
+    it.dense = keras.Model(source, keras.layers.Add()([source, keras.layers.Dense(4)(source)]), name="dense")
     it.small = root / "tiny.keras"
     it.tiny.save(it.small)
     it.regular = root / "regular"
@@ -337,6 +339,18 @@ CALLS = [
     ("seed below 0", lambda p: kr.studies.delete(p.tiny, (p.x, p.y), seed=-1), ArgumentError, ["seed", "got -1"]),
     ("nothing to exchange", lambda p: kr.studies.reorder(p.tiny, (p.x, p.y)), ArgumentError, ["no two", "'tiny'"]),
     ("no skip to remove", lambda p: kr.studies.unskip(p.plain, (p.x, p.y)), ArgumentError, ["'tiny'", "skips"]),
+    (
+        "no convolution",
+        lambda p: kr.studies.responses(p.dense, (p.x, p.y)),
+        ArgumentError,
+        ["'dense'", "no conv", "use"],
+    ),
+    (
+        "taps of another network",
+        lambda p: kr.taps.Reader(p.tiny, kr.taps.taps_of(p.plain)[:1]),
+        ArgumentError,
+        ["taps", "of 'tiny'", "'stem/conv' of another", "Take"],
+    ),
     ("labels beyond", lambda p: kr.studies.lesion(p.tiny, (p.x, p.y + 99)), ArgumentError, ["labels", "from 0 to"]),
     ("sweeps never", lambda p: kr.callbacks.Lesion((p.x, p.y), p.new, every=0), ArgumentError, ["every", "got 0"]),
     (

@@ -32,8 +32,8 @@ def imports(path):
 # From what everything reads to what reads everything; a module may import only what stands before it.
 ORDER = [
     "errors", "spec", "variants", "counting", "layers", "optimizers", "runs", "paths", "shared", "blocks", "layout",
-    "graph", "gating", "network", "cost", "adopt", "applications", "surgery", "lanes", "spectrum", "data", "recipes",
-    "training", "studies", "callbacks", "export", "demo", "cli",
+    "graph", "gating", "network", "cost", "adopt", "applications", "surgery", "lanes", "taps", "spectrum", "data",
+    "recipes", "training", "studies", "callbacks", "export", "demo", "cli",
 ]  # fmt: skip
 
 

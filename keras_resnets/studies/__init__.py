@@ -7,5 +7,6 @@ from keras_resnets.studies.delete import delete
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.paths import paths
 from keras_resnets.studies.reorder import reorder
+from keras_resnets.studies.responses import responses
 from keras_resnets.studies.study import Study, describe
 from keras_resnets.studies.unskip import unskip

@@ -61,9 +61,9 @@ def engine_for(model: ResidualNetwork, budget: int) -> Lanes:
     return Lanes(model, budget // WORKERS)
 
 
-def spread(errors) -> dict[str, float]:
-    """Extremes and quartiles of errors, for a summary."""
-    return {name: float(value) for name, value in errors.describe()[["min", "25%", "50%", "75%", "max"]].items()}
+def spread(measures) -> dict[str, float]:
+    """Extremes and quartiles of a column, for a summary."""
+    return {name: float(value) for name, value in measures.describe()[["min", "25%", "50%", "75%", "max"]].items()}
 
 
 def evaluate(
@@ -109,9 +109,9 @@ def evaluate(
     kept, stopped = Kept(resume, repr([p.steps for p in everything]) + weights), threading.Event()
     rows = engine.rows(BATCH)
     each = work(everything) if verbose else 0
-    total = _examples(data)
+    total = examples_in(data)
     sums, count, labelled = np.zeros(4), 0, True
-    digests = hashlib.sha256(), hashlib.sha256()
+    read = DataFingerprint()
     with (
         progress(task, total and each * -(-total // rows), verbose) as advance,
         ThreadPoolExecutor(WORKERS) as pool,
@@ -136,8 +136,7 @@ def evaluate(
         try:
             for number, (x, y) in enumerate(batches(data, rows)):
                 count, labelled = count + len(x), y is not None
-                for digest, array in zip(digests, (x, y), strict=True):
-                    digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+                read.add(x, y)
                 waiting.append(pool.submit(measure, number, x, y))
                 if len(waiting) > WORKERS:  # no more of the data in memory than is worked on
                     sums = sums + waiting.popleft().result()
@@ -159,18 +158,34 @@ def evaluate(
         "labels": "given" if labelled else "what the network left whole answers",
         "model": model.name,
         "weights_fingerprint": weights,
-        "data_fingerprint": "".join(digest.hexdigest()[:8] for digest in digests),
+        "data_fingerprint": read.text,
     }
     return table.iloc[1:].reset_index(drop=True), facts
 
 
-def _examples(data) -> int | None:
+def examples_in(data) -> int | None:
     """How many examples there are, where that is known without reading them."""
     if isinstance(data, tuple):
         return len(data[0])
     if hasattr(data, "evaluated"):
         return data.evaluated("test")
     return None
+
+
+class DataFingerprint:
+    """Tells data by what it holds, however it was batched."""
+
+    def __init__(self):
+        self._digests = hashlib.sha256(), hashlib.sha256()
+
+    def add(self, x: np.ndarray, y: np.ndarray | None) -> None:
+        """Takes in the next batch."""
+        for digest, array in zip(self._digests, (x, y), strict=True):
+            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+
+    @property
+    def text(self) -> str:
+        return "".join(digest.hexdigest()[:8] for digest in self._digests)
 
 
 @contextlib.contextmanager

@@ -11,12 +11,12 @@ OURS, OTHER, PAPER, INTACT = "tab:blue", "tab:red", "0.45", "tab:orange"
 COLOURS = (OURS, OTHER, "tab:green", "tab:purple", "tab:brown")
 
 
-def panels(count: int = 1, height: float = 4.6):
-    """A figure with panels side by side; width in inches follows from their number."""
+def panels(count: int = 1, height: float = 4.6, stacked: bool = False):
+    """A figure with panels side by side, or one above the other; width in inches follows from their number."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9 if count == 1 else 5.4 * count, height), layout="constrained")
-    axes = figure.subplots(1, count, squeeze=False)[0]
+    figure = Figure(figsize=(9 if count == 1 or stacked else 5.4 * count, height), layout="constrained")
+    axes = figure.subplots(*((count, 1) if stacked else (1, count)), squeeze=False).ravel()
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
@@ -34,7 +34,8 @@ def stage_bands(axes, stages: Sequence[str]) -> None:
     starts = [i + 1 for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
     for k, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages) + 1], strict=True)):
         axes.axvspan(start - 0.5, end - 0.5, color="0.95" if k % 2 == 0 else "white", zorder=0, lw=0)
-        axes.text((start + end - 1) / 2, 1.01, stages[start - 1], ha="center", color="0.4", fontsize=8)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center"}
+        axes.text((start + end - 1) / 2, 1.01, stages[start - 1], color="0.4", fontsize=8, **place)
     axes.set_xlim(0.5, len(stages) + 0.5)
 
 

@@ -13,7 +13,7 @@ from keras_resnets.adopt import adopt
 from keras_resnets.lanes import SHORTCUT, program
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import evaluate
-from keras_resnets.studies.study import Study
+from keras_resnets.studies.study import Study, side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,18 +66,10 @@ def lesion(
         >>> len(study.rows)
         9
     """
-    import pandas as pd
-
     how: dict[str, Any] = {"budget": budget, "verbose": verbose, "resume": resume}
-    tables: list[pd.DataFrame] = []
-    found: dict[str, dict[str, Any]] = {}
-    for network in map(adopt, (model, *beside)):
-        rows, facts = sweep(network, data, **how)
-        name = network.name if network.name not in found else f"{network.name} ({len(found) + 1})"
-        tables.append(rows.assign(model=name))
-        found[name] = facts
+    rows, found = side_by_side(map(adopt, (model, *beside)), lambda network: sweep(network, data, **how))
     first, *others = found.items()
-    return Study("lesion", pd.concat(tables, ignore_index=True), first[1] | {"beside": dict(others)})
+    return Study("lesion", rows, first[1] | {"beside": dict(others)})
 
 
 def sweep(network: ResidualNetwork, data, **how) -> tuple[pd.DataFrame, dict[str, Any]]:

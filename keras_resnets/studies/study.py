@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from keras_resnets.network import ResidualNetwork
 
 UNFINISHED = ".unfinished"
 
@@ -144,6 +146,29 @@ class Study:
             raise ArgumentError(
                 f"There is no study in {str(folder)!r}; give a folder that Study.save wrote."
             ) from error
+
+
+def side_by_side(networks: Iterable[ResidualNetwork], measure: Callable) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Measures networks one after the other.
+
+    Args:
+        networks: the one that the study is of, and those beside it.
+        measure: gives the rows and the facts of one.
+
+    Returns:
+        All rows, and the facts of each network by its name, as in the column `model`; a name that
+        comes again gets a number.
+    """
+    import pandas as pd
+
+    tables: list[pd.DataFrame] = []
+    found: dict[str, Any] = {}
+    for network in networks:
+        rows, facts = measure(network)
+        name = network.name if network.name not in found else f"{network.name} ({len(found) + 1})"
+        tables.append(rows.assign(model=name))
+        found[name] = facts
+    return pd.concat(tables, ignore_index=True), found
 
 
 def describe(study: Study) -> str:
