@@ -15,6 +15,7 @@ from keras_resnets.lanes import Lanes
 from keras_resnets.studies.evaluation import engine_for
 from keras_resnets.studies.lesion import sweep
 from keras_resnets.studies.study import Events, Study
+from keras_resnets.studies.watch import EffectiveDepth as EffectiveDepth
 
 
 class Lesion(keras.callbacks.Callback):

@@ -4,6 +4,7 @@ A study never trains behind your back, and leaves the network as it was.
 """
 
 from keras_resnets.studies.delete import delete
+from keras_resnets.studies.dynamics import dynamics
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.study import Study, describe

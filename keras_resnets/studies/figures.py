@@ -11,12 +11,12 @@ OURS, OTHER, PAPER, INTACT = "tab:blue", "tab:red", "0.45", "tab:orange"
 COLOURS = (OURS, OTHER, "tab:green", "tab:purple", "tab:brown")
 
 
-def panels(count: int = 1, height: float = 4.6):
-    """A figure with panels side by side; width in inches follows from their number."""
+def panels(count: int = 1, height: float = 4.6, rows: int = 1):
+    """A figure with `rows` of panels, `count` of them side by side; width in inches follows from their number."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9 if count == 1 else 5.4 * count, height), layout="constrained")
-    axes = figure.subplots(1, count, squeeze=False)[0]
+    axes = figure.subplots(rows, count, squeeze=False).ravel()
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
@@ -69,6 +69,14 @@ def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) 
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": OURS},
     )
     drawn["boxes"][0].set_label(label)
+
+
+def by_time(moments: Sequence[int], most: int = 5) -> dict[int, Any]:
+    """Up to so many of the moments, the first and the last among them, with colours that darken with time."""
+    import matplotlib
+
+    chosen = sorted({moments[round(i)] for i in np.linspace(0, len(moments) - 1, min(most, len(moments)))})
+    return dict(zip(chosen, matplotlib.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True))
 
 
 def paper_points(axes, points: Mapping[Any, float], label: str) -> None:
