@@ -108,13 +108,15 @@ def draw(study: Study):
     summary, (figure, (over, lengths, ratios, gammas)) = study.summary, figures.panels(2, 8.6, rows=2)
     rows, depth = study.rows, by_epoch(study.rows)
     for name, style, label in (
-        ("mean", "o-", "mean of path lengths, energies add"),
-        ("mean_in_phase", ".:", "the same, amplitudes add (Littwin & Wolf 2016)"),
+        ("mean", ".-", "energies of paths add"),
+        ("mean_in_phase", ".:", "amplitudes of paths add (Littwin & Wolf 2016)"),
     ):
-        over.plot(depth.index, depth[name], style, color=figures.OURS, label=label)
-    over.set(xlabel="epoch", ylabel=f"effective depth\nin residual branches, of {summary['blocks']}")
-    over.set_ylim(0)
-    over.xaxis.get_major_locator().set_params(integer=True)
+        over.plot(depth.index, depth[name], style, color="0.3", label=label)
+    over.set(
+        xlabel="epoch",
+        ylim=(0, None),
+        ylabel=f"effective depth: mean of\nresidual branches passed, of {summary['blocks']}",
+    )
     first = rows[rows["epoch"] == 0]
     for panel in (ratios, gammas):
         figures.stage_bands(panel, list(first["stage"]))
@@ -126,9 +128,12 @@ def draw(study: Study):
         lengths.plot(by_amplitude(found["energy_ratio"]) ** 2, ":", color=colour, lw=1)
         ratios.plot(index, found["energy_ratio"], ".-", color=colour, label=label)
         gammas.plot(index, found["gamma"], ".-", color=colour, label=label)
-    lengths.set(xlabel="residual branches passed", ylabel="share of the output's energy", ylim=(0, None))
-    ratios.set(ylabel="energy of the residual branch\nover that of the shortcut", yscale="log")
-    gammas.set(ylabel="mean magnitude of the scale\nof the branch's last batch-norm", ylim=(0, None))
+    lengths.set(xlabel="residual branches passed", ylabel="share", ylim=(0, None))
+    ratios.set(ylabel="energy of the residual branch\nover that of the shortcut")
+    figures.decades(ratios)
+    gammas.set(ylabel="mean magnitude of the scale\nof the branch's last batch-norm")
+    for panel in (over, lengths, ratios, gammas):
+        panel.xaxis.get_major_locator().set_params(integer=True)
     figures.finish(figure, f"{summary['model']}: how deep it is in effect while it trains", 4)
     return figure
 

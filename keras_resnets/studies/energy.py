@@ -71,7 +71,7 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
                     "block": link.name,
                     "stage": stages[link.name],
                     **_compare(*branches),
-                    "gamma": _scale(norms(link.residual, (1, *read.shape[1:]))),
+                    "gamma": scale(norms(link.residual, (1, *read.shape[1:]))),
                 }
             )
             h = link.join(*branches)
@@ -98,7 +98,8 @@ def _compare(residual, shortcut) -> dict[str, float]:
         }
 
 
-def _scale(layers: Sequence[keras.layers.BatchNormalization]) -> float:
+def scale(layers: Sequence[keras.layers.BatchNormalization]) -> float:
+    """The mean magnitude of the scale of the last batch-norm that has one; NaN without any."""
     gammas = [layer.gamma for layer in layers if layer.scale]
     return float(np.abs(ops.convert_to_numpy(gammas[-1])).mean()) if gammas else float("nan")
 

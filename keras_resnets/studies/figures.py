@@ -34,7 +34,8 @@ def stage_bands(axes, stages: Sequence[str]) -> None:
     starts = [i + 1 for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
     for k, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages) + 1], strict=True)):
         axes.axvspan(start - 0.5, end - 0.5, color="0.95" if k % 2 == 0 else "white", zorder=0, lw=0)
-        axes.text((start + end - 1) / 2, 1.01, stages[start - 1], ha="center", color="0.4", fontsize=8)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center"}  # above the panel, whatever its values
+        axes.text((start + end - 1) / 2, 1.01, stages[start - 1], color="0.4", fontsize=8, **place)
     axes.set_xlim(0.5, len(stages) + 0.5)
 
 
@@ -69,6 +70,16 @@ def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) 
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": OURS},
     )
     drawn["boxes"][0].set_label(label)
+
+
+def decades(axes) -> None:
+    """Makes the vertical axis logarithmic, with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def by_time(moments: Sequence[int], most: int = 5) -> dict[int, Any]:
