@@ -101,18 +101,20 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["lesion", "unskip", "delete", "reorder"]))
-@click.argument("source")
+@click.argument("name", type=click.Choice(["lesion", "unskip", "delete", "reorder", "dynamics", "littwin"]))
+@click.argument("source", required=False)
 @_data_options
 @click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the same figure (lesion).")
 @click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
 @click.option("--draws", type=int, help="Random draws for each number (delete, reorder).")
-@click.option("--seed", type=int, help="Of the draws.")
+@click.option("--seed", type=int, help="Of the draws; of the first training (dynamics, littwin).")
+@click.option("--seeds", type=int, help="Trainings of each kind (littwin).")
+@click.option("--epochs", type=int, help="Length of the training (dynamics).")
 @click.option("--examples", type=int, help="Measure on no more than so many.")
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
 def study(
-    name, source, data, data_dir, image_size, download, beside, most, draws, seed, examples, weights, out
+    name, source, data, data_dir, image_size, download, beside, most, draws, seed, seeds, epochs, examples, weights, out
 ) -> None:
     """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
 
@@ -123,25 +125,39 @@ def study(
     reorder  exchange blocks
 
     A run directory brings its data along; the others need --data. The same command goes on with a
-    study that was stopped.
+    study that was stopped. Two studies train: dynamics a variant, its name for SOURCE; littwin
+    takes none.
+
+    \b
+    dynamics  train, and see how deep the network is in effect
+    littwin   the same of a toy network, with and without batch-norm
     """
     _start()
     from keras_resnets import studies
     from keras_resnets.runs import usable
     from keras_resnets.training import data_of
 
+    if (source is None) != (name == "littwin"):
+        raise click.UsageError(f"SOURCE is {'needed' if source is None else 'not'} for the study {name!r}.")
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
+    options = {"most": most, "draws": draws, "seed": seed, "seeds": seeds, "epochs": epochs}
+    trains, function = name in ("dynamics", "littwin"), getattr(studies, name)
+    if trains:
+        options |= {"examples": examples}
+    options = {key: value for key, value in options.items() if value is not None}
+    given = [*options, *(["beside"] if beside else []), *(["data"] if data else [])]
+    for key in given:
+        if key not in inspect.signature(function).parameters:
+            raise click.UsageError(f"--{key} is not for the study {name!r}.")
+    if trains:
+        result = _trained(function, source, data, out, where, options)
+        click.echo(studies.describe(result))
+        return
     is_run = Path(source).is_dir()
     for option, value in (("--out", out), ("--data", data)):
         if value is None and not is_run:
             raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
     out = out or Path(source) / "studies" / name
-    options = {"most": most, "draws": draws, "seed": seed}
-    options = {key: value for key, value in options.items() if value is not None}
-    function = getattr(studies, name)
-    for key in [*options, *(["beside"] if beside else [])]:
-        if key not in inspect.signature(function).parameters:
-            raise click.UsageError(f"--{key} is not for the study {name!r}.")
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
     with usable(out):
         network, preprocess = _network(source, weights, image_size)
         if beside:
@@ -154,6 +170,24 @@ def study(
         result = function(network, loaded, verbose=sys.stdout.isatty(), resume=out, **options)
         _tell(result.save(out))
     click.echo(studies.describe(result))
+
+
+def _trained(function, source: str | None, data: str | None, out: Path | None, where: dict, options: dict):
+    """Runs a study that trains, and saves it."""
+    from keras_resnets import recipes, variants
+    from keras_resnets.runs import usable
+
+    if out is None:
+        raise click.UsageError(f"--out is needed for the study {function.__name__!r}.")
+    arguments: list[Any] = []
+    if source:
+        data = data or "digits"
+        arguments = [variants.spec(source), data, recipes.default(source, data)]
+        options = {**options, **where, "out": out}
+    with usable(out):
+        result = function(*arguments, **options)
+        _tell(result.save(out))
+    return result
 
 
 def _network(source: str, weights: str, image_size: int | None):

@@ -33,6 +33,9 @@ def dynamics(
     seed: int = 0,
     every: int = 1,
     examples: int = BATCH,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    download: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     **overrides: Any,
@@ -60,6 +63,9 @@ def dynamics(
         seed: as for `train`.
         every: epochs between measurements.
         examples: how many examples to measure on, at once.
+        data_dir: as for `train`.
+        image_size: as for `train`.
+        download: as for `train`.
         callbacks: as for `train`.
         verbose: as for `train`.
         **overrides: as for `train`.
@@ -85,10 +91,11 @@ def dynamics(
             f"{str(out)!r} holds a training that was not measured from the start; give another --out to train again."
         )
     if not isinstance(data, datasets.Data):
-        data = training.data_for(recipe, data, seed=seed)
+        where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
+        data = training.data_for(recipe, data, seed=seed, **where)
     callback = EffectiveDepth(data, logs, every, examples)
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seed": seed, "verbose": verbose}
-    model = training.train(network, data, recipe, callbacks=[*callbacks, callback], **how, **overrides)
+    model = training.train(network, data, recipe, callbacks=[callback, *callbacks], **how, **overrides)
     # Of a training that an earlier process finished, the callback has seen nothing.
     callback.set_model(model)
     callback.load()

@@ -101,18 +101,19 @@ def by_run(rows: pd.DataFrame) -> pd.DataFrame:
     """By network, seed and step: the `norm` of all weights, the effective `depth` (energies add) and the `error`."""
     import pandas as pd
 
-    groups = rows.groupby(["network", "seed", "step"], sort=False)
+    run = ["network", "seed", "step"]
+    groups, blocks = (part.groupby(run, sort=False) for part in (rows, rows[rows["layer"] > 1]))
     return pd.DataFrame(
         {
             "norm": groups["norm"].agg(lambda norms: float(np.linalg.norm(norms))),
-            "depth": groups["energy_ratio"].agg(lambda ratios: mean(by_energy(ratios.dropna()))),
+            "depth": blocks["energy_ratio"].agg(lambda ratios: mean(by_energy(ratios))),
             "error": groups["error"].first(),
         }
     )
 
 
 def _summarise(rows: pd.DataFrame) -> dict[str, Any]:
-    """At the start and the end, over seeds, what the paper says grows; of |lambda|, all start at 1."""
+    """At the start and the end, over seeds, what the paper says grows; every |lambda| starts at 1."""
     last, runs = rows["step"].max(), by_run(rows)
     found: dict[str, Any] = {
         network: {
@@ -122,10 +123,11 @@ def _summarise(rows: pd.DataFrame) -> dict[str, Any]:
         for moments in [{"start": 0, "end": last}]
         for network in (WITH, WITHOUT)
     }
-    scales = rows[(rows["network"] == WITH) & (rows["step"] == last)]
-    for kind, chosen in (("without_skip", scales["layer"] == 1), ("with_skip", scales["layer"] > 1)):
-        ends = scales[chosen]["scale"]
-        found[f"scale_{kind}"] = {"grew": int((ends > 1).sum()), "of": len(ends), **spread(ends)}
+    scales = rows[rows["network"] == WITH].set_index(["layer", "seed", "step"])["scale"].unstack("step")
+    early = min(scales.columns, key=lambda step: abs(step - last / 4))
+    for kind, chosen in (("without_skip", scales.loc[[1]]), ("with_skip", scales.drop(1))):
+        counts = {name: int((chosen[last] > chosen[at]).sum()) for name, at in (("grew", 0), ("grew_since", early))}
+        found[f"scale_{kind}"] = {**counts, "since": int(early), "of": len(chosen), **spread(chosen[last])}
     return found
 
 
@@ -191,6 +193,8 @@ def describe(study: Study) -> str:
         f"mean |lambda| starts at 1; after {s['steps']} steps the layer without a skip has {one['50%']:.4f} "
         f"({one['min']:.4f} to {one['max']:.4f}; grew with {one['grew']} of {one['of']} seeds), those with one "
         f"{others['50%']:.4f} ({others['min']:.4f} to {others['max']:.4f}; grew in {others['grew']} of {others['of']})",
+        f"from step {one['since']} on it grew with {one['grew_since']} of {one['of']} seeds, and in "
+        f"{others['grew_since']} of {others['of']}",
     ]
     lines += [
         f"{network}: effective depth {moved(network, 'depth', '.2f')} of {s['layers'] - 1}, norm of the weights "
