@@ -216,9 +216,23 @@ def test_a_run_not_measured_from_the_start_is_refused(few, unbroken, tmp_path):
     kr.train(spec, few, out=tmp_path, epochs=1, verbose=0)
     with pytest.raises(ArgumentError, match="not measured from the start; give another"):
         kr.studies.dynamics(spec, few, out=tmp_path, **how)
-    callback = kr.callbacks.EffectiveDepth(few, tmp_path / "logs")
-    with pytest.raises(ArgumentError, match="no measurement from before the training"):
-        callback.study()
+    with pytest.raises(ArgumentError, match="Nothing was measured yet"):
+        kr.callbacks.EffectiveDepth(few, tmp_path / "logs").study()
+
+
+def test_a_training_watched_from_its_middle_on(tiny, images, tmp_path):
+    """Measured at once; of what the folder holds, epochs behind the start are dropped."""
+    model, logs = fit(tiny, images, [], 2), tmp_path / "logs"
+    start = measure(model, images[0])
+    for stale in (False, True):
+        callback = kr.callbacks.EffectiveDepth(images, logs, every=1)
+        model.fit(*images, initial_epoch=2, epochs=3, callbacks=[callback], verbose=0)
+        assert callback.rows["epoch"].tolist() == [2, 2, 2, 3, 3, 3], stale
+        if not stale:
+            assert callback.rows[:3].drop(columns="epoch").equals(start)
+    assert "residual branches of 3 after epoch 2" in kr.studies.describe(callback.study())
+    model.fit(*images, epochs=1, callbacks=[callback], verbose=0)
+    assert callback.rows["epoch"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("argument", ["every", "examples"])

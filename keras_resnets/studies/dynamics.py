@@ -124,7 +124,7 @@ def draw(study: Study):
         ylim=(0, None),
         ylabel=f"effective depth: mean of\nresidual branches passed, of {summary['blocks']}",
     )
-    first = rows[rows["epoch"] == 0]
+    first = rows[rows["epoch"] == summary["first_epoch"]]
     for panel in (ratios, gammas):
         figures.stage_bands(panel, list(first["stage"]))
         panel.set_xlabel("block")
@@ -150,8 +150,9 @@ def describe(study: Study) -> str:
     s = study.summary
     start, end, grown = s["start"], s["end"], s["grown"]
     verb = "grew" if s["growth"] > 0 else "did not grow"
+    when = f"after epoch {s['first_epoch']}" if s["first_epoch"] else "before training"
     lines = [
-        f"effective depth {verb}: {start['mean']:.2f} residual branches of {s['blocks']} before training, "
+        f"effective depth {verb}: {start['mean']:.2f} residual branches of {s['blocks']} {when}, "
         f"{end['mean']:.2f} after {s['epochs']} epochs (most likely length {start['argmax']:.0f} and "
         f"{end['argmax']:.0f}); Kendall's tau with the epoch {s['trend']['kendall_tau']:.2f} over "
         f"{s['trend']['measurements']} measurements, largest {s['largest']['mean']:.2f} after epoch "

@@ -41,7 +41,7 @@ class EffectiveDepth(keras.callbacks.Callback):
         data: as for `keras_resnets.studies.lesion`; its first examples are measured, labels are
             not needed.
         log_dir: where to; a run of its own within TensorBoard's log directory.
-        every: epochs between measurements, the first of them before training.
+        every: epochs between measurements; the first of all is made before training.
         examples: how many examples to measure, all at once.
 
     Attributes:
@@ -79,25 +79,26 @@ class EffectiveDepth(keras.callbacks.Callback):
         if self._begun:
             return
         self._begun = True
+        self.rows = None
         if epoch:
             # A training that goes on; what was measured behind the last whole epoch will be again.
             self.load()
-            self.rows = self.rows[self.rows["epoch"] <= epoch]
-        else:
-            self.rows = None
-            self._measure(0)
+            earlier = [] if self.rows is None else self.rows[self.rows["epoch"] <= epoch]
+            self.rows = earlier if len(earlier) else None
+        if self.rows is None:
+            self._measure(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
             self._measure(epoch + 1)
 
     def load(self) -> None:
-        """Reads what an earlier process measured in `log_dir`; without any, there are no rows."""
+        """Reads what an earlier process measured in `log_dir`; without a file, there are no rows."""
         import pandas as pd
 
         file = Path(self.log_dir) / FILE
+        self.rows = None
         if not file.exists():
-            self.rows = pd.DataFrame(columns=["epoch", "block", "stage", "energy_ratio", "cosine", "gamma"])
             return
         kept = json.loads(file.read_text())
         for name, value in self._asked().items():
@@ -112,12 +113,12 @@ class EffectiveDepth(keras.callbacks.Callback):
         """Returns the study `dynamics` of what was measured so far.
 
         Raises:
-            ArgumentError: nothing was, or not from the start of the training on.
+            ArgumentError: nothing was.
         """
-        if self.rows is None or not (self.rows["epoch"] == 0).any():
+        if self.rows is None:
             raise ArgumentError(
-                f"There is no measurement from before the training in {str(self.log_dir)!r}; train with the callback "
-                f"from the first epoch on."
+                f"Nothing was measured yet for {str(self.log_dir)!r}; train with the callback before you ask for its "
+                f"study."
             )
         facts = {
             "model": self.model.name,
@@ -191,6 +192,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, Any]:
     }
     return {
         "blocks": len(first),
+        "first_epoch": int(depth.index[0]),
         "epochs": int(depth.index[-1]),
         "start": depth.iloc[0].to_dict(),
         "end": depth.iloc[-1].to_dict(),
