@@ -16,6 +16,7 @@ from keras_resnets.studies.evaluation import engine_for
 from keras_resnets.studies.lesion import sweep
 from keras_resnets.studies.responses import measure, reader_for
 from keras_resnets.studies.study import Events, Study
+from keras_resnets.studies.watch import EffectiveDepth as EffectiveDepth
 
 
 class _AfterEpochs(keras.callbacks.Callback):

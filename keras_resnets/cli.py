@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
+from keras_resnets import console
 from keras_resnets.errors import ArgumentError
-
-_out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
-_seed = click.option("--seed", default=0, show_default=True, help="Of every random draw.")
-_data = [
-    click.option("--data", help="'digits', a tensorflow-datasets name, or a folder with a folder per class."),
-    click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
-    click.option("--image-size", type=int, help="Side that images are brought to."),
-    click.option("--download", is_flag=True, help="Let tensorflow-datasets fetch a set that is absent."),
-]
-
-
-def _data_options(command):
-    for option in reversed(_data):
-        command = option(command)
-    return command
+from keras_resnets.study_command import study
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -66,28 +50,26 @@ def models(name: str | None) -> None:
 
 @cli.command()
 @click.argument("model")
-@_data_options
+@console.data_options
 @click.option("--recipe", help="he15, he16, wrn, imagenet or digits; the default fits model and data.")
 @click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
-@_seed
-@_out
+@console.seed
+@console.out
 def train(model, data, data_dir, image_size, download, recipe, epochs, validation, paths, fields, seed, out) -> None:
     """Train MODEL, a variant or a spec's JSON file, in a run directory.
 
     The same command goes on with a run that was stopped.
     """
-    _start()
-    from keras_resnets import recipes, variants
-    from keras_resnets.spec import Spec
+    console.start()
+    from keras_resnets import recipes
     from keras_resnets.training import train as run
 
     data = data or "digits"
-    network = Spec.from_json(_read(model)) if model.endswith(".json") else variants.spec(model)
     run(
-        network.replace(**dict(_field(text) for text in fields)),
+        console.variant(model, fields),
         data,
         recipe or recipes.default(model, data),
         out=out,
@@ -102,109 +84,21 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
     _tell_run(out)
 
 
-@cli.command()
-@click.argument("name", type=click.Choice(["lesion", "unskip", "delete", "reorder", "responses"]))
-@click.argument("source")
-@_data_options
-@click.option(
-    "--beside", multiple=True, metavar="SOURCE", help="Another network for the same figure (lesion, responses)."
-)
-@click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
-@click.option("--draws", type=int, help="Random draws for each number (delete, reorder).")
-@click.option("--seed", type=int, help="Of the draws.")
-@click.option("--examples", type=int, help="Measure on no more than so many.")
-@click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
-def study(
-    name, source, data, data_dir, image_size, download, beside, most, draws, seed, examples, weights, out
-) -> None:
-    """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
-
-    \b
-    lesion     delete each block in turn
-    unskip     remove each skip in turn, and one after the other
-    delete     delete several blocks at once
-    reorder    exchange blocks
-    responses  how strongly each layer responds; edits nothing
-
-    A run directory brings its data along; the others need --data. The same command goes on with a
-    study that was stopped; responses starts again, for it goes through the data but once.
-    """
-    _start()
-    from keras_resnets import studies
-    from keras_resnets.runs import usable
-    from keras_resnets.training import data_of
-
-    is_run = Path(source).is_dir()
-    for option, value in (("--out", out), ("--data", data)):
-        if value is None and not is_run:
-            raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
-    out = out or Path(source) / "studies" / name
-    options = {"most": most, "draws": draws, "seed": seed}
-    options = {key: value for key, value in options.items() if value is not None}
-    function = getattr(studies, name)
-    takes = inspect.signature(function).parameters
-    for key in [*options, *(["beside"] if beside else [])]:
-        if key not in takes:
-            raise click.UsageError(f"--{key} is not for the study {name!r}.")
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    with usable(out):
-        network, preprocess = _network(source, weights, image_size)
-        if beside:
-            options["beside"] = [_network(other, weights, image_size)[0] for other in beside]
-        if preprocess is None:
-            loaded = data_of(source, data, **where)
-            loaded = loaded.first(examples) if examples else loaded
-        else:
-            loaded = _unseen(network, preprocess, data, examples, **where)
-        if "resume" in takes:
-            options["resume"] = out
-        result = function(network, loaded, verbose=sys.stdout.isatty(), **options)
-        _tell(result.save(out))
-    click.echo(studies.describe(result))
-
-
-def _network(source: str, weights: str, image_size: int | None):
-    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
-    from keras_resnets import applications
-    from keras_resnets.network import load_model
-
-    prefix, _, name = source.partition(":")
-    if prefix != "keras.applications":
-        return load_model(source), None
-    shape = (image_size, image_size, 3) if image_size else None
-    return applications.foreign(name, None if weights == "random" else weights, shape)
-
-
-def _unseen(network, preprocess, data: str, examples: int | None, **where):
-    """Returns a data set that the network was not trained on, with labels if its classes are the network's."""
-    from keras_resnets import data as datasets
-
-    where["image_size"] = network.input_shape[1]
-    loaded = datasets.load(data, normalize=None, validation=0, **where)
-    loaded = loaded.first(examples) if examples else loaded
-    if loaded.classes == network.output_shape[1]:
-        return loaded.unseen.map(lambda x, y: (preprocess(x), y))
-    click.echo(
-        f"{loaded.classes} classes in {data} and {network.output_shape[1]} outputs of {network.name}: the answers of "
-        f"the network left whole stand in for the labels, so error is disagreement with it.",
-        err=True,
-    )
-    return loaded.unseen.map(lambda x, y: preprocess(x))
+cli.add_command(study)
 
 
 @cli.command()
 @click.argument("source")
 @click.option("--format", "kind", type=click.Choice(["saved_model"]), default="saved_model", show_default=True)
-@_out
+@console.out
 def export(source, kind, out) -> None:
     """Write the network of SOURCE, a run directory or a .keras file, for use without this package."""
-    _start()
+    console.start()
     from keras_resnets import export as exporting
     from keras_resnets.network import load_model
 
     report = getattr(exporting, kind)(load_model(source), out)
-    _tell([out])
+    console.tell([out])
     click.echo(exporting.describe(report))
 
 
@@ -212,69 +106,23 @@ def export(source, kind, out) -> None:
 @click.option("--out", default="runs/demo", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
 @click.option("--model", default="preresnet110", show_default=True, help="The variant to train.")
 @click.option("--epochs", default=20, show_default=True, help="Length of the training.")
-@_seed
+@console.seed
 def demo(out, model, epochs, seed) -> None:
     """Train a network on handwritten digits, delete its blocks one by one, and export it.
 
     Started again, it goes on where it stopped, or finds its work done.
     """
-    _start()
+    console.start()
     from keras_resnets.demo import demo as run
 
     run(out, model, epochs, seed)
-
-
-def _start() -> None:
-    """Imports Keras without the start-up messages that TensorFlow's libraries write past every setting."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            import keras
-
-            if keras.config.backend() == "tensorflow":
-                import tensorflow as tf
-
-                tf.config.list_physical_devices()
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError as error:
-        raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
-
-
-def _field(text: str) -> tuple[str, Any]:
-    import json
-
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise ArgumentError(f"--set takes FIELD=VALUE, such as shortcut=C; got {text!r}.")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-def _tell(paths) -> None:
-    for path in paths:
-        click.echo(f"wrote {path}")
 
 
 def _tell_run(out: Path) -> None:
     import json
 
     results = json.loads((out / "run.json").read_text())["results"]
-    _tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
+    console.tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
     click.echo(
         f"test accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
         f"after {results['epochs']} epochs"

@@ -131,7 +131,15 @@ class Run:
 
     def _sweep(self) -> None:
         """Removes what a killed process was writing; `whole` gives it a name of this form."""
-        for name in (".run.json", ".history.csv", ".model.keras", ".best.keras", "checkpoints/.*.safetensors"):
+        names = (
+            ".run.json",
+            ".history.csv",
+            ".model.keras",
+            ".best.keras",
+            "checkpoints/.*.safetensors",
+            "logs/*/.*.json",
+        )
+        for name in names:
             for part in self.path.glob(f"{name}.*"):
                 shutil.rmtree(part, ignore_errors=True)
 

@@ -82,18 +82,8 @@ def train(
     if policy is not None and policy.seed is None:
         policy = policy.replace(seed=seed)
     if not isinstance(data, datasets.Data):
-        data = datasets.load(
-            data,
-            data_dir=data_dir,
-            image_size=image_size,
-            validation=validation,
-            download=download,
-            seed=seed,
-            batch_size=recipe.batch_size,
-            normalize=recipe.normalize,
-            augmentation=recipe.augmentation,
-            drop_remainder=recipe.drop_remainder,
-        )
+        where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
+        data = data_for(recipe, data, seed=seed, validation=validation, **where)
     if epochs is not None:
         recipe = recipe.lasting(epochs, data.steps_per_epoch)
     # Seeded before the network is made, so that the same seed means the same initial weights.
@@ -114,6 +104,24 @@ def train(
         if not run.finished:
             _fit(model, data, recipe, policy, run, callbacks, verbose)
         return networks.load_model(run.path)
+
+
+def data_for(recipe: recipes.Recipe, name: str | os.PathLike, **options: Any) -> datasets.Data:
+    """Loads data as a recipe has it.
+
+    Args:
+        recipe: the recipe.
+        name: as for `keras_resnets.data.load`.
+        **options: as for `load`, but for what the recipe says.
+    """
+    return datasets.load(
+        name,
+        batch_size=recipe.batch_size,
+        normalize=recipe.normalize,
+        augmentation=recipe.augmentation,
+        drop_remainder=recipe.drop_remainder,
+        **options,
+    )
 
 
 def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:

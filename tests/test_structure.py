@@ -33,7 +33,7 @@ def imports(path):
 ORDER = [
     "errors", "spec", "variants", "counting", "layers", "optimizers", "runs", "paths", "shared", "blocks", "layout",
     "graph", "gating", "network", "cost", "adopt", "applications", "surgery", "lanes", "taps", "spectrum", "data",
-    "recipes", "training", "studies", "callbacks", "export", "demo", "cli",
+    "recipes", "training", "studies", "callbacks", "export", "demo", "console", "study_command", "cli",
 ]  # fmt: skip
 
 

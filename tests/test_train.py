@@ -192,7 +192,7 @@ def test_state_of_callbacks_survives_an_interruption(tmp_path, few, small):
 
 def test_what_a_kill_left_half_written_is_swept(tmp_path, few, small):
     """Even when nothing was whole yet, not even `run.json`, the run goes on."""
-    for name in (".run.json.x7k2", "checkpoints/.last.safetensors.p3q1"):
+    for name in (".run.json.x7k2", "checkpoints/.last.safetensors.p3q1", "logs/depth/.effective_depth.json.a0b1"):
         half = tmp_path / "run" / name
         half.mkdir(parents=True)
         (half / "part").write_text("half")

@@ -4,7 +4,9 @@ A study never trains behind your back, and leaves the network as it was.
 """
 
 from keras_resnets.studies.delete import delete
+from keras_resnets.studies.dynamics import dynamics
 from keras_resnets.studies.lesion import lesion
+from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.responses import responses

@@ -11,12 +11,12 @@ OURS, OTHER, PAPER, INTACT = "tab:blue", "tab:red", "0.45", "tab:orange"
 COLOURS = (OURS, OTHER, "tab:green", "tab:purple", "tab:brown")
 
 
-def panels(count: int = 1, height: float = 4.6, stacked: bool = False):
-    """A figure with panels side by side, or one above the other; width in inches follows from their number."""
+def panels(count: int = 1, height: float = 4.6, rows: int = 1):
+    """A figure with `rows` of panels, `count` of them side by side; width in inches follows from their number."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9 if count == 1 or stacked else 5.4 * count, height), layout="constrained")
-    axes = figure.subplots(*((count, 1) if stacked else (1, count)), squeeze=False).ravel()
+    figure = Figure(figsize=(9 if count == 1 else 5.4 * count, height), layout="constrained")
+    axes = figure.subplots(rows, count, squeeze=False).ravel()
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
@@ -34,7 +34,7 @@ def stage_bands(axes, stages: Sequence[str]) -> None:
     starts = [i + 1 for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
     for k, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages) + 1], strict=True)):
         axes.axvspan(start - 0.5, end - 0.5, color="0.95" if k % 2 == 0 else "white", zorder=0, lw=0)
-        place = {"transform": axes.get_xaxis_transform(), "ha": "center"}
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center"}  # above the panel, whatever its values
         axes.text((start + end - 1) / 2, 1.01, stages[start - 1], color="0.4", fontsize=8, **place)
     axes.set_xlim(0.5, len(stages) + 0.5)
 
@@ -70,6 +70,24 @@ def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) 
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": OURS},
     )
     drawn["boxes"][0].set_label(label)
+
+
+def decades(axes) -> None:
+    """Makes the vertical axis logarithmic, with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def by_time(moments: Sequence[int], most: int = 5) -> dict[int, Any]:
+    """Up to so many of the moments, the first and the last among them, with colours that darken with time."""
+    import matplotlib
+
+    chosen = sorted({moments[round(i)] for i in np.linspace(0, len(moments) - 1, min(most, len(moments)))})
+    return dict(zip(chosen, matplotlib.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True))
 
 
 def paper_points(axes, points: Mapping[Any, float], label: str) -> None:

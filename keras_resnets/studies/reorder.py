@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -115,8 +116,8 @@ def exchanged(count: int, pairs: list[tuple[int, int]], swaps: int, rng: np.rand
     return order
 
 
-def tau(order: list[int]) -> float:
-    """Kendall's tau between an order and the sorted one."""
+def tau(order: Sequence[float]) -> float:
+    """Kendall's tau between an order, or a series, and the rising one."""
     from scipy.stats import kendalltau
 
     return float(kendalltau(range(len(order)), order).statistic)

@@ -250,7 +250,7 @@ def draw(study: Study):
     """The standard deviations in the order of the layers above, and in their own order below, as in the paper."""
     from keras_resnets.studies import figures
 
-    summary, (figure, (top, bottom)) = study.summary, figures.panels(2, 7, stacked=True)
+    summary, (figure, (top, bottom)) = study.summary, figures.panels(1, 7, rows=2)
     counted = study.rows[study.rows["counted"]]
     networks = {summary["model"]: summary} | summary["beside"]
     # A residual network and its plain counterpart have one colour, unless that would make two networks look alike.

@@ -1,0 +1,85 @@
+"""What the subcommands share: options, the start of Keras, how a network is named, what was written."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_resnets.errors import ArgumentError
+
+out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
+seed = click.option("--seed", default=0, show_default=True, help="Of every random draw.")
+_data = [
+    click.option("--data", help="'digits', a tensorflow-datasets name, or a folder with a folder per class."),
+    click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
+    click.option("--image-size", type=int, help="Side that images are brought to."),
+    click.option("--download", is_flag=True, help="Let tensorflow-datasets fetch a set that is absent."),
+]
+
+
+def data_options(command):
+    """Adds the options that say which data, and where they are."""
+    for option in reversed(_data):
+        command = option(command)
+    return command
+
+
+def start() -> None:
+    """Imports Keras without the start-up messages that TensorFlow's libraries write past every setting."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras
+
+            if keras.config.backend() == "tensorflow":
+                import tensorflow as tf
+
+                tf.config.list_physical_devices()
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def variant(name: str, fields=()):
+    """Returns the spec of a variant or of a spec's JSON file, with FIELD=VALUE texts applied."""
+    from keras_resnets import variants
+    from keras_resnets.spec import Spec
+
+    spec = Spec.from_json(_read(name)) if name.endswith(".json") else variants.spec(name)
+    return spec.replace(**dict(_field(text) for text in fields))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
+
+
+def _field(text: str) -> tuple[str, Any]:
+    import json
+
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ArgumentError(f"--set takes FIELD=VALUE, such as shortcut=C; got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def tell(paths) -> None:
+    """Says what was written."""
+    for path in paths:
+        click.echo(f"wrote {path}")

@@ -1,0 +1,170 @@
+"""Does a network get deeper, in effect, while it trains? Littwin & Wolf 2016."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_resnets import data as datasets
+from keras_resnets import recipes, training
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Run
+from keras_resnets.spec import Spec
+from keras_resnets.studies.evaluation import BATCH
+from keras_resnets.studies.path_lengths import by_amplitude, by_energy
+from keras_resnets.studies.study import Study
+from keras_resnets.studies.watch import FILE, EffectiveDepth, by_epoch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def dynamics(
+    network: str | Spec,
+    data: str | os.PathLike | datasets.Data = "digits",
+    recipe: str | recipes.Recipe = "digits",
+    *,
+    out: str | os.PathLike,
+    epochs: int | None = None,
+    seed: int = 0,
+    every: int = 1,
+    examples: int = BATCH,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    download: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+    **overrides: Any,
+) -> Study:
+    """Trains a network and measures, before and after epochs, how deep it is in effect.
+
+    Littwin & Wolf 2016 derive that a residual network starts as an ensemble of shallow ones and
+    gets deeper in effect as the scales of its residual branches grow. Here the strength of each
+    residual branch beside its shortcut is measured, on the same examples of the test split each
+    time, and the effective depth is the mean number of residual branches that the network's
+    output has come through, if the two branches of each block are uncorrelated: the sum of
+    `ratio / (1 + ratio)` over the blocks' ratios of energy. Whether they are says the measured
+    cosine: 0 for uncorrelated ones. Littwin & Wolf's own distribution takes all paths of a length
+    for copies in phase, as if the cosine were 1; it stands beside as `in_phase`. See
+    `keras_resnets.studies.path_lengths`. Freshly made, batch-normalised branches have the ratios
+    1/l along a stage (their section on batch normalisation: energies 1, 2, 3, ...), which makes
+    a depth of about the logarithm of the number of blocks.
+
+    Args:
+        network: as for `keras_resnets.train`.
+        data: as for `train`.
+        recipe: as for `train`.
+        out: the run directory; a training that was stopped goes on, and a finished one is read.
+        epochs: as for `train`.
+        seed: as for `train`.
+        every: epochs between measurements.
+        examples: how many examples to measure on, at once.
+        data_dir: as for `train`.
+        image_size: as for `train`.
+        download: as for `train`.
+        callbacks: as for `train`.
+        verbose: as for `train`.
+        **overrides: as for `train`.
+
+    Returns:
+        A `Study` with a row for each epoch measured (0 is before training) and block that has
+        both branches: `epoch`, `block`, `stage`, `energy_ratio`, `cosine`, `gamma`, as
+        `keras_resnets.studies.energy.measure` has them.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or `out` holds a run that was not measured
+            from the start.
+
+    Example:
+        >>> import keras_resnets as kr, tempfile
+        >>> study = kr.studies.dynamics("resnet8", out=tempfile.mkdtemp(), epochs=1, verbose=0)
+        >>> study.rows["epoch"].tolist()
+        [0, 0, 0, 1, 1, 1]
+    """
+    recipe, logs, run = recipes.get(recipe), Path(out) / "logs" / "depth", Run(out, {})
+    if (run.finished or (run.path / "checkpoints").exists()) and not (logs / FILE).exists():
+        raise ArgumentError(
+            f"{str(out)!r} holds a training that was not measured from the start; give another --out to train again."
+        )
+    if not isinstance(data, datasets.Data):
+        where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
+        data = training.data_for(recipe, data, seed=seed, **where)
+    callback = EffectiveDepth(data, logs, every, examples)
+    how: dict[str, Any] = {"out": out, "epochs": epochs, "seed": seed, "verbose": verbose}
+    model = training.train(network, data, recipe, callbacks=[callback, *callbacks], **how, **overrides)
+    # Of a training that an earlier process finished, the callback has seen nothing.
+    callback.set_model(model)
+    callback.load()
+    return callback.study()
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: effective depth by epoch."""
+    depth = by_epoch(study.rows)
+    return {name: depth[name] for name in depth}
+
+
+def draw(study: Study):
+    """Effective depth by epoch, and at some epochs: path lengths, and strength and scale of each branch."""
+    from keras_resnets.studies import figures
+
+    summary, (figure, (over, lengths, ratios, gammas)) = study.summary, figures.panels(2, 8.6, rows=2)
+    rows, depth = study.rows, by_epoch(study.rows)
+    for name, style, label in (
+        ("mean", ".-", "energies of paths add"),
+        ("mean_in_phase", ".:", "amplitudes of paths add (Littwin & Wolf 2016)"),
+    ):
+        over.plot(depth.index, depth[name], style, color="0.3", label=label)
+    over.set(
+        xlabel="epoch",
+        ylim=(0, None),
+        ylabel=f"effective depth: mean of\nresidual branches passed, of {summary['blocks']}",
+    )
+    first = rows[rows["epoch"] == summary["first_epoch"]]
+    for panel in (ratios, gammas):
+        figures.stage_bands(panel, list(first["stage"]))
+        panel.set_xlabel("block")
+    for epoch, colour in figures.by_time(list(depth.index)).items():
+        found = rows[rows["epoch"] == epoch]
+        label, index = f"epoch {epoch}", range(1, len(found) + 1)
+        lengths.plot(by_energy(found["energy_ratio"]), ".-", color=colour, label=label)
+        lengths.plot(by_amplitude(found["energy_ratio"]) ** 2, ":", color=colour, lw=1)
+        ratios.plot(index, found["energy_ratio"], ".-", color=colour, label=label)
+        gammas.plot(index, found["gamma"], ".-", color=colour, label=label)
+    lengths.set(xlabel="residual branches passed", ylabel="share", ylim=(0, None))
+    ratios.set(ylabel="energy of the residual branch\nover that of the shortcut")
+    figures.decades(ratios)
+    gammas.set(ylabel="mean magnitude of the scale\nof the branch's last batch-norm")
+    for panel in (over, lengths, ratios, gammas):
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    figures.finish(figure, f"{summary['model']}: how deep it is in effect while it trains", 4)
+    return figure
+
+
+def describe(study: Study) -> str:
+    """The finding in a few lines."""
+    s = study.summary
+    start, end, grown = s["start"], s["end"], s["grown"]
+    verb = "grew" if s["growth"] > 0 else "did not grow"
+    when = f"after epoch {s['first_epoch']}" if s["first_epoch"] else "before training"
+    lines = [
+        f"effective depth {verb}: {start['mean']:.2f} residual branches of {s['blocks']} {when}, "
+        f"{end['mean']:.2f} after {s['epochs']} epochs (most likely length {start['argmax']:.0f} and "
+        f"{end['argmax']:.0f}); Kendall's tau with the epoch {s['trend']['kendall_tau']:.2f} over "
+        f"{s['trend']['measurements']} measurements, largest {s['largest']['mean']:.2f} after epoch "
+        f"{s['largest']['epoch']}",
+        f"with all paths of a length in phase, as Littwin & Wolf have it: {start['mean_in_phase']:.2f} and "
+        f"{end['mean_in_phase']:.2f}; the median cosine between branches is {s['median_cosine_magnitude']:.2f} "
+        f"in magnitude",
+    ]
+    lines += [
+        f"{what}: grew in {grown[name]['blocks']} of {s['blocks']} blocks, median {grown[name]['start']:.3g} and "
+        f"{grown[name]['end']:.3g}"
+        for name, what in (("energy_ratio", "energy ratio"), ("gamma", "mean |gamma|"))
+        if name in grown
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""The subcommand `study`: a study by name, on what is named."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_resnets.console import data_options, start, tell, variant
+
+NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamics", "littwin"]
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES))
+@click.argument("source", required=False)
+@data_options
+@click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the figure (lesion, responses).")
+@click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
+@click.option("--draws", type=int, help="Random draws for each number (delete, reorder) or length (paths).")
+@click.option("--seed", type=int, help="Of the draws; of the first training.")
+@click.option("--examples", type=int, help="Measure on no more than so many.")
+@click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
+@click.option("--recipe", help="As for train, of a study that trains.")
+@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="As for train, of a study that trains.")
+@click.option("--epochs", type=int, help="Length of each training (dynamics).")
+@click.option("--seeds", type=int, help="Trainings of each kind (littwin).")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
+def study(
+    name, source, data, data_dir, image_size, download, examples, weights, recipe, fields, out, **options
+) -> None:
+    """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
+
+    \b
+    lesion     delete each block in turn
+    unskip     remove each skip in turn, and one after the other
+    delete     delete several blocks at once
+    reorder    exchange blocks
+    responses  how strongly each layer responds
+    paths      the gradient by length of path
+
+    A run directory brings its data along; the others need --data. Some studies train, and take a
+    variant or a spec's JSON file for SOURCE; littwin takes none:
+
+    \b
+    dynamics   train, and see how deep the network is in effect
+    littwin    the same of a toy network, with and without batch-norm
+
+    The same command goes on with a study that was stopped.
+    """
+    start()
+    from keras_resnets import studies
+
+    function = getattr(studies, name)
+    takes = inspect.signature(function).parameters
+    if (source is None) != (not {"model", "network"} & takes.keys()):
+        raise click.UsageError(f"SOURCE is {'needed' if source is None else 'not'} for the study {name!r}.")
+    options = {key: value for key, value in options.items() if value not in (None, ())}
+    options |= {"examples": examples} if examples and "examples" in takes else {}
+    strange = [key for key in options if key not in takes]
+    others = {"recipe": recipe, "fields": fields, "data": data, "examples": examples}
+    known = {"fields": "network", "recipe": "recipe", "data": "data", "examples": "data"}
+    strange += [key for key, value in others.items() if value and known[key] not in takes]
+    if strange:
+        flags = {option.name: option.opts[0] for option in click.get_current_context().command.params}
+        raise click.UsageError(f"{flags[strange[0]]} is not for the study {name!r}.")
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
+    if "model" in takes:
+        result = _of_network(function, source, data, weights, examples, out, where, options)
+    elif out is None:
+        raise click.UsageError(f"--out is needed for the study {name!r}.")
+    else:
+        result = _training(function, source, data, recipe, fields, out, where, options)
+    click.echo(studies.describe(result))
+
+
+def _training(function, source, data, recipe, fields, out, where, options):
+    """Runs a study that trains, and saves it."""
+    from keras_resnets import recipes
+    from keras_resnets.runs import usable
+
+    arguments: list[Any] = []
+    if source is not None:
+        data = data or "digits"
+        arguments = [variant(source, fields), data, recipe or recipes.default(source, data)]
+        options = {**options, **where, "out": out}
+        if function.__name__ != "dynamics":
+            options["verbose"] = True
+    with usable(out):
+        result = function(*arguments, **options)
+        tell(result.save(out))
+    return result
+
+
+def _of_network(function, source, data, weights, examples, out, where, options):
+    """Runs a study on a network that is there, and saves it."""
+    from keras_resnets.runs import usable
+    from keras_resnets.training import data_of
+
+    is_run = Path(source).is_dir()
+    for option, value in (("--out", out), ("--data", data)):
+        if value is None and not is_run:
+            raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
+    out = out or Path(source) / "studies" / function.__name__
+    with usable(out):
+        network, preprocess = _network(source, weights, where["image_size"])
+        if "beside" in options:
+            options["beside"] = [_network(other, weights, where["image_size"])[0] for other in options["beside"]]
+        if preprocess is None:
+            loaded = data_of(source, data, **where)
+            loaded = loaded.first(examples) if examples else loaded
+        else:
+            loaded = _unseen(network, preprocess, data, examples, **where)
+        if "resume" in inspect.signature(function).parameters:
+            options["resume"] = out
+        result = function(network, loaded, verbose=sys.stdout.isatty(), **options)
+        tell(result.save(out))
+    return result
+
+
+def _network(source: str, weights: str, image_size: int | None):
+    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
+    from keras_resnets import applications
+    from keras_resnets.network import load_model
+
+    prefix, _, name = source.partition(":")
+    if prefix != "keras.applications":
+        return load_model(source), None
+    shape = (image_size, image_size, 3) if image_size else None
+    return applications.foreign(name, None if weights == "random" else weights, shape)
+
+
+def _unseen(network, preprocess, data: str, examples: int | None, **where):
+    """Returns a data set that the network was not trained on, with labels if its classes are the network's."""
+    from keras_resnets import data as datasets
+
+    where["image_size"] = network.input_shape[1]
+    loaded = datasets.load(data, normalize=None, validation=0, **where)
+    loaded = loaded.first(examples) if examples else loaded
+    if loaded.classes == network.output_shape[1]:
+        return loaded.unseen.map(lambda x, y: (preprocess(x), y))
+    click.echo(
+        f"{loaded.classes} classes in {data} and {network.output_shape[1]} outputs of {network.name}: the answers of "
+        f"the network left whole stand in for the labels, so error is disagreement with it.",
+        err=True,
+    )
+    return loaded.unseen.map(lambda x, y: preprocess(x))

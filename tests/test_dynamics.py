@@ -1,0 +1,250 @@
+"""Effective depth while training: energies against NumPy, the callback against trainings without it or not stopped."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_callbacks import fit
+
+import keras_resnets as kr
+from keras_resnets import cli
+from keras_resnets.errors import ArgumentError
+from keras_resnets.studies.energy import measure
+
+
+def through(part, x):
+    """A part of a link layer by layer, in training but for dropout, batch-norm written out."""
+    for layer in getattr(part, "layers", [part]):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            axes = tuple(range(x.ndim - 1))
+            x = (x - x.mean(axes)) / np.sqrt(x.var(axes) + layer.epsilon)
+            x = x * np.asarray(layer.gamma) + np.asarray(layer.beta)
+        elif not isinstance(layer, keras.layers.Dropout):
+            x = np.asarray(layer(x))
+    return x
+
+
+@pytest.mark.parametrize("placement", ["post", "pre"])
+def test_energies_equal_numpy(tiny, images, scramble, placement):
+    model, (h, _) = scramble(kr.build(tiny, placement=placement, shortcut="B", dropout=0.5)), images
+    for block in model.blocks:
+        gamma = block.residual.get_layer("bn2").gamma  # in front of the addition, or of the last convolution
+        gamma.assign(gamma * np.resize([-1, 1], gamma.shape).astype("float32"))
+    before, answers = [variable.numpy() for variable in model.variables], np.asarray(model(h))
+    found = measure(model, h)
+    for variable, was in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, was)
+
+    h, rows = through(model.chain[0].body, h), []
+    for block in model.blocks:
+        h = h if block.preactivation is None else through(block.preactivation, h)
+        f, s = (through(branch, h).astype("float64") for branch in (block.residual, block.shortcut))
+        cosine = np.dot(f.ravel(), s.ravel()) / np.linalg.norm(f) / np.linalg.norm(s)
+        rows.append([(f**2).sum() / (s**2).sum(), cosine, np.abs(block.residual.get_layer("bn2").gamma).mean()])
+        h = (f + s).astype("float32")
+        h = h if block.activation is None else np.maximum(h, 0)
+    np.testing.assert_allclose(found[["energy_ratio", "cosine", "gamma"]], rows, rtol=1e-4, atol=1e-5)
+    assert list(found["block"]) == [block.name for block in model.blocks]
+    assert list(found["stage"]) == ["stage1", "stage1", "stage2"]
+    # Called again, the layers normalise by their averages as ever.
+    np.testing.assert_array_equal(model(images[0]), answers)
+
+
+def test_a_frozen_batch_norm_keeps_its_averages(tiny, images, scramble):
+    model, (x, _) = scramble(kr.build(tiny)), images
+    model.trainable = False
+    block, h = model.blocks[0], np.asarray(model.chain[0](x, training=False))
+    f, s = np.asarray(block.residual(h, training=False)), h
+    assert measure(model, x)["energy_ratio"][0] == pytest.approx((f**2).sum() / (s**2).sum(), rel=1e-4)
+
+
+def test_blocks_of_one_branch_are_left_out(tiny, images, scramble):
+    model, (x, _) = scramble(kr.build(tiny)), images
+    assert list(measure(kr.unskip(kr.delete(model, 0), 1), x)["block"]) == ["stage2_block1"]
+    with pytest.raises(ArgumentError, match="no block of 'tiny' has a residual branch and a shortcut"):
+        measure(kr.build(tiny, shortcut="none"), x)
+
+
+def foreign():
+    inputs = keras.Input((8, 8, 1))
+    h = keras.layers.Add(name="first_add")([inputs, keras.layers.Conv2D(1, 3, padding="same")(inputs)])
+    return keras.Model(inputs, keras.layers.Dense(5, "softmax")(keras.layers.Flatten()(h)))
+
+
+def test_a_foreign_model_is_measured_while_it_trains(images, tmp_path):
+    model, (x, y) = foreign(), images
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    callback = kr.callbacks.EffectiveDepth((x[:7], None), tmp_path)
+    model.fit(x, y, epochs=1, callbacks=[callback], verbose=0)
+    f = np.asarray(model.layers[1](x[:7]))
+    assert callback.rows["energy_ratio"][1] == pytest.approx((f**2).sum() / (x[:7] ** 2).sum(), rel=1e-5)
+    assert callback.rows["gamma"].isna().all()
+    summary = callback.study().summary
+    assert "gamma" not in summary["grown"]
+    assert "depth/first/gamma" not in EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
+    assert "gamma" not in kr.studies.describe(callback.study())
+
+
+def test_the_callback_measures_at_its_epochs_and_leaves_the_training_alone(tiny, images, tmp_path):
+    tiny = tiny.replace(dropout=0.3)
+    callback = kr.callbacks.EffectiveDepth(images, tmp_path, every=2, examples=9)
+    watched, alone = fit(tiny, images, [callback]), fit(tiny, images, [])
+    for a, b in zip(watched.weights, alone.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert callback.rows["epoch"].tolist() == [0, 0, 0, 2, 2, 2, 4, 4, 4]
+    for epoch, model in ((2, fit(tiny, images, [], 2)), (4, alone)):
+        found = callback.rows[callback.rows["epoch"] == epoch].reset_index(drop=True).drop(columns="epoch")
+        assert found.equals(measure(model, images[0][:9]))
+
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for name in ("energy_ratio", "gamma"):
+        scalars = events.Scalars(f"depth/stage2_block1/{name}")
+        assert [event.step for event in scalars] == [0, 2, 4]
+        assert [event.value for event in scalars] == pytest.approx(list(callback.rows[name][2::3]))
+    shares = [r / (1 + r) for r in callback.rows["energy_ratio"]]
+    depths = [sum(shares[i : i + 3]) for i in (0, 3, 6)]
+    assert [event.value for event in events.Scalars("depth/effective_mean")] == pytest.approx(depths)
+    assert [event.step for event in events.Scalars("depth/effective_argmax")] == [0, 2, 4]
+    assert [event.step for event in events.Images("depth/figure")] == [0, 2, 4]
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends the process before an epoch, or behind one, when other callbacks have done their work."""
+
+    def __init__(self, before=None, behind=None):
+        super().__init__()
+        self._before, self._behind = before, behind
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._before:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self._behind:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def few():
+    """A third of the digits to train on: 9 steps an epoch."""
+    return kr.data.load("digits", validation=0.6, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def unbroken(few, tmp_path_factory):
+    """A spec, how it was trained, the run and its study."""
+    spec = kr.Spec("small", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), 10, stem_width=4)
+    how = {"epochs": 3, "seed": 4, "examples": 50, "verbose": 0}
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    return spec, how, out, kr.studies.dynamics(spec, few, out=out, **how)
+
+
+def test_a_stopped_study_has_the_rows_of_one_never_stopped(unbroken, few, tmp_path):
+    spec, how, whole, expected = unbroken
+    out = tmp_path / "run"
+    for stop in (Stop(before=0), Stop(before=1), Stop(behind=1)):
+        with pytest.raises(KeyboardInterrupt):
+            kr.studies.dynamics(spec, few, out=out, callbacks=[stop], **how)
+    # Stopped between the measurement of the second epoch and its checkpoint: that epoch is trained and measured again.
+    assert max(json.loads((out / "logs" / "depth" / "effective_depth.json").read_text())["rows"]["epoch"]) == 2
+    study = kr.studies.dynamics(spec, few, out=out, **how)
+    assert study.rows.equals(expected.rows)
+    assert study.summary == expected.summary
+    for a, b in zip(kr.load_model(out).weights, kr.load_model(whole).weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_finished_run_is_read(unbroken, few):
+    spec, how, out, expected = unbroken
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again = kr.studies.dynamics(spec, few, out=out, **how)
+    assert again.rows.equals(expected.rows)
+    assert again.summary == expected.summary
+    assert files == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ArgumentError, match="measured with every = 1, now it is 2"):
+        kr.studies.dynamics(spec, few, out=out, every=2, **how)
+    with pytest.raises(ArgumentError, match="measured with probe = "):
+        kr.studies.dynamics(spec, few, out=out, **how | {"examples": 51})
+
+
+def test_the_summary_is_that_of_the_rows(unbroken, few):
+    _, _, out, study = unbroken
+    ratios = study.rows["energy_ratio"].to_numpy().reshape(4, 3)
+    depths = (ratios / (1 + ratios)).sum(1)
+    summary = study.summary
+    assert (summary["start"]["mean"], summary["end"]["mean"]) == pytest.approx((depths[0], depths[-1]))
+    assert summary["growth"] == pytest.approx(depths[-1] - depths[0])
+    assert summary["largest"] == {"epoch": depths.argmax(), "mean": pytest.approx(depths.max())}
+    assert summary["trend"]["kendall_tau"] == pytest.approx(kendalltau(range(4), depths).statistic)
+    assert summary["grown"]["energy_ratio"]["blocks"] == (ratios[-1] > ratios[0]).sum()
+    gammas = study.rows["gamma"].to_numpy().reshape(4, 3)
+    assert summary["grown"]["gamma"] == {
+        "blocks": (gammas[-1] > gammas[0]).sum(),
+        "start": 1,
+        "end": pytest.approx(np.median(gammas[-1])),
+    }
+    beta = np.sqrt(ratios[-1])
+    amplitudes = np.array([1, beta.sum(), beta.sum() ** 2 / 2 - (beta**2).sum() / 2, beta.prod()])
+    assert summary["end"]["mean_in_phase"] == pytest.approx(amplitudes**2 @ range(4) / (amplitudes**2).sum())
+    # The last epoch measured is the network that was trained, on the test split.
+    x = next(few.test.rebatch(50).as_numpy_iterator())[0]
+    assert measure(kr.load_model(out), x).equals(study.rows[9:].reset_index(drop=True).drop(columns="epoch"))
+
+
+def test_the_study_is_saved_drawn_and_told(unbroken, tmp_path):
+    study = unbroken[-1]
+    study.save(tmp_path)
+    loaded = kr.studies.Study.load(tmp_path)
+    assert loaded.rows.equals(study.rows)
+    assert loaded.summary == study.summary
+    said = kr.studies.describe(loaded)
+    assert f"{study.summary['start']['mean']:.2f} residual branches of 3" in said
+    assert ("did not grow" in said) == (study.summary["growth"] <= 0)
+    figure = study.figure()
+    assert "small" in figure.get_suptitle()
+    np.testing.assert_allclose(figure.axes[2].lines[-1].get_ydata(), study.rows["energy_ratio"][-3:])
+    scalars = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("dynamics/mean")
+    assert [event.step for event in scalars] == [0, 1, 2, 3]
+    assert scalars[3].value == pytest.approx(study.summary["end"]["mean"])
+
+
+def test_a_run_not_measured_from_the_start_is_refused(few, unbroken, tmp_path):
+    spec, how, *_ = unbroken
+    kr.train(spec, few, out=tmp_path, epochs=1, verbose=0)
+    with pytest.raises(ArgumentError, match="not measured from the start; give another"):
+        kr.studies.dynamics(spec, few, out=tmp_path, **how)
+    with pytest.raises(ArgumentError, match="Nothing was measured yet"):
+        kr.callbacks.EffectiveDepth(few, tmp_path / "logs").study()
+
+
+def test_a_training_watched_from_its_middle_on(tiny, images, tmp_path):
+    """Measured at once; of what the folder holds, epochs behind the start are dropped."""
+    model, logs = fit(tiny, images, [], 2), tmp_path / "logs"
+    start = measure(model, images[0])
+    for stale in (False, True):
+        callback = kr.callbacks.EffectiveDepth(images, logs, every=1)
+        model.fit(*images, initial_epoch=2, epochs=3, callbacks=[callback], verbose=0)
+        assert callback.rows["epoch"].tolist() == [2, 2, 2, 3, 3, 3], stale
+        if not stale:
+            assert callback.rows[:3].drop(columns="epoch").equals(start)
+    assert "residual branches of 3 after epoch 2" in kr.studies.describe(callback.study())
+    model.fit(*images, epochs=1, callbacks=[callback], verbose=0)
+    assert callback.rows["epoch"].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("argument", ["every", "examples"])
+def test_numbers_of_the_callback(argument, images, tmp_path):
+    with pytest.raises(ArgumentError, match=f"{argument} must be a whole number"):
+        kr.callbacks.EffectiveDepth(images, tmp_path, **{argument: 0})
+
+
+def test_command_line(tmp_path, capsys):
+    arguments = ["study", "dynamics", "preresnet8", "--data", "digits", "--epochs", "1", "--examples", "40"]
+    assert cli.main([*arguments, "--out", str(tmp_path)]) == 0
+    assert "effective depth" in capsys.readouterr().out
+    study = kr.studies.Study.load(tmp_path)
+    x = next(kr.data.load("digits").test.rebatch(40).as_numpy_iterator())[0]
+    assert study.rows[3:]["energy_ratio"].tolist() == measure(kr.load_model(tmp_path), x)["energy_ratio"].tolist()
