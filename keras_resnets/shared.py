@@ -24,34 +24,41 @@ class Shared:
         function: what to compute.
         specs: gives the `tf.TensorSpec` of each of the tensors, from the tensors, where sizes may change from call to
             call; None traces anew for each combination of shapes.
+        precision: a floating-point type that layers compute in instead of their own; such a layer is made once for each
+            make, and the values are cast.
     """
 
-    def __init__(self, function: Callable, specs: Callable | None = None):
-        self.function, self.specs = function, specs
-        self._traced: dict[Any, Callable] = {}
+    def __init__(self, function: Callable, specs: Callable | None = None, precision: str | None = None):
+        self.function, self.specs, self.precision = function, specs, precision
+        self._functions: dict[Any, Callable] = {}
         self._makes: dict[int, Any] = {}
 
     def __call__(self, layer: keras.Layer, *tensors):
         values = [ops.convert_to_tensor(variable) for variable in variables_of(layer)]
+        if self.precision is not None:
+            floats = ("float16", "bfloat16", "float32", "float64")
+            values = [
+                ops.cast(v, self.precision) if keras.backend.standardize_dtype(v.dtype) in floats else v for v in values
+            ]
         if keras.config.backend() != "tensorflow":
             return self.function(layer, values, *tensors)
         import tensorflow as tf
 
         values = [tf.convert_to_tensor(value) for value in values]  # Keras leaves variables as they are
-
         if id(layer) not in self._makes:
             # The layer is kept, so that no other one gets its number.
             self._makes[id(layer)] = (make(layer), layer)
         specs = self.specs and self.specs(*tensors)
         key = (self._makes[id(layer)][0], str(specs), *(tensor is None for tensor in tensors))
-        if key not in self._traced:
+        if key not in self._functions:
+            one = layer if self.precision is None else _computing_in(self.precision, layer)
             signature = specs and [[tf.TensorSpec(value.shape, value.dtype) for value in values], *specs]
-            self._traced[key] = tf.function(
-                lambda values, *tensors: self.function(layer, values, *tensors),
+            self._functions[key] = tf.function(
+                lambda values, *tensors: self.function(one, values, *tensors),
                 input_signature=signature,
                 autograph=False,
             )
-        return self._traced[key](values, *tensors)
+        return self._functions[key](values, *tensors)
 
 
 def variables_of(layer: keras.Layer) -> list[keras.Variable]:
@@ -88,3 +95,19 @@ def _nameless(config):
     if isinstance(config, dict):
         return {key: _nameless(value) for key, value in config.items() if key not in ("name", "build_config")}
     return [_nameless(value) for value in config] if isinstance(config, list | tuple) else config
+
+
+def _computing_in(precision: str, layer: keras.Layer) -> keras.Layer:
+    """A layer of the same make, but for what it computes in; its variables hold nothing of worth."""
+    others = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+    def changed(config):
+        if isinstance(config, dict):
+            return {key: changed(value) for key, value in config.items()}
+        if isinstance(config, list | tuple):
+            return type(config)(map(changed, config))
+        return precision if isinstance(config, str) and config in others else config
+
+    copy = keras.saving.deserialize_keras_object(changed(keras.saving.serialize_keras_object(layer)))
+    copy(keras.Input(batch_shape=layer.input.shape, dtype=precision))
+    return copy

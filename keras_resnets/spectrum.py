@@ -15,6 +15,7 @@ The network runs in inference mode: with the statistics of a batch, its examples
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -64,8 +65,8 @@ class Spectrum:
 
     Args:
         model: a classifier; its weights are read at every call.
-        precision: `"float32"`, or `"float64"`, three to four times as slow, in which parts that cancel are as exact as
-            others. Networks of another precision are rebuilt in this one.
+        precision: what to compute in, whatever the network computes in: `"float32"`, or `"float64"`, three to four
+            times as slow, in which parts that cancel are as exact as others.
 
     Raises:
         ArgumentError: an argument breaks its rule, or the backend is not TensorFlow.
@@ -87,12 +88,16 @@ class Spectrum:
         if not model.blocks:
             raise ArgumentError(f"model must have residual blocks; {model.name!r} has none.")
         self.model, self.precision = model, precision
-        self._copy = model if model.dtype_policy.name == precision else _rebuilt(model, precision)
         last = max(i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock))
-        self.chain, self._tail = self._copy.chain[: last + 1], self._copy.chain[last + 1 :]
-        self._forward = Shared(lambda link, values, x: stateless(link, values, x, False)[0], _any_rows)
-        self._back = {weights: Shared(_back(weights), _any_lanes) for weights in (True, False)}
-        self._along = Shared(_along, _any_lanes)
+        self.chain, self._tail = model.chain[: last + 1], model.chain[last + 1 :]
+
+        def shared(function, specs):
+            return Shared(function, specs, None if model.dtype_policy.name == precision else precision)
+
+        self._forward = shared(lambda link, values, x: stateless(link, values, x, False)[0], _any_rows)
+        self._losses = {logits: shared(functools.partial(_losses, logits), _any_rows) for logits in (True, False)}
+        self._back = {weights: shared(_back(weights), _any_lanes) for weights in (True, False)}
+        self._along = shared(_along, _any_lanes)
 
     def rows(self, budget: int) -> int:
         """How many examples to take at once, so that their parts need about so many bytes at most."""
@@ -164,20 +169,28 @@ class Spectrum:
         """
         import tensorflow as tf
 
-        if self._copy is not self.model:
-            self._copy.set_weights(self.model.get_weights())
-        points = [tf.cast(x, self.chain[0].input.dtype)]
+        points = [tf.cast(x, self.precision)]
         variables = [[v.value for v in link.trainable_variables] if weights else [] for link in self.chain]
         with tf.GradientTape() as tape:
             tape.watch(points[0])
             for link in self.chain:
                 points.append(self._forward(link, points[-1]))
-            scores = points[-1]
-            for link in self._tail:
-                scores = link(scores, training=False)
-            loss = tf.reduce_sum(_cross_entropy(y, scores))
+            h = points[-1]
+            for link in self._tail[:-1]:
+                h = self._forward(link, h)
+            loss = tf.reduce_sum(self._loss(h, y))
         wholes, trained = tape.gradient(loss, [points, variables], unconnected_gradients="zero")
-        return points[:-1], wholes, [[g / len(x) for g in some] for some in trained]
+        trained = [[tf.cast(g, self.precision) / len(x) for g in some] for some in trained]
+        return points[:-1], wholes, trained
+
+    def _loss(self, h, y):
+        """Cross-entropy of each example, from the input of the network's last link."""
+        y = ops.convert_to_tensor(y)
+        labels = ops.argmax(y, -1) if len(y.shape) == 2 and y.shape[1] > 1 else ops.reshape(y, (-1,))
+        if not self._tail:
+            return _cross_entropy(labels, h, logits=not _probabilities(h))
+        scores = self._forward(self._tail[-1], h)
+        return self._losses[not _probabilities(scores)](self._tail[-1], h, labels)
 
     def _checked(self, parts: Parts) -> Parts:
         """In float32, rounding is of the size of the parts, however much they cancel; in float64 it is negligible."""
@@ -191,25 +204,18 @@ class Spectrum:
         return parts
 
 
-def _rebuilt(model: ResidualNetwork, precision: str) -> ResidualNetwork:
-    """A copy that computes in another precision."""
-    others = ("float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
-
-    def changed(config):
-        if isinstance(config, dict):
-            return {key: changed(value) for key, value in config.items()}
-        if isinstance(config, list | tuple):
-            return type(config)(map(changed, config))
-        return precision if isinstance(config, str) and config in others else config
-
-    return ResidualNetwork.from_config(changed(model.get_config()))
+def _probabilities(scores) -> bool:
+    return bool(ops.all(scores >= 0)) and np.allclose(ops.sum(scores, -1), 1, atol=1e-3)
 
 
-def _cross_entropy(y, scores):
-    """Cross-entropy of each example; where a softmax gave the scores, Keras goes back to its logits."""
-    probabilities = bool(ops.all(scores >= 0)) and np.allclose(ops.sum(scores, -1), 1, atol=1e-3)
-    labels = ops.argmax(y, -1) if len(y.shape) == 2 and y.shape[1] > 1 else ops.reshape(y, (-1,))
-    return keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=not probabilities)
+def _losses(logits: bool, link: keras.Layer, values, x, labels):
+    """Cross-entropy of each example, as a function for `Shared`."""
+    return _cross_entropy(labels, stateless(link, values, x, False)[0], logits)
+
+
+def _cross_entropy(labels, scores, logits: bool):
+    # Where a softmax gave the scores in the same function, Keras goes back to its logits.
+    return keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=logits)
 
 
 # Going back through one link, as functions for `Shared`.

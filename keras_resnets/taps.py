@@ -117,16 +117,18 @@ class Reader:
         self._walk = [(link, [tap for tap in taps if tap.link == link.name]) for link in network.chain]
         while self._walk and not self._walk[-1][1]:
             self._walk.pop()  # behind the last place
-        self._functions: dict[str, Callable] = {}
+        self._functions: dict[tuple[str, float], Callable] = {}
 
     def values(self, x) -> Iterator[tuple[Tap, np.ndarray]]:
         """Yields each tap with what it gives for a batch of inputs, link by link."""
         if self._walk:
             x = ops.convert_to_tensor(x, self._walk[0][0].input.dtype)
         for link, taps in self._walk:
-            if link.name not in self._functions:
-                self._functions[link.name] = traced(_passing(link, taps), link)
-            x, found = self._functions[link.name](x)
+            # A schedule of path policies may have changed the scale since.
+            key = (link.name, getattr(link, "scale", 1.0))
+            if key not in self._functions:
+                self._functions[key] = traced(_passing(link, taps), link)
+            x, found = self._functions[key](x)
             for tap, value in zip(taps, found, strict=True):
                 yield tap, ops.convert_to_numpy(value)
 
@@ -158,7 +160,8 @@ def _passing(link: keras.Layer, taps: Sequence[Tap]) -> Callable:
         parts = dict(_parts(link))
         if isinstance(link, ResidualBlock):
             h = through("preactivation", parts.pop("preactivation"), x) if "preactivation" in parts else x
-            y = link.join(*(through(part, layer, h) for part, layer in parts.items()))
+            sums = [through(part, layer, h) for part, layer in parts.items()]
+            y = link.join(*(link.scaled(f) if part == "residual" else f for part, f in zip(parts, sums, strict=True)))
         else:
             ((part, layer),) = parts.items()
             y = through(part, layer, x)

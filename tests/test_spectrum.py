@@ -143,7 +143,8 @@ def test_parts_are_sums_over_all_paths(model, images, precision):
         parts = found["weights", name]
         expected = [np.linalg.norm(weights[name].get(k, np.zeros(1))) for k in range(len(parts.norm))]
         np.testing.assert_allclose(parts.norm[:, 0], expected, rtol=1e-3, atol=1e-6 * max(expected), err_msg=name)
-        assert parts.error.max() < {"float32": 1e-4, "float64": 1e-12}[precision]
+        # Gradients of float32 weights are rounded to that.
+        assert parts.error.max() < {"float32": 1e-4, "float64": 1e-7}[precision]
     assert {key for key in found if key[0] == "values"} == {("values", INPUT), ("values", blocks[0])}
 
 
@@ -179,7 +180,7 @@ def test_parts_that_do_not_sum_to_the_gradient_are_an_error(tiny, images, monkey
         list(spectrum.exact(*images))
 
 
-def test_reduced_precision_is_rebuilt(tiny, images, scramble):
+def test_networks_of_reduced_precision_are_computed_in_full(tiny, images, scramble):
     model = scramble(kr.build(tiny))
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -191,7 +192,7 @@ def test_reduced_precision_is_rebuilt(tiny, images, scramble):
     for precision in ("float32", "float64"):
         [expected], [found] = (list(Spectrum(m, precision).exact(*images)) for m in (model, half))
         np.testing.assert_allclose(found.norm, expected.norm, rtol=1e-5)
-    # The copy follows the weights.
+    # With the weights that they have now.
     half.set_weights([0.5 * w for w in model.get_weights()])
     assert not np.allclose(next(Spectrum(half).exact(*images)).norm, expected.norm)
 

@@ -65,7 +65,7 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
                 h = link(h, training=False)
                 continue
             read = link.branch_input(h)
-            branches = [branch(read) for branch in (link.residual, link.shortcut)]
+            branches = [link.scaled(link.residual(read)), link.shortcut(read)]
             rows.append(
                 {
                     "block": link.name,
