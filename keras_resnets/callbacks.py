@@ -14,6 +14,7 @@ from keras_resnets.errors import whole_number
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import engine_for
 from keras_resnets.studies.lesion import sweep
+from keras_resnets.studies.paths import engines, first, take_apart
 from keras_resnets.studies.responses import measure, reader_for
 from keras_resnets.studies.study import Events, Study
 from keras_resnets.studies.watch import EffectiveDepth as EffectiveDepth
@@ -40,8 +41,8 @@ class _AfterEpochs(keras.callbacks.Callback):
     def prepare(self, network: ResidualNetwork) -> Any:
         """Returns what all studies of the network can share, such as what was traced."""
 
-    def make(self, network: ResidualNetwork, engine: Any) -> Study:
-        """Returns the study; `engine` is what `prepare` gave."""
+    def make(self, network: ResidualNetwork, engine: Any) -> Study | None:
+        """Returns the study, or None for none; `engine` is what `prepare` gave."""
         raise NotImplementedError
 
     def scalars(self, study: Study) -> dict[str, float]:
@@ -60,6 +61,8 @@ class _AfterEpochs(keras.callbacks.Callback):
             self._network = adopt(self.model)
             self._engine = self.prepare(self._network)
         study = self.make(self._network, self._engine)
+        if study is None:
+            return
         self.studies[done] = study
         self.shares[done] = (self._clock() - self._began - trained) / max(trained, 1e-9)
         with Events(self.log_dir) as events:
@@ -157,3 +160,76 @@ class Responses(_AfterEpochs):
 
     def scalars(self, study):
         return dict(study.rows.set_index("name")["std"])
+
+
+class PathSpectrum(_AfterEpochs):
+    """Takes the gradient apart by length of path after an epoch (Veit et al. 2016, Fig. 6).
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+
+    TensorBoard gets the scalars `paths/sampled_mean_length`, `paths/exact_mean_length`,
+    `paths/needed_length` (the length beyond which all longer paths together are less than 5 % of the
+    gradient) and `paths/coherence` (at the length where sampling has its peak),
+    `paths/share_of_epoch` and the image `paths/figure`, by number of finished epochs. An epoch whose
+    gradient is not finite is left out.
+
+    Args:
+        data: as for `keras_resnets.studies.paths`.
+        log_dir: where to; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements, the first of them after so many.
+        examples: as for `paths`.
+        draws: as for `paths`.
+        weights: as for `paths`.
+        budget: as for `paths`.
+
+    Attributes:
+        studies: the studies made so far, by number of finished epochs.
+        shares: the measurements' share of the time of their epochs, by number of finished epochs.
+
+    Raises:
+        ArgumentError: a number is less than 1.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np, tempfile
+        >>> model = kr.build("resnet8", (8, 8, 1))
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> x, y = np.random.default_rng(0).normal(size=(4, 8, 8, 1)), np.zeros(4, int)
+        >>> callback = kr.callbacks.PathSpectrum((x, y), tempfile.mkdtemp())
+        >>> _ = model.fit(x, y, epochs=1, callbacks=[callback], verbose=0)
+        >>> len(callback.studies[1].rows.query("kind == 'input'"))
+        4
+    """
+
+    def __init__(
+        self,
+        data,
+        log_dir: str | os.PathLike,
+        every: int = 1,
+        *,
+        examples: int = 32,
+        draws: int = 10,
+        weights: bool = True,
+        budget: int = 2**30,
+    ):
+        super().__init__(data, log_dir, every)
+        whole_number("examples", examples, 1)
+        whole_number("draws", draws, 1)
+        self.examples, self._how = examples, {"draws": draws, "weights": weights, "seed": 0, "budget": budget}
+
+    def prepare(self, network):
+        return engines(network), first(network, self.data, self.examples)
+
+    def make(self, network, engine):
+        try:
+            return take_apart(*engine, **self._how)
+        except FloatingPointError:
+            return None
+
+    def scalars(self, study):
+        s = study.summary
+        return {
+            "sampled_mean_length": s["sampled"]["mean_length"],
+            "exact_mean_length": s["exact"]["mean_length"],
+            "needed_length": s["exact"]["needed_length"],
+            "coherence": s["coherence_at_the_sampled_peak"]["coherence"],
+        }

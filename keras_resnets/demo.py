@@ -16,6 +16,11 @@ STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("lesion", "Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)", {}),
     ("unskip", "Remove each skip in turn, keep its residual block", {}),
     ("delete", "Delete up to 20 blocks at once, at random and by choice (Veit et al. 2016, Fig. 5a)", {"draws": 10}),
+    (
+        "paths",
+        "Take the gradient apart by length of path, sampled and exact (Veit et al. 2016, Fig. 6)",
+        {"draws": 100},
+    ),
 )
 
 

@@ -86,3 +86,23 @@ def test_responses_are_the_study_at_that_epoch_and_leave_the_training_alone(tiny
 def test_every_is_a_whole_number(every, kind, images, tmp_path):
     with pytest.raises(ArgumentError, match="every must be"):
         kind(images, tmp_path, every=every)
+
+
+def test_the_path_spectrum_is_the_study_at_that_epoch_and_leaves_the_training_alone(tiny, images, tmp_path):
+    callback = kr.callbacks.PathSpectrum(images, tmp_path, every=2, examples=8, draws=3)
+    watched, alone = fit(tiny, images, [callback]), fit(tiny, images, [])
+    for a, b in zip(watched.weights, alone.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert list(callback.studies) == [2, 4]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for done in (2, 4):
+        expected = kr.studies.paths(fit(tiny, images, [], done), images, examples=8, draws=3)
+        for column in ("norm", "share", "sampled"):
+            np.testing.assert_allclose(
+                callback.studies[done].rows[column], expected.rows[column], rtol=1e-3, atol=1e-6, err_msg=column
+            )
+        scalar = events.Scalars("paths/exact_mean_length")[done // 2 - 1]
+        assert scalar.step == done
+        assert scalar.value == pytest.approx(expected.summary["exact"]["mean_length"], rel=1e-3)
+    assert not np.allclose(callback.studies[2].rows["norm"], callback.studies[4].rows["norm"])
+    assert [event.step for event in events.Images("paths/figure")] == [2, 4]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_resnets as kr
 from keras_resnets.spectrum import INPUT, Spectrum
-from keras_resnets.studies.paths import needed_length, shortest_run
+from keras_resnets.studies.choices import Paths, needed_length, shortest_run
 
 SPECS = {
     "post-activation": {},
@@ -176,8 +176,15 @@ def test_parts_that_do_not_sum_to_the_gradient_are_an_error(tiny, images, monkey
     spectrum = Spectrum(kr.build(tiny))
     original = spectrum._whole
     monkeypatch.setattr(spectrum, "_whole", lambda *a: (lambda p, w, t: (p, [1.001 * w[0], *w[1:]], t))(*original(*a)))
-    with pytest.raises(ArithmeticError, match="miss their sum"):
+    with pytest.raises(ArithmeticError, match="miss it by"):
         list(spectrum.exact(*images))
+
+
+def test_a_gradient_that_is_not_finite_has_no_parts(tiny, images):
+    model = kr.build(tiny)
+    model.blocks[0].residual.get_layer("bn1").gamma.assign([np.inf] * 4)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        list(Spectrum(model).exact(*images))
 
 
 def test_networks_of_reduced_precision_are_computed_in_full(tiny, images, scramble):
@@ -244,11 +251,9 @@ def test_a_budget_parts_the_examples_and_changes_nothing_but_the_batches_of_weig
 def test_draws_are_even_over_paths_of_a_length(tiny, images):
     from scipy.stats import chisquare
 
-    from keras_resnets.studies.paths import _Lengths
-
     model = kr.build("resnet26", (8, 8, 1), 5)  # 12 blocks
     edited = kr.unskip(kr.delete(model, [1, 3, 4, 5, 6, 7, 8]), [2])
-    gates = _Lengths(edited).draw(3000, 10, np.random.default_rng(0)).transpose(0, 2, 1).reshape(-1, 12)
+    gates = Paths(edited).draw(3000, 10, np.random.default_rng(0)).transpose(0, 2, 1).reshape(-1, 12)
     assert gates[:, 2].all()
     assert not gates[:, [1, 3, 4, 5, 6, 7, 8]].any()
     free = gates[:, [0, 9, 10, 11]]
@@ -257,8 +262,8 @@ def test_draws_are_even_over_paths_of_a_length(tiny, images):
         assert len(found) == math.comb(4, k)
         assert sum(found) == 3000
         assert len(found) == 1 or chisquare(found).pvalue > 1e-3
-    assert np.exp(_Lengths(edited).log_counts()).round().tolist() == [1, 4, 6, 4, 1]
-    assert _Lengths(edited).all.tolist() == [1, 2, 3, 4, 5]
+    assert np.exp(Paths(edited).log_counts()).round().tolist() == [1, 4, 6, 4, 1]
+    assert Paths(edited).all.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_shortest_run_and_needed_length():

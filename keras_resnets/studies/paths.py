@@ -18,6 +18,7 @@ from keras_resnets.errors import whole_number
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.runs import fingerprint
 from keras_resnets.spectrum import INPUT, Spectrum
+from keras_resnets.studies.choices import REST, Paths, needed_length, shortest_run
 from keras_resnets.studies.evaluation import Kept, batches, progress
 from keras_resnets.studies.study import Study
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 # Veit et al. 2016, Fig. 6c, read off: the lengths that carry the gradient of ResNet-110 on CIFAR-10.
 VEIT = (5, 17)
-
-# How much of the gradient the lengths called effective carry, and how much of it may be missing beyond a length.
-MASS, REST = 0.95, 0.05
 
 # Examples that are taken apart a second time, in double precision.
 CHECKED = 2
@@ -83,6 +81,7 @@ def paths(
     Raises:
         ArgumentError: an argument breaks its rule.
         ArithmeticError: the parts do not sum to the gradient.
+        FloatingPointError: the gradient is not finite.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -91,16 +90,27 @@ def paths(
         >>> float(study.rows.query("kind == 'input'")["share"].sum().round(4))
         1.0
     """
-    import pandas as pd
-
-    network = adopt(model)
     for name, value in (("examples", examples), ("draws", draws)):
         whole_number(name, value, 1, 10**6)
     whole_number("seed", seed, 0, 2**31 - 1)
-    spectrum, lengths = Spectrum(network), _Lengths(network)
-    x, y, labels = _first(network, data, examples)
+    network = adopt(model)
+    how: dict[str, Any] = {"draws": draws, "weights": weights, "seed": seed, "budget": budget}
+    return take_apart(engines(network), first(network, data, examples), verbose=verbose, resume=resume, **how)
+
+
+def engines(network: ResidualNetwork) -> tuple[Spectrum, Spectrum]:
+    """What takes gradients apart, in single precision and, to check it, in double."""
+    return Spectrum(network), Spectrum(network, "float64")
+
+
+def take_apart(spectra, examples, *, draws, weights, seed, budget, verbose=False, resume=None) -> Study:
+    """The study, with `engines` made before and the examples that `first` gives."""
+    import pandas as pd
+
+    spectrum, precise = spectra
+    network, (x, y, labels), choices = spectrum.model, examples, Paths(spectrum.model)
     rows = min(spectrum.rows(budget), len(x))
-    gates = lengths.draw(draws, len(x), np.random.default_rng(seed))
+    gates = choices.draw(draws, len(x), np.random.default_rng(seed))
     facts: dict[str, Any] = {
         "model": network.name,
         "blocks": len(network.blocks),
@@ -125,47 +135,14 @@ def paths(
             else:
                 advance(len(spectrum.chain))
             tables.append(found)
-    precise = Spectrum(network, "float64")
     check = _measured(precise, x[:CHECKED], y[:CHECKED], gates[:0, :, :CHECKED], weights, lambda links: None)
-    table = pd.concat([_at_input(tables, lengths), *([_of_weights(tables, spectrum)] if weights else [])])
-    facts |= _summary(table, lengths, _errors(tables)[:, 4][_errors(tables)[:, 1] == 0].mean()) | _agreement(
-        tables, check
-    )
+    table = pd.concat([_at_input(tables, choices), *([_of_weights(tables, spectrum)] if weights else [])])
+    whole = np.concatenate([_errors(t)[_errors(t)[:, 1] == 0, 4] for t in tables]).mean()
+    facts |= _summary(table, choices, whole) | _agreement(tables, check)
     return Study("paths", table.reset_index(drop=True), facts)
 
 
-class _Lengths:
-    """How many paths of each length there are, and draws of them.
-
-    Blocks that lack a branch leave no choice: one without a shortcut is on every path, one without a residual branch on
-    none.
-    """
-
-    def __init__(self, network: ResidualNetwork):
-        self.blocks = network.blocks
-        self.free = [i for i, b in enumerate(self.blocks) if b.residual is not None and b.shortcut is not None]
-        self.always = [i for i, b in enumerate(self.blocks) if b.shortcut is None]
-        self.all = np.arange(len(self.free) + 1) + len(self.always)
-
-    def log_counts(self) -> np.ndarray:
-        """Logarithms of the numbers of paths."""
-        from scipy.special import gammaln
-
-        n, k = len(self.free), np.arange(len(self.free) + 1)
-        return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-
-    def draw(self, draws: int, examples: int, rng: np.random.Generator) -> np.ndarray:
-        """Gates of (passes, blocks, examples): paths of every length alike, shuffled over passes and examples."""
-        passes = -(-draws * len(self.all) // examples)
-        taken = np.resize(np.arange(len(self.all)), passes * examples)
-        order = rng.permuted(np.tile(np.arange(len(self.free)), (len(taken), 1)), axis=1)
-        gates = np.zeros((len(taken), len(self.blocks)), bool)
-        gates[:, self.always] = True
-        gates[:, self.free] = order < rng.permutation(taken)[:, None]
-        return gates.reshape(passes, examples, -1).transpose(0, 2, 1)
-
-
-def _first(network: ResidualNetwork, data, examples: int):
+def first(network: ResidualNetwork, data, examples: int):
     """The first examples as arrays, and where the labels come from."""
     found: list[tuple[np.ndarray, np.ndarray | None]] = []
     for batch in batches(data, examples):
@@ -204,26 +181,26 @@ def _measured(spectrum: Spectrum, x, y, gates: np.ndarray, weights: bool, tick) 
     return np.concatenate(found)
 
 
-def _at_input(tables: list[np.ndarray], lengths: _Lengths) -> pd.DataFrame:
+def _at_input(tables: list[np.ndarray], choices: Paths) -> pd.DataFrame:
     """A row for each length, of gradients at the input."""
     import pandas as pd
 
     rows = np.concatenate(tables)
     exact = pd.DataFrame(rows[rows[:, 0] == VALUES][:, 2:], columns=["length", "norm", "share", "rest"])
     along = pd.DataFrame(rows[rows[:, 0] == SAMPLED][:, 2:4], columns=["length", "norm"]).groupby("length")["norm"]
-    means, counts = exact.groupby("length").mean(), lengths.log_counts()
-    table = pd.DataFrame({"kind": "input", "at": INPUT, "length": lengths.all})
-    table["paths"] = np.exp(counts - len(lengths.free) * np.log(2))
+    means, counts = exact.groupby("length").mean(), choices.log_counts()
+    table = pd.DataFrame({"kind": "input", "at": INPUT, "length": choices.all})
+    table["paths"] = np.exp(counts - len(choices.free) * np.log(2))
     table["sampled"], table["sampled_sd"], table["sampled_count"] = (
         getattr(along, name)().to_numpy() for name in ("mean", "std", "count")
     )
     with np.errstate(divide="ignore"):  # norms of long paths may be too small for a float
         product = counts + np.log(table["sampled"].to_numpy())
     table["sampled_share"] = np.exp(product - product.max()) / np.exp(product - product.max()).sum()
-    norm = means["norm"].reindex(lengths.all).to_numpy()
-    table["norm"], table["norm_sd"] = norm, exact.groupby("length")["norm"].std().reindex(lengths.all).to_numpy()
+    norm = means["norm"].reindex(choices.all).to_numpy()
+    table["norm"], table["norm_sd"] = norm, exact.groupby("length")["norm"].std().reindex(choices.all).to_numpy()
     table["norm_share"] = norm / norm.sum()
-    table["share"], table["rest"] = (means[name].reindex(lengths.all).to_numpy() for name in ("share", "rest"))
+    table["share"], table["rest"] = (means[name].reindex(choices.all).to_numpy() for name in ("share", "rest"))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         table["coherence"] = np.exp(np.log(norm) - product)
     return table
@@ -245,25 +222,9 @@ def _of_weights(tables: list[np.ndarray], spectrum: Spectrum) -> pd.DataFrame:
     return table
 
 
-def shortest_run(lengths: np.ndarray, shares: np.ndarray, mass: float = MASS) -> tuple[int, int]:
-    """The shortest run of lengths whose shares sum to at least `mass`; the first of equals."""
-    sums = np.concatenate([[0], np.cumsum(shares)]) / shares.sum()
-    for width in range(1, len(shares) + 1):
-        inside = sums[width:] - sums[:-width]
-        if inside.max() >= mass:
-            start = int(inside.argmax())
-            return int(lengths[start]), int(lengths[start + width - 1])
-    return int(lengths[0]), int(lengths[-1])
-
-
-def needed_length(rows: pd.DataFrame, rest: float = REST) -> int:
-    """The length beyond which all longer paths together are at most `rest` of the gradient."""
-    return int(rows["length"][rows["rest"] <= rest].min())
-
-
-def _summary(table: pd.DataFrame, lengths: _Lengths, gradient: float) -> dict[str, Any]:
+def _summary(table: pd.DataFrame, choices: Paths, gradient: float) -> dict[str, Any]:
     rows = table[table["kind"] == "input"]
-    found: dict[str, Any] = {"blocks_with_a_choice": len(lengths.free)}
+    found: dict[str, Any] = {"blocks_with_a_choice": len(choices.free)}
     for name, column in (("sampled", "sampled_share"), ("exact", "norm_share")):
         low, high = shortest_run(rows["length"].to_numpy(), rows[column].to_numpy())
         inside = rows["length"].between(low, high)
@@ -281,9 +242,8 @@ def _summary(table: pd.DataFrame, lengths: _Lengths, gradient: float) -> dict[st
     return found
 
 
-def _errors(tables: list[np.ndarray]) -> np.ndarray:
-    rows = np.concatenate(tables)
-    return rows[rows[:, 0] == ERROR]
+def _errors(table: np.ndarray) -> np.ndarray:
+    return table[table[:, 0] == ERROR]
 
 
 def _agreement(tables: list[np.ndarray], check: np.ndarray) -> dict[str, Any]:
@@ -295,10 +255,10 @@ def _agreement(tables: list[np.ndarray], check: np.ndarray) -> dict[str, Any]:
 
     single, double = parts(tables[0]), parts(check)
     return {
-        "largest_error_of_sum": float(_errors(tables)[:, 3].max()),
+        "largest_error_of_sum": float(_errors(np.concatenate(tables))[:, 3].max()),
         "checked_in_double_precision": {
             "examples": double.shape[1],
-            "largest_error_of_sum": float(_errors([check])[:, 3].max()),
+            "largest_error_of_sum": float(_errors(check)[:, 3].max()),
             "largest_difference_of_a_part": float((np.abs(single - double).max(0) / double.sum(0)).max()),
         },
     }
@@ -333,7 +293,9 @@ def draw(study: Study):
     one.set(yscale="log", xlabel="length of path: residual branches on it", ylabel="norm of the gradient at the input")
     shares.fill_between(rows["length"], rows["paths"], color="0.85", label="number of paths (binomial)", lw=0)
     shares.plot(rows["length"], rows["sampled_share"], "o-", ms=3, color=figures.OURS, label="number x norm along one")
-    shares.plot(rows["length"], rows["norm_share"], color=figures.OTHER, label="norm of the exact sum")
+    shares.plot(
+        rows["length"], rows["norm_share"], color=figures.OTHER, label="sum over all paths of the length, exact"
+    )
     shares.plot(rows["length"], rows["share"], "--", color="tab:green", lw=1, label="what it adds to the gradient")
     if summary["blocks"] == 54:
         shares.axvspan(*VEIT, color=figures.PAPER, alpha=0.12, lw=0, label="Veit et al. 2016, Fig. 6c: 5 to 17")
@@ -353,7 +315,7 @@ def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
         table,
         origin="lower",
         aspect="auto",
-        cmap="magma_r",
+        cmap="Blues",
         interpolation="nearest",
         extent=(-0.5, len(names) - 0.5, -0.5, len(table) - 0.5),
     )
