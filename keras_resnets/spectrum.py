@@ -197,15 +197,15 @@ class Spectrum:
         """In float32, rounding is of the size of the parts, however much they cancel; in float64 it is negligible."""
         if not np.isfinite(parts.norm).all():
             raise FloatingPointError(
-                f"The gradient at {parts.at!r} of {self.model.name!r} is not finite, so it has no parts; train the network "
-                f"first, and give data scaled as in its training."
+                f"The gradient at {parts.at!r} of {self.model.name!r} is not finite, so it has no parts; train the "
+                f"network first, and give data scaled as in its training."
             )
         scale = parts.whole if self.precision == "float64" else parts.norm.sum(0)
         worst = float((parts.error * parts.whole / np.maximum(scale, 1e-300)).max())
         if not worst <= {"float32": 1e-5, "float64": 1e-6}[self.precision]:
             raise ArithmeticError(
-                f"The parts of the gradient at {parts.at!r} of {self.model.name!r} miss it by {worst:.1g} of their size. "
-                f"Please report this: the derivative of some layer is not what its branch computes."
+                f"The parts of the gradient at {parts.at!r} of {self.model.name!r} miss it by {worst:.1g} of their "
+                f"size. Please report this: the derivative of some layer is not what its branch computes."
             )
         return parts
 
