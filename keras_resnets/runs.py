@@ -131,15 +131,8 @@ class Run:
 
     def _sweep(self) -> None:
         """Removes what a killed process was writing; `whole` gives it a name of this form."""
-        names = (
-            ".run.json",
-            ".history.csv",
-            ".model.keras",
-            ".best.keras",
-            "checkpoints/.*.safetensors",
-            "logs/*/.*.json",
-        )
-        for name in names:
+        files = (".run.json", ".cell.json", ".history.csv", ".times.csv", ".model.keras", ".best.keras")
+        for name in (*files, "checkpoints/.*.safetensors", "logs/*/.*.json"):
             for part in self.path.glob(f"{name}.*"):
                 shutil.rmtree(part, ignore_errors=True)
 

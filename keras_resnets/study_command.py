@@ -11,7 +11,7 @@ import click
 
 from keras_resnets.console import data_options, start, tell, variant
 
-NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamics", "littwin"]
+NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamics", "littwin", "effective", "survival"]
 
 
 @click.command()
@@ -26,8 +26,14 @@ NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamic
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
 @click.option("--recipe", help="As for train, of a study that trains.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="As for train, of a study that trains.")
-@click.option("--epochs", type=int, help="Length of each training (dynamics).")
-@click.option("--seeds", type=int, help="Trainings of each kind (littwin).")
+@click.option("--epochs", type=int, help="Length of each training (dynamics, effective, survival).")
+@click.option("--seeds", type=int, help="Trainings of each kind (littwin, effective, survival).")
+@click.option("--blocks", type=int, help="How many to train in a batch (effective).")
+@click.option("--length", type=float, help="Of the effective paths, half the blocks to train in a batch (effective).")
+@click.option("--rescale/--no-rescale", default=None, help="Whether to scale branches after training (effective).")
+@click.option("--survival", "survivals", multiple=True, type=float, help="Of the last block (survival).")
+@click.option("--decay", "decays", multiple=True, help="linear or uniform (survival).")
+@click.option("--lesion/--no-lesion", default=None, help="Whether to delete blocks afterwards (survival).")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
 def study(
     name, source, data, data_dir, image_size, download, examples, weights, recipe, fields, out, **options
@@ -48,6 +54,8 @@ def study(
     \b
     dynamics   train, and see how deep the network is in effect
     littwin    the same of a toy network, with and without batch-norm
+    effective  train with so many blocks a batch, beside all
+    survival   train with stochastic depth, beside none
 
     The same command goes on with a study that was stopped.
     """
@@ -62,7 +70,9 @@ def study(
     options |= {"examples": examples} if examples and "examples" in takes else {}
     strange = [key for key in options if key not in takes]
     others = {"recipe": recipe, "fields": fields, "data": data, "examples": examples}
-    known = {"fields": "network", "recipe": "recipe", "data": "data", "examples": "data"}
+    known = {"fields": "network", "recipe": "recipe", "data": "data", "examples": "examples"}
+    # On a network that is there, every study can be of fewer examples.
+    known |= {"examples": "data"} if "model" in takes else {}
     strange += [key for key, value in others.items() if value and known[key] not in takes]
     if strange:
         flags = {option.name: option.opts[0] for option in click.get_current_context().command.params}

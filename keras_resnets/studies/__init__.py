@@ -1,14 +1,17 @@
 """Experiments on networks. Each takes a network and data, and gives a `Study`: rows, summary, figure.
 
-A study never trains behind your back, and leaves the network as it was.
+A study leaves the network as it was, and never trains behind your back: those that train (`dynamics`, `effective`,
+`littwin`, `survival`) start from a variant's name or from nothing.
 """
 
 from keras_resnets.studies.delete import delete
 from keras_resnets.studies.dynamics import dynamics
+from keras_resnets.studies.effective import effective
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.responses import responses
 from keras_resnets.studies.study import Study, describe
+from keras_resnets.studies.survival import survival
 from keras_resnets.studies.unskip import unskip

@@ -66,6 +66,14 @@ def spread(measures) -> dict[str, float]:
     return {name: float(value) for name, value in measures.describe()[["min", "25%", "50%", "75%", "max"]].items()}
 
 
+def wilson(error: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of an error measured over so many examples."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(error * count), count).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def evaluate(
     model: ResidualNetwork,
     data,
@@ -99,7 +107,6 @@ def evaluate(
         of examples classified otherwise than by it.
     """
     import pandas as pd
-    from scipy.stats import binomtest
 
     if len(model.output_shape) != 2:
         raise ArgumentError(f"model must end in one row of class scores per example; got output {model.output_shape}.")
@@ -147,9 +154,9 @@ def evaluate(
             pool.shutdown(cancel_futures=True)
             raise
     table = pd.DataFrame(sums / count, columns=["error", "top5_error", "loss", "agreement"])
-    bounds = [binomtest(round(e * count), count).proportion_ci(method="wilson") for e in table["error"]]
-    table.insert(1, "error_low", [b.low for b in bounds])
-    table.insert(2, "error_high", [b.high for b in bounds])
+    bounds = [wilson(error, count) for error in table["error"]]
+    table.insert(1, "error_low", [low for low, _ in bounds])
+    table.insert(2, "error_high", [high for _, high in bounds])
     intact = {key: float(value) for key, value in table.iloc[0].items()}
     facts = {
         "intact": intact,

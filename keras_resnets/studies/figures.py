@@ -22,11 +22,11 @@ def panels(count: int = 1, height: float = 4.6, rows: int = 1):
     return figure, list(axes)
 
 
-def errors(axes, summary: Mapping[str, Any], note: str = "") -> None:
+def errors(axes, summary: Mapping[str, Any], note: str = "", limits: tuple[float, float] = (0, 1)) -> None:
     """Makes the vertical axis one of errors, and says what they were measured on."""
     name = "top-1 error" if summary["labels"] == "given" else "answers unlike the whole network's"
-    axes.set(ylabel=f"{name}{note}\nover {summary['examples']:,} examples", ylim=(0, 1))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set(ylabel=f"{name}{note}\nover {summary['examples']:,} examples", ylim=limits)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
 
 def stage_bands(axes, stages: Sequence[str]) -> None:

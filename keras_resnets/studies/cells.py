@@ -1,0 +1,208 @@
+"""Trains a table of networks, each in a run directory of its own, and tables what came of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_resnets import data as datasets
+from keras_resnets import recipes, variants
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Run, write_json
+from keras_resnets.spec import Spec
+from keras_resnets.studies.evaluation import wilson
+from keras_resnets.studies.stopwatch import Stopwatch
+from keras_resnets.training import train
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from keras_resnets.paths import Policy
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network to train.
+
+    Args:
+        labels: what tells it from the others of its table, column by column; the seed is a column
+            of its own.
+        network: a variant's name or a spec.
+        recipe: a recipe or its name.
+        epochs: as for `keras_resnets.train`.
+        seed: as for `keras_resnets.train`.
+        paths: as for `keras_resnets.train`.
+        callbacks: makes the callbacks of one training.
+    """
+
+    labels: Mapping[str, Any]
+    network: str | Spec
+    recipe: str | recipes.Recipe = "digits"
+    epochs: int | None = None
+    seed: int = 0
+    paths: str | Policy | None = None
+    callbacks: Callable[[], Sequence[keras.callbacks.Callback]] = tuple
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The labels and the seed."""
+        return {**self.labels, "seed": self.seed}
+
+    @property
+    def name(self) -> str:
+        """Name of its run directory."""
+        return "_".join(re.sub(r"[^\w.+-]+", "-", f"{key}-{value}") for key, value in self.columns.items())
+
+
+def spec_of(network: str | Spec) -> Spec:
+    """Returns the spec of what a study is to train.
+
+    Raises:
+        ArgumentError: it is neither a variant's name nor a spec.
+    """
+    if not isinstance(network, str | Spec):
+        raise ArgumentError(
+            f"network must be a variant's name or a Spec, for this study trains it from the start; "
+            f"got {type(network).__name__}."
+        )
+    return network if isinstance(network, Spec) else variants.spec(network)
+
+
+def train_cells(
+    cells: Sequence[Cell],
+    data: str | os.PathLike | datasets.Data = "digits",
+    *,
+    out: str | os.PathLike,
+    verbose: bool = False,
+    **where: Any,
+) -> pd.DataFrame:
+    """Trains every cell that is not trained yet, one after the other.
+
+    Killed at any moment and called again, it goes on in the middle of the cell where it stopped;
+    what is done is not even opened. Each cell is trained by `keras_resnets.train`.
+
+    Args:
+        cells: what to train, in this order.
+        data: as for `keras_resnets.train`. In a `Data`, too, each cell's seed orders and augments
+            the examples.
+        out: cells are trained below `out/cells`.
+        verbose: whether to say a line for each cell.
+        **where: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
+
+    Returns:
+        A row per cell: its labels, `seed`, `error` (top-1, on the test split, after the last epoch)
+        with its 95 % Wilson interval over `examples`, `loss`, `best_epoch` (by validation), `epochs`,
+        `steps` of the optimiser, `seconds` of training as `Stopwatch` takes them, `epoch_seconds`
+        (their median over epochs, with quartiles), and `run`, the directory below `out`.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or `out` holds a cell trained otherwise.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_resnets.studies.cells import Cell, train_cells
+        >>> table = train_cells([Cell({"depth": 8}, "resnet8", epochs=1)], "digits", out=tempfile.mkdtemp())
+        >>> table[["depth", "seed", "epochs", "steps"]].to_dict("records")
+        [{'depth': 8, 'seed': 0, 'epochs': 1, 'steps': 40}]
+    """
+    import pandas as pd
+
+    names = [cell.name for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise ArgumentError(f"cells must differ in labels or seed; got {name!r} twice. Add a label.")
+    rows = []
+    for number, cell in enumerate(cells, 1):
+        place = Path(out) / "cells" / cell.name
+        asked = _asked(cell, data, where)
+        done = _read(place / "cell.json") == asked and Run(place, {}).finished
+        if not done:
+            watch = Stopwatch(place / "times.csv")
+            train(
+                spec_of(cell.network),
+                _seeded(data, cell.seed),
+                cell.recipe,
+                out=place,
+                epochs=cell.epochs,
+                seed=cell.seed,
+                paths=cell.paths,
+                callbacks=[*cell.callbacks(), watch],
+                verbose=0,
+                **where,
+            )
+            gc.collect()  # a network refers to itself
+            write_json(place / "cell.json", asked)
+        rows.append(cell.columns | _results(place) | {"run": str(place.relative_to(out))})
+        if verbose:
+            told = ", ".join(f"{key} {value}" for key, value in cell.columns.items())
+            row = rows[-1]
+            print(
+                f"{number} of {len(cells)}  {told}: error {row['error']:.2%} of {row['examples']:,} after "
+                f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}",
+                flush=True,
+            )
+    return pd.DataFrame(rows)
+
+
+def _asked(cell: Cell, data, where: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a cell's outcome depends on, as plain data, to tell without Keras whether it is done."""
+    asked = {
+        "network": spec_of(cell.network).to_dict(),
+        "recipe": recipes.get(cell.recipe).to_dict(),
+        "epochs": cell.epochs,
+        "seed": cell.seed,
+        "paths": repr(cell.paths),
+        "data": {"name": data.name, **data.options}
+        if isinstance(data, datasets.Data)
+        else {"name": str(data), **where},
+    }
+    return json.loads(json.dumps(asked, default=str))
+
+
+def _seeded(data, seed: int):
+    """The same data in the order of another seed."""
+    if not isinstance(data, datasets.Data):
+        return data
+    return dataclasses.replace(data, options={**data.options, "seed": seed})
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _results(place: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    record = Run(place, {}).record or {}
+    results = record["results"]
+    times = pd.read_csv(place / "times.csv")
+    error = 1 - results["test_accuracy"]
+    low, high = wilson(error, results["test_examples"])
+    return {
+        # The accuracy in run.json is rounded; the count behind it is whole.
+        "error": round(error * results["test_examples"]) / results["test_examples"],
+        "error_low": low,
+        "error_high": high,
+        "loss": results["test_loss"],
+        "examples": results["test_examples"],
+        "best_epoch": results["best_epoch"],
+        "epochs": results["epochs"],
+        "steps": int(times["steps"].sum()),
+        "seconds": float(times["seconds"].sum()),
+        **{
+            f"epoch_seconds{name}": float(times["seconds"].quantile(share))
+            for name, share in {"": 0.5, "_25": 0.25, "_75": 0.75}.items()
+        },
+    }

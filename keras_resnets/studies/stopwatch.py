@@ -1,0 +1,63 @@
+"""How long training takes, told so that a training that was stopped and went on is told alike."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from keras_resnets.runs import whole
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """Notes how long the training steps of each epoch took, in a file with a row per epoch.
+
+    The clock runs from the end of an epoch's first step to the end of its last, and what it shows is
+    multiplied with steps / (steps - 1). So the first step, in which the network is traced and the
+    pipeline of data is filled, is left out of every epoch alike, and validation, checkpoints and
+    other callbacks are not in it either. An epoch that a kill cut short is noted only when it has been
+    trained again, from its start. So a training that was stopped has the same rows as one that was not.
+
+    Args:
+        file: where to; a table of `epoch`, `steps` and `seconds`.
+    """
+
+    def __init__(self, file: str | os.PathLike):
+        super().__init__()
+        self.file = Path(file)
+        self._clock: Callable[[], float] = time.perf_counter
+        self._marks: list[float] = []
+        self._running = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._marks, self._running = [self._clock()], True
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._marks.append(self._clock())
+
+    def on_test_begin(self, logs=None):
+        self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        import pandas as pd
+
+        self._stop()
+        begun, *ends = self._marks
+        steps = len(ends)
+        seconds = (ends[-1] - ends[0]) * steps / (steps - 1) if steps > 1 else ends[0] - begun
+        table = pd.DataFrame([{"epoch": epoch + 1, "steps": steps, "seconds": seconds}])
+        if self.file.exists():
+            known = pd.read_csv(self.file, float_precision="round_trip")
+            table = pd.concat([known[known["epoch"] <= epoch], table])
+        with whole(self.file) as part:
+            table.to_csv(part, index=False)
+
+    def _stop(self) -> None:
+        """Takes the time of the last step's end, once in an epoch: before validation, if there is any."""
+        if self._running:
+            # Steps are handed to an accelerator ahead of time; a weight can be read when all are done.
+            keras.ops.convert_to_numpy(self.model.trainable_variables[0])
+            self._marks[-1], self._running = self._clock(), False
