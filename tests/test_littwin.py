@@ -1,5 +1,7 @@
 """The toy network of Littwin & Wolf 2016 against NumPy, and what its study says against its rows."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -75,6 +77,19 @@ def test_moments_are_those_of_the_network_at_that_step():
     np.testing.assert_equal(fewer, rows[:9])
 
 
+def test_each_network_is_trained_at_its_rate_on_the_same_gaussians():
+    rows = kr.studies.littwin(
+        layers=2, width=5, dimension=3, classes=4, apart=2, samples=50, steps=3, learning_rate=0.5, seeds=1, seed=7
+    ).rows
+    for name, normalised, rate in ((WITH, True, 0.5), (WITHOUT, False, 0.05)):
+        keras.utils.set_random_seed(7)
+        network, rng = toy(2, 5, 3, 4, normalised), np.random.default_rng(7)
+        network.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        means = 2 * rng.standard_normal((4, 3))
+        expected = [row["norm"] for row in learn(network, means, 50, 3, rng)]
+        np.testing.assert_allclose(rows[rows["network"] == name]["norm"], expected, rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def study():
     return kr.studies.littwin(layers=3, width=12, dimension=4, classes=5, samples=300, steps=40, seeds=2, seed=3)
@@ -122,16 +137,12 @@ def test_the_study_is_repeatable_saved_drawn_and_told(study, tmp_path):
     part = study.rows[(study.rows["network"] == WITH) & (study.rows["layer"] == 2) & (study.rows["step"] == 40)]
     assert curves["lambda/layer2"].iloc[-1] == pytest.approx(part["scale"].mean())
     theta = study.figure().axes[1].lines[0]
-    at = np.argmin(abs(np.log(theta.get_xdata())))  # beta 1
-    r, squares = np.arange(1, 101), binomial(99) ** 2 / (binomial(99) ** 2).sum()
+    beta, r = theta.get_xdata()[-1], np.arange(1, 101)
+    weights = np.array([math.comb(99, k) for k in range(100)], float) * beta ** (r - 1)
+    squares = weights**2 / (weights**2).sum()
     first, second = squares @ r, squares @ (r * (r - 1))
-    assert theta.get_ydata()[at] == pytest.approx(np.log(second / first) / 2 - (second - first) / (second + first))
-
-
-def binomial(n):
-    from math import comb
-
-    return np.array([comb(n, k) / comb(n, n // 2) for k in range(n + 1)])
+    assert beta == pytest.approx(10)
+    assert theta.get_ydata()[-1] == pytest.approx(np.log(second / first) / 2 - (second - first) / (second + first))
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,11 @@ def draw(study: Study):
         scales.fill_between(found[0].index, found[1], found[2], color=colour, alpha=0.15, lw=0)
     scales.set(xlabel="layer (the first has no skip)", ylabel="mean |lambda|, with batch-norm")
     scales.xaxis.get_major_locator().set_params(integer=True)
-    title = f"A residual perceptron of {summary['layers']} layers tells {summary['classes']} Gaussians apart"
-    figures.finish(figure, f"{title} (Littwin & Wolf 2016, Fig. 1); {summary['seeds']} seeds", 7)
+    title = (
+        f"A residual perceptron of {summary['layers']} layers learns {summary['classes']} Gaussians from "
+        f"{summary['samples']:,} examples, {summary['seeds']} seeds (Littwin & Wolf 2016, Fig. 1)"
+    )
+    figures.finish(figure, title, 7)
     return figure
 
 
