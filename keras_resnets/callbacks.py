@@ -209,7 +209,7 @@ class PathSpectrum(_AfterEpochs):
         examples: int = 32,
         draws: int = 10,
         weights: bool = True,
-        budget: int = 2**30,
+        budget: int = 2**31,
     ):
         super().__init__(data, log_dir, every)
         whole_number("examples", examples, 1)

@@ -7,6 +7,7 @@ block's variables as arguments, one trace serves all blocks of its make, and the
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +32,6 @@ class Shared:
     def __init__(self, function: Callable, specs: Callable | None = None, precision: str | None = None):
         self.function, self.specs, self.precision = function, specs, precision
         self._functions: dict[Any, Callable] = {}
-        self._makes: dict[int, Any] = {}
 
     def __call__(self, layer: keras.Layer, *tensors):
         values = [ops.convert_to_tensor(variable) for variable in variables_of(layer)]
@@ -45,11 +45,8 @@ class Shared:
         import tensorflow as tf
 
         values = [tf.convert_to_tensor(value) for value in values]  # Keras leaves variables as they are
-        if id(layer) not in self._makes:
-            # The layer is kept, so that no other one gets its number.
-            self._makes[id(layer)] = (make(layer), layer)
         specs = self.specs and self.specs(*tensors)
-        key = (self._makes[id(layer)][0], str(specs), *(tensor is None for tensor in tensors))
+        key = (make(layer), str(specs), *(tensor is None for tensor in tensors))
         if key not in self._functions:
             one = layer if self.precision is None else _computing_in(self.precision, layer)
             signature = specs and [[tf.TensorSpec(value.shape, value.dtype) for value in values], *specs]
@@ -77,15 +74,27 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
         return y, [scope.get_current_value(variable) for variable in layer.non_trainable_variables]
 
 
+# Makes that were told, by layer; what may change of a layer that is in use is part of the key.
+_known: weakref.WeakKeyDictionary[keras.Layer, dict] = weakref.WeakKeyDictionary()
+
+
 def make(layer: keras.Layer):
     """What a layer computes, but for its variables' values: equal for two layers that compute alike.
 
     A class that is neither Keras' nor ours may keep what decides its computation anywhere; each of its layers is a make
     of its own.
     """
+    state = (getattr(layer, "scale", None), len(layer.trainable_variables))
+    known = _known.setdefault(layer, {})
+    if state not in known:
+        known[state] = _told(layer)
+    return known[state]
+
+
+def _told(layer: keras.Layer):
     for part in layer._flatten_layers():
         if type(part).__module__.split(".")[0] not in ("keras", "keras_resnets"):
-            return id(layer)
+            return id(layer)  # whoever keeps this keeps the layer, too
     shapes = [(tuple(v.shape), str(v.dtype), v.trainable) for v in variables_of(layer)]
     config = keras.saving.serialize_keras_object(layer)
     return json.dumps([_nameless(config), shapes], sort_keys=True, default=str)

@@ -31,6 +31,9 @@ from keras_resnets.shared import Shared, stateless, variables_of
 
 INPUT = "input"
 
+# Parts that are worked on at a time: the operations of one fill the waits of the other.
+PARALLEL = 2
+
 # Tensors of the size of the parts at a block's border that going back through the block holds at once: measured.
 COPIES = 6
 
@@ -106,7 +109,14 @@ class Spectrum:
         return max(1, budget // (COPIES * each))
 
     def exact(
-        self, x, y, *, weights: bool = False, at: Collection[str] = (), tick: Callable[[int], None] | None = None
+        self,
+        x,
+        y,
+        *,
+        weights: bool = False,
+        at: Collection[str] = (),
+        tick: Callable[[int], None] | None = None,
+        whole=None,
     ) -> Iterator[Parts]:
         """Gives the parts of the gradient by length, from the last block back to the input.
 
@@ -116,6 +126,7 @@ class Spectrum:
             weights: whether to take apart, for each link, the gradient with respect to its weights.
             at: names of links at whose outputs to take the gradient apart, beside the network's input.
             tick: called with 1 when a link has been gone back through.
+            whole: what `whole` gave for the same arguments, where it is used for `along`, too.
 
         Yields:
             `Parts`, in the order in which the backward pass comes by them; those of values at the input last.
@@ -124,7 +135,7 @@ class Spectrum:
             ArithmeticError: the parts do not sum to the gradient.
             FloatingPointError: the gradient is not finite.
         """
-        points, wholes, trained = self._whole(x, y, weights)
+        points, wholes, trained = whole or self.whole(x, y, weights)
         parts = wholes[-1][None]
         for i in reversed(range(len(self.chain))):
             link = self.chain[i]
@@ -138,7 +149,7 @@ class Spectrum:
                 yield self._checked(Parts(link.name, "weights", *_of_weights(by_weights, trained[i])))
         yield self._checked(Parts(INPUT, "values", *_of_values(parts, wholes[0])))
 
-    def along(self, x, y, gates):
+    def along(self, x, y, gates, whole=None):
         """Returns the gradient at the input along one path for each example.
 
         The forward pass is the whole network's; the backward pass goes through one branch of every block (Veit et al.
@@ -148,11 +159,12 @@ class Spectrum:
             x: a batch of inputs.
             y: their classes.
             gates: booleans of (draws, blocks, examples): whether the path takes the residual branch.
+            whole: as for `exact`.
 
         Yields:
             A tensor of the shape of `x` for each draw.
         """
-        points, wholes, _ = self._whole(x, y, False)
+        points, wholes, _ = whole or self.whole(x, y, False)
         gates, most = np.asarray(gates, bool), len(self.model.blocks) + 1
         for group in (gates[i : i + most] for i in range(0, len(gates), most)):
             gradients, waiting = ops.stack([wholes[-1]] * len(group)), list(np.moveaxis(group, 1, 0))
@@ -161,7 +173,7 @@ class Spectrum:
                 gradients = self._along(link, point, gradients, ops.convert_to_tensor(gate))
             yield from ops.unstack(gradients, len(group), axis=0)
 
-    def _whole(self, x, y, weights: bool):
+    def whole(self, x, y, weights: bool):
         """Goes forward, and back by reverse-mode differentiation of the undivided network.
 
         Returns:
@@ -191,15 +203,20 @@ class Spectrum:
         if not self._tail:
             return _cross_entropy(labels, h, logits=not _probabilities(h))
         scores = self._forward(self._tail[-1], h)
+        if not ops.all(ops.isfinite(scores)):
+            raise FloatingPointError(self._not_finite("The output"))
         return self._losses[not _probabilities(scores)](self._tail[-1], h, labels)
+
+    def _not_finite(self, what: str) -> str:
+        return (
+            f"{what} of {self.model.name!r} is not finite, so the gradient has no parts; train the network first, and "
+            f"give data scaled as in its training."
+        )
 
     def _checked(self, parts: Parts) -> Parts:
         """In float32, rounding is of the size of the parts, however much they cancel; in float64 it is negligible."""
         if not np.isfinite(parts.norm).all():
-            raise FloatingPointError(
-                f"The gradient at {parts.at!r} of {self.model.name!r} is not finite, so it has no parts; train the "
-                f"network first, and give data scaled as in its training."
-            )
+            raise FloatingPointError(self._not_finite(f"The gradient at {parts.at!r}"))
         scale = parts.whole if self.precision == "float64" else parts.norm.sum(0)
         worst = float((parts.error * parts.whole / np.maximum(scale, 1e-300)).max())
         if not worst <= {"float32": 1e-5, "float64": 1e-6}[self.precision]:
@@ -262,18 +279,17 @@ def _along(link: keras.Layer, values, x, gradients, gates):
         else:
             y = link(x, training=False)
 
-    def one(lane):
-        gradient, gate = lane
+    def one(i):
+        gradient, gate = gradients[i], gates[i]
         if not isinstance(link, ResidualBlock):
-            return tape.gradient(y, x, output_gradients=gradient)
+            return [tape.gradient(y, x, output_gradients=gradient)]
         if link.activation is not None:
             gradient = tape.gradient(y, total, output_gradients=gradient)
         weight = tf.reshape(tf.cast(gate, gradient.dtype), (-1, *[1] * (len(x.shape) - 1)))
         taken = [weight * gradient, (1 - weight) * gradient]
-        return tape.gradient([residual, shortcut], x, output_gradients=taken)
+        return [tape.gradient([residual, shortcut], x, output_gradients=taken)]
 
-    found = tf.map_fn(one, (gradients, gates), fn_output_signature=x.dtype, parallel_iterations=1)
-    return tf.ensure_shape(found, (None, *x.shape))
+    return _for_each(tf.shape(gradients)[0], one, [x])[0]
 
 
 def _back(weights: bool):
@@ -287,43 +303,55 @@ def _back(weights: bool):
 
         trained = values[: len(link.trainable_variables)] if weights else []
 
-        def pull(tape, target, source, gradients):
-            """For each part, its gradients with respect to `source` and the weights."""
+        def pull(tape, targets, source, gradients):
+            """Gradients of the targets' sum with respect to `source` and the weights."""
             sources = [source, *trained]
-
-            def one(gradient):
-                return tape.gradient(target, sources, output_gradients=gradient, unconnected_gradients="zero")
-
-            signature = [tf.TensorSpec(None, tensor.dtype) for tensor in sources]
-            found = tf.map_fn(one, gradients, fn_output_signature=signature, parallel_iterations=1)
-            return [tf.ensure_shape(g, (None, *s.shape)) for g, s in zip(found, sources, strict=True)]
+            return tape.gradient(targets, sources, output_gradients=gradients, unconnected_gradients="zero")
 
         with keras.StatelessScope(list(zip(variables_of(link), values, strict=True))), contextlib.ExitStack() as stack:
             entry = stack.enter_context(tf.GradientTape(persistent=True))
             entry.watch([x, *trained])
+            count = tf.shape(parts)[0]
             if not isinstance(link, ResidualBlock):
-                at_input, *by_weights = pull(entry, link(x, training=False), x, parts)
+                y = link(x, training=False)
+                at_input, *by_weights = _for_each(count, lambda k: pull(entry, [y], x, [parts[k]]), [x, *trained])
                 return at_input, by_weights
             h = link.branch_input(x)
             # Another tape, which knows nothing of what lies in front of the branches: that is gone back through once.
             inner = stack.enter_context(tf.GradientTape(persistent=True))
             inner.watch([h, *trained])
             residual, shortcut, total, y = _branches(link, h)
-        if link.activation is not None:
-            parts, *_ = pull(inner, y, total, parts)
-        longer, same = (pull(inner, branch, h, parts) for branch in (residual, shortcut))
-        found = [_lane(a, True) + _lane(b, False) for a, b in zip(longer, same, strict=True)]
+
+        def behind(k):
+            """The gradient of the sum, by paths of length k behind the block."""
+            return parts[k] if link.activation is None else inner.gradient(y, total, output_gradients=parts[k])
+
+        def one(k):
+            """By paths of length k from the block's input: k - 1 behind the residual branch, k behind the shortcut."""
+
+            def longer():
+                same = tf.cond(k < count, lambda: behind(k), lambda: tf.zeros_like(total))
+                return pull(inner, [residual, shortcut], h, [behind(k - 1), same])
+
+            return tf.cond(k > 0, longer, lambda: pull(inner, [shortcut], h, [behind(0)]))
+
+        at_input, *by_weights = _for_each(count + 1, one, [h, *trained])
         if link.preactivation is None:
-            return found[0], found[1:]
-        at_input, *by_weights = pull(entry, h, x, found[0])
-        return at_input, [a + b for a, b in zip(found[1:], by_weights, strict=True)]
+            return at_input, by_weights
+        found = at_input
+        at_input, *in_front = _for_each(count + 1, lambda k: pull(entry, [h], x, [found[k]]), [x, *trained])
+        return at_input, [a + b for a, b in zip(by_weights, in_front, strict=True)]
 
     return back
 
 
-def _lane(parts, front: bool):
-    """The parts with one of zeros in front of them, or behind."""
-    return ops.pad(parts, [[int(front), int(not front)]] + [[0, 0]] * (len(parts.shape) - 1))
+def _for_each(count, one, sources):
+    """Calls `one` with 0 to `count - 1`; stacks what it gives for each of the sources, shaped like them."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(None, tensor.dtype) for tensor in sources]
+    found = tf.map_fn(one, tf.range(count), fn_output_signature=signature, parallel_iterations=PARALLEL)
+    return [tf.ensure_shape(g, (None, *s.shape)) for g, s in zip(found, sources, strict=True)]
 
 
 # What is told of the parts; (lengths, examples, elements).
@@ -350,5 +378,7 @@ def _statistics(parts, whole):
 
     size = np.maximum(norm(whole), 1e-300)
     share = np.asarray(tf.einsum("keD,eD->ke", parts, whole), "float64") / size**2
-    longer = norm(tf.cumsum(parts, exclusive=True, reverse=True)) / size
+    # A sum over all longer ones for each, as a product with a triangle of ones: much faster than a cumulative sum.
+    triangle = tf.constant(np.triu(np.ones((len(parts),) * 2), 1), parts.dtype)
+    longer = norm(tf.reshape(tf.matmul(triangle, tf.reshape(parts, (len(parts), -1))), parts.shape)) / size
     return norm(parts), share, longer, norm(whole), norm(tf.reduce_sum(parts, 0) - whole) / size

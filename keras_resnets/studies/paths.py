@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # Veit et al. 2016, Fig. 6c, read off: the lengths that carry the gradient of ResNet-110 on CIFAR-10.
 VEIT = (5, 17)
 
-# Examples that are taken apart a second time, in double precision.
-CHECKED = 2
+# How many examples are taken apart a second time, in double precision.
+CHECKED = 1
 
 VALUES, WEIGHTS, SAMPLED, ERROR = range(4)
 
@@ -39,10 +39,10 @@ def paths(
     data,
     *,
     examples: int = 64,
-    draws: int = 20,
+    draws: int = 10,
     weights: bool = True,
     seed: int = 0,
-    budget: int = 2**30,
+    budget: int = 2**31,
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
 ) -> Study:
@@ -109,7 +109,7 @@ def take_apart(spectra, examples, *, draws, weights, seed, budget, verbose=False
 
     spectrum, precise = spectra
     network, (x, y, labels), choices = spectrum.model, examples, Paths(spectrum.model)
-    rows = min(spectrum.rows(budget), len(x))
+    rows = -(-len(x) // -(-len(x) // spectrum.rows(budget)))
     gates = choices.draw(draws, len(x), np.random.default_rng(seed))
     facts: dict[str, Any] = {
         "model": network.name,
@@ -135,7 +135,7 @@ def take_apart(spectra, examples, *, draws, weights, seed, budget, verbose=False
             else:
                 advance(len(spectrum.chain))
             tables.append(found)
-    check = _measured(precise, x[:CHECKED], y[:CHECKED], gates[:0, :, :CHECKED], weights, lambda links: None)
+    check = _measured(precise, x[:CHECKED], y[:CHECKED], gates[:0, :, :CHECKED], False, lambda links: None)
     table = pd.concat([_at_input(tables, choices), *([_of_weights(tables, spectrum)] if weights else [])])
     whole = np.concatenate([_errors(t)[_errors(t)[:, 1] == 0, 4] for t in tables]).mean()
     facts |= _summary(table, choices, whole) | _agreement(tables, check)
@@ -159,7 +159,8 @@ def _measured(spectrum: Spectrum, x, y, gates: np.ndarray, weights: bool, tick) 
     """All that is found on some examples, as rows of kind, place, length, norm, share, rest."""
     places = [INPUT, *(link.name for link in spectrum.chain)]
     found = []
-    for parts in spectrum.exact(x, y, weights=weights, tick=tick):
+    whole = spectrum.whole(x, y, weights)
+    for parts in spectrum.exact(x, y, weights=weights, tick=tick, whole=whole):
         kind, place = VALUES if parts.of == "values" else WEIGHTS, places.index(parts.at)
         length = np.broadcast_to(np.arange(len(parts.norm))[:, None], parts.norm.shape)
         columns = (
@@ -173,7 +174,7 @@ def _measured(spectrum: Spectrum, x, y, gates: np.ndarray, weights: bool, tick) 
         found.append(np.stack([column.ravel() for column in columns], 1))
         found.append(np.array([[ERROR, place, 0, parts.error.max(), parts.whole.mean(), 0]]))
     if len(gates):
-        for drawn, gradient in zip(gates, spectrum.along(x, y, gates), strict=True):
+        for drawn, gradient in zip(gates, spectrum.along(x, y, gates, whole), strict=True):
             norm = np.linalg.norm(np.asarray(gradient, "float64").reshape(len(x), -1), axis=1)
             found.append(
                 np.stack([np.full(len(x), v) for v in (SAMPLED, 0)] + [drawn.sum(0), norm] + [0 * norm] * 2, 1)
