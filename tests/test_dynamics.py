@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.stats import kendalltau
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_callbacks import fit
@@ -13,6 +14,8 @@ from test_callbacks import fit
 import keras_resnets as kr
 from keras_resnets import cli
 from keras_resnets.errors import ArgumentError
+from keras_resnets.spectrum import Spectrum
+from keras_resnets.studies import teaching
 from keras_resnets.studies.energy import measure
 
 
@@ -85,6 +88,15 @@ def test_a_foreign_model_is_measured_while_it_trains(images, tmp_path):
     f = np.asarray(model.layers[1](x[:7]))
     assert callback.rows["energy_ratio"][1] == pytest.approx((f**2).sum() / (x[:7] ** 2).sum(), rel=1e-5)
     assert callback.rows["gamma"].isna().all()
+    # Without labels, its answers: as if they had been given. One block, so all of the blocks' gradient.
+    kernel = model.layers[1].kernel
+    answers = model.predict(x[:7], verbose=0).argmax(1)
+    with tf.GradientTape() as tape:
+        h = x[:7] + model.layers[1](x[:7])
+        loss = keras.losses.sparse_categorical_crossentropy(answers, model.layers[-1](model.layers[-2](h)))
+    assert np.abs(tape.gradient(loss, kernel.value)).max() > 0
+    assert callback.rows["gradient_share"].tolist()[1:] == [1.0]
+    assert callback.rows["taught_by"].tolist()[1:] == [1.0]
     summary = callback.study().summary
     assert "gamma" not in summary["grown"]
     assert "depth/first/gamma" not in EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
@@ -100,7 +112,17 @@ def test_the_callback_measures_at_its_epochs_and_leaves_the_training_alone(tiny,
     assert callback.rows["epoch"].tolist() == [0, 0, 0, 2, 2, 2, 4, 4, 4]
     for epoch, model in ((2, fit(tiny, images, [], 2)), (4, alone)):
         found = callback.rows[callback.rows["epoch"] == epoch].reset_index(drop=True).drop(columns="epoch")
-        assert found.equals(measure(model, images[0][:9]))
+        assert found.drop(columns=teaching.COLUMNS).equals(measure(model, images[0][:9]))
+        # What teaches a block: its parts one by one, and what is left beyond a length.
+        parts = [p for p in Spectrum(model).exact(*(a[:9] for a in images), weights=True) if p.of == "weights"]
+        parts = {p.at: p for p in parts if p.at != "stem"}
+        wholes = [parts[name].whole[0] for name in found["block"]]
+        np.testing.assert_allclose(found["gradient_share"], np.array(wholes) / sum(wholes), rtol=1e-3)
+        for name, length in zip(found["block"], found["taught_by"], strict=True):
+            rest = parts[name].rest[:, 0]
+            assert rest[int(length)] <= 0.05
+            assert (rest[: int(length)] > 0.05).all()
+    assert callback.rows[teaching.COLUMNS][:3].isna().all(axis=None)
 
     events = EventAccumulator(str(tmp_path)).Reload()
     for name in ("energy_ratio", "gamma"):
@@ -194,7 +216,16 @@ def test_the_summary_is_that_of_the_rows(unbroken, few):
     assert summary["end"]["mean_in_phase"] == pytest.approx(amplitudes**2 @ range(4) / (amplitudes**2).sum())
     # The last epoch measured is the network that was trained, on the test split.
     x = next(few.test.rebatch(50).as_numpy_iterator())[0]
-    assert measure(kr.load_model(out), x).equals(study.rows[9:].reset_index(drop=True).drop(columns="epoch"))
+    rows = study.rows[9:].reset_index(drop=True)
+    assert measure(kr.load_model(out), x).equals(rows.drop(columns=["epoch", *teaching.COLUMNS]))
+    taught = summary["taught"]
+    assert (taught["first_epoch"], taught["length"]) == (1, rows["taught_by"].max())
+    assert taught["over_deepened"] == (rows["taught_by"].max() < 3)
+    assert (
+        taught["its_share"]
+        == rows["gradient_share"].max()
+        == rows.set_index("block")["gradient_share"].get(taught["most_of_gradient"])
+    )
 
 
 def test_the_study_is_saved_drawn_and_told(unbroken, tmp_path):
@@ -208,7 +239,11 @@ def test_the_study_is_saved_drawn_and_told(unbroken, tmp_path):
     assert ("did not grow" in said) == (study.summary["growth"] <= 0)
     figure = study.figure()
     assert "small" in figure.get_suptitle()
-    np.testing.assert_allclose(figure.axes[2].lines[-1].get_ydata(), study.rows["energy_ratio"][-3:])
+    drawn = {axes.get_ylabel().split("\n")[0]: axes.lines[-1].get_ydata() for axes in figure.axes}
+    np.testing.assert_allclose(drawn["energy of the residual branch"], study.rows["energy_ratio"][-3:])
+    np.testing.assert_allclose(drawn["share of the gradient's norm"], study.rows["gradient_share"][-3:])
+    np.testing.assert_allclose(drawn["length of path beyond which"], study.rows["taught_by"][-3:])
+    assert f"no block is taught by paths longer than {study.summary['taught']['length']}" in said
     scalars = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("dynamics/mean")
     assert [event.step for event in scalars] == [0, 1, 2, 3]
     assert scalars[3].value == pytest.approx(study.summary["end"]["mean"])

@@ -14,6 +14,7 @@ from keras_resnets import recipes, training
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Run
 from keras_resnets.spec import Spec
+from keras_resnets.studies import teaching
 from keras_resnets.studies.evaluation import BATCH
 from keras_resnets.studies.path_lengths import by_amplitude, by_energy
 from keras_resnets.studies.study import Study
@@ -33,6 +34,7 @@ def dynamics(
     seed: int = 0,
     every: int = 1,
     examples: int = BATCH,
+    gradients: int = 32,
     data_dir: str | os.PathLike | None = None,
     image_size: int | None = None,
     download: bool = False,
@@ -63,6 +65,9 @@ def dynamics(
         seed: as for `train`.
         every: epochs between measurements.
         examples: how many examples to measure on, at once.
+        gradients: of how many of them to take the gradient apart by length of path after an epoch,
+            0 for none: which blocks learn, and by paths of what length (Wu et al. 2016, see
+            `keras_resnets.studies.teaching`).
         data_dir: as for `train`.
         image_size: as for `train`.
         download: as for `train`.
@@ -73,7 +78,8 @@ def dynamics(
     Returns:
         A `Study` with a row for each epoch measured (0 is before training) and block that has
         both branches: `epoch`, `block`, `stage`, `energy_ratio`, `cosine`, `gamma`, as
-        `keras_resnets.studies.energy.measure` has them.
+        `keras_resnets.studies.energy.measure` has them, `gradient_share` and `taught_by`, as
+        `keras_resnets.studies.teaching.measure` has them.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds a run that was not measured
@@ -93,7 +99,7 @@ def dynamics(
     if not isinstance(data, datasets.Data):
         where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
         data = training.data_for(recipe, data, seed=seed, **where)
-    callback = EffectiveDepth(data, logs, every, examples)
+    callback = EffectiveDepth(data, logs, every, examples, gradients)
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seed": seed, "verbose": verbose}
     model = training.train(network, data, recipe, callbacks=[callback, *callbacks], **how, **overrides)
     # Of a training that an earlier process finished, the callback has seen nothing.
@@ -105,15 +111,17 @@ def dynamics(
 def curves(study: Study) -> dict[str, pd.Series]:
     """For TensorBoard: effective depth by epoch."""
     depth = by_epoch(study.rows)
-    return {name: depth[name] for name in depth}
+    return {name: depth[name].dropna() for name in depth}
 
 
 def draw(study: Study):
-    """Effective depth by epoch, and at some epochs: path lengths, and strength and scale of each branch."""
+    """Effective depth by epoch; at some epochs path lengths, strength and scale of each branch, and what teaches it."""
     from keras_resnets.studies import figures
 
-    summary, (figure, (over, lengths, ratios, gammas)) = study.summary, figures.panels(2, 8.6, rows=2)
-    rows, depth = study.rows, by_epoch(study.rows)
+    summary, rows, depth = study.summary, study.rows, by_epoch(study.rows)
+    figure, axes = figures.panels(3 if summary["taught"] else 2, 8.6, rows=2)
+    over, lengths, *learning = axes[: len(axes) // 2]
+    ratios, gammas, *taught = axes[len(axes) // 2 :]
     for name, style, label in (
         ("mean", ".-", "energies of paths add"),
         ("mean_in_phase", ".:", "amplitudes of paths add (Littwin & Wolf 2016)"),
@@ -125,7 +133,11 @@ def draw(study: Study):
         ylabel=f"effective depth: mean of\nresidual branches passed, of {summary['blocks']}",
     )
     first = rows[rows["epoch"] == summary["first_epoch"]]
-    for panel in (ratios, gammas):
+    if learning:
+        over.plot(
+            depth.index, depth["length"], "s-", ms=3, lw=1, color=figures.OTHER, label="longest path that teaches"
+        )
+    for panel in (ratios, gammas, *learning, *taught):
         figures.stage_bands(panel, list(first["stage"]))
         panel.set_xlabel("block")
     for epoch, colour in figures.by_time(list(depth.index)).items():
@@ -135,11 +147,19 @@ def draw(study: Study):
         lengths.plot(by_amplitude(found["energy_ratio"]) ** 2, ":", color=colour, lw=1)
         ratios.plot(index, found["energy_ratio"], ".-", color=colour, label=label)
         gammas.plot(index, found["gamma"], ".-", color=colour, label=label)
+        for panel, column in zip((*learning, *taught), teaching.COLUMNS, strict=False):
+            panel.plot(index, found[column], ".-", color=colour)
     lengths.set(xlabel="residual branches passed", ylabel="share", ylim=(0, None))
     ratios.set(ylabel="energy of the residual branch\nover that of the shortcut")
     figures.decades(ratios)
     gammas.set(ylabel="mean magnitude of the scale\nof the branch's last batch-norm")
-    for panel in (over, lengths, ratios, gammas):
+    for panel, label in zip(
+        (*learning, *taught),
+        ("share of the gradient's norm", "length of path beyond which\n5% of its gradient is left"),
+        strict=False,
+    ):
+        panel.set(ylabel=label, ylim=(0, None))
+    for panel in axes:
         panel.xaxis.get_major_locator().set_params(integer=True)
     figures.finish(figure, f"{summary['model']}: how deep it is in effect while it trains", 4)
     return figure
@@ -167,4 +187,11 @@ def describe(study: Study) -> str:
         for name, what in (("energy_ratio", "energy ratio"), ("gamma", "mean |gamma|"))
         if name in grown
     ]
+    if taught := s["taught"]:
+        over = "is over-deepened" if taught["over_deepened"] else "is not over-deepened"
+        lines.append(
+            f"no block is taught by paths longer than {taught['length']} ({taught['length_then']} after epoch "
+            f"{taught['first_epoch']}; 5 % of its gradient left aside), so of {s['blocks']} blocks the network {over} "
+            f"in the sense of Wu et al.; most of the gradient: {taught['most_of_gradient']}, {taught['its_share']:.0%}"
+        )
     return "\n".join(lines)

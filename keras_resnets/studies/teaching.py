@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+COLUMNS = ["gradient_share", "taught_by"]
+
+
 def measure(spectrum: Spectrum, x, y) -> pd.DataFrame:
     """Measures the gradient of the mean loss with respect to each block's weights.
 
@@ -50,7 +53,7 @@ def measure(spectrum: Spectrum, x, y) -> pd.DataFrame:
                 found[parts.at] = (float(parts.whole[0]), int(np.argmax(parts.rest[:, 0] <= REST)))
     except FloatingPointError:
         found = {}
-    table = pd.DataFrame.from_dict(found, orient="index", columns=["gradient_share", "taught_by"], dtype=float)
+    table = pd.DataFrame.from_dict(found, orient="index", columns=COLUMNS, dtype=float)
     table["gradient_share"] /= table["gradient_share"].sum()
     return table.reindex([name for name in names if name in found])
 

@@ -14,7 +14,8 @@ from keras_resnets.adopt import adopt
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.runs import fingerprint, write_json
-from keras_resnets.studies import path_lengths
+from keras_resnets.spectrum import Spectrum
+from keras_resnets.studies import path_lengths, teaching
 from keras_resnets.studies.energy import measure
 from keras_resnets.studies.evaluation import BATCH, batches
 from keras_resnets.studies.reorder import tau
@@ -33,20 +34,23 @@ class EffectiveDepth(keras.callbacks.Callback):
     weights, statistics, optimiser and random state are only read.
 
     TensorBoard gets the scalars `depth/BLOCK/energy_ratio`, `depth/BLOCK/gamma` (where the branch
-    has a batch-norm), `depth/effective_mean`, `depth/effective_argmax` and the image
+    has a batch-norm), `depth/BLOCK/gradient_share` and `depth/BLOCK/taught_by`,
+    `depth/effective_mean`, `depth/effective_argmax`, `depth/effective_length` and the image
     `depth/figure`, by number of finished epochs. What was measured is kept in `log_dir`, too, so
     that a training that goes on after a stop has all of it.
 
     Args:
-        data: as for `keras_resnets.studies.lesion`; its first examples are measured, labels are
-            not needed.
+        data: as for `keras_resnets.studies.lesion`; its first examples are measured. Without labels,
+            the network's answers stand in for them where gradients are taken.
         log_dir: where to; a run of its own within TensorBoard's log directory.
         every: epochs between measurements; the first of all is made before training.
         examples: how many examples to measure, all at once.
+        gradients: of how many of them to take the gradient apart by length of path; 0 for none. It
+            is done with the moving averages of batch-norm, so not before training.
 
     Attributes:
         rows: what was measured so far: `epoch` and the columns of
-            `keras_resnets.studies.energy.measure`.
+            `keras_resnets.studies.energy.measure` and `keras_resnets.studies.teaching.measure`.
 
     Raises:
         ArgumentError: a number is less than 1, or a training that goes on was measured otherwise.
@@ -62,14 +66,17 @@ class EffectiveDepth(keras.callbacks.Callback):
         [0, 1, 2]
     """
 
-    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, examples: int = BATCH):
+    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, examples: int = BATCH, gradients: int = 32):
         super().__init__()
         whole_number("every", every, 1)
         whole_number("examples", examples, 1)
+        whole_number("gradients", gradients, 0)
         self.data, self.log_dir, self.every, self.examples = data, log_dir, every, examples
+        self.gradients = gradients
         self.rows: Any = None
         self._network: ResidualNetwork | None = None
-        self._probe: np.ndarray | None = None
+        self._spectrum: Spectrum | None = None
+        self._probe: tuple[np.ndarray, np.ndarray | None] | None = None
         self._begun = False
 
     def on_train_begin(self, logs=None):
@@ -130,17 +137,17 @@ class EffectiveDepth(keras.callbacks.Callback):
 
     def _examples(self) -> np.ndarray:
         if self._probe is None:
-            self._probe, _ = next(batches(self.data, self.examples))
-        return self._probe
+            self._probe = next(batches(self.data, self.examples))
+        return self._probe[0]
 
     def _asked(self) -> dict[str, Any]:
-        return {"probe": fingerprint([self._examples()]), "every": self.every}
+        return {"probe": fingerprint([self._examples()]), "every": self.every, "gradients": self.gradients}
 
     def _measure(self, done: int) -> None:
         import pandas as pd
 
         self._network = self._network or adopt(self.model)
-        found = measure(self._network, self._examples())
+        found = measure(self._network, self._examples()).join(self._taught(done), on="block")
         found.insert(0, "epoch", done)
         self.rows = found if self.rows is None else pd.concat([self.rows, found], ignore_index=True)
         write_json(Path(self.log_dir) / FILE, {**self._asked(), "rows": self.rows.to_dict("list")})
@@ -148,11 +155,26 @@ class EffectiveDepth(keras.callbacks.Callback):
         with Events(self.log_dir) as events:
             for row in found.itertuples():
                 events.scalar(f"depth/{row.block}/energy_ratio", row.energy_ratio, done)
-                if np.isfinite(row.gamma):
-                    events.scalar(f"depth/{row.block}/gamma", row.gamma, done)
+                for name in ("gamma", *teaching.COLUMNS):
+                    if np.isfinite(getattr(row, name)):
+                        events.scalar(f"depth/{row.block}/{name}", getattr(row, name), done)
             events.scalar("depth/effective_mean", depth["mean"], done)
             events.scalar("depth/effective_argmax", depth["argmax"], done)
+            if np.isfinite(depth["length"]):
+                events.scalar("depth/effective_length", depth["length"], done)
             events.figure("depth/figure", self.study().figure(), done)
+
+    def _taught(self, done: int) -> pd.DataFrame:
+        """Which blocks learn, and by what paths; no rows where that is not known."""
+        import pandas as pd
+
+        if not self.gradients or not done or self._network is None or self._probe is None:
+            return pd.DataFrame(columns=teaching.COLUMNS, dtype=float)
+        x, y = (None if array is None else array[: self.gradients] for array in self._probe)
+        if y is None:
+            y = np.asarray(self._network(x, training=False)).argmax(-1)
+        self._spectrum = self._spectrum or Spectrum(self._network)
+        return teaching.measure(self._spectrum, x, y)
 
 
 def by_epoch(rows: pd.DataFrame) -> pd.DataFrame:
@@ -160,18 +182,21 @@ def by_epoch(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         By epoch: `mean` and `argmax` of `path_lengths.by_energy`; `mean_in_phase` and
-        `argmax_in_phase` of the squares of `path_lengths.by_amplitude`.
+        `argmax_in_phase` of the squares of `path_lengths.by_amplitude`; `length`, the largest that
+        any block is taught by.
     """
     import pandas as pd
 
     found = {}
-    for epoch, ratios in rows.groupby("epoch")["energy_ratio"]:
+    for epoch, measured in rows.groupby("epoch"):
+        ratios = measured["energy_ratio"]
         shares, squares = path_lengths.by_energy(ratios), path_lengths.by_amplitude(ratios) ** 2
         found[epoch] = {
             "mean": path_lengths.mean(shares),
             "argmax": path_lengths.peak(shares),
             "mean_in_phase": path_lengths.mean(squares),
             "argmax_in_phase": path_lengths.peak(squares),
+            "length": teaching.effective_length(measured),
         }
     return pd.DataFrame.from_dict(found, orient="index")
 
@@ -190,6 +215,17 @@ def summarise(rows: pd.DataFrame) -> dict[str, Any]:
         for name in ("energy_ratio", "gamma")
         if first[name].notna().any()
     }
+    lengths, taught = depth.pop("length").dropna(), None
+    if len(lengths):
+        learnt = rows[rows["epoch"] == lengths.index[-1]]
+        taught = {
+            "first_epoch": int(lengths.index[0]),
+            "length_then": int(lengths.iloc[0]),
+            "length": int(lengths.iloc[-1]),
+            "over_deepened": bool(lengths.iloc[-1] < len(first)),
+            "most_of_gradient": str(learnt.loc[learnt["gradient_share"].idxmax(), "block"]),
+            "its_share": float(learnt["gradient_share"].max()),
+        }
     return {
         "blocks": len(first),
         "first_epoch": int(depth.index[0]),
@@ -204,5 +240,6 @@ def summarise(rows: pd.DataFrame) -> dict[str, Any]:
             "measurements": len(depth),
         },
         "grown": grown,
+        "taught": taught,
         "median_cosine_magnitude": float(rows["cosine"].abs().median()),
     }
