@@ -35,6 +35,12 @@ def _train(place, **changes):
     return kr.train(**{**arguments, **changes})
 
 
+def _noisy():
+    """A network with a loss inside of a residual branch."""
+    conv = keras.layers.Conv2D(1, 3, padding="same", activity_regularizer="l2", name="loud")
+    return kr.ResidualNetwork([kr.ResidualBlock(conv, keras.layers.Identity(), name="block")], (4, 4, 1))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """What wrong calls are made with: networks, good and bad files, run directories, one of them in use."""
@@ -393,6 +399,49 @@ CALLS = [
         ArgumentError,
         ["at least one", "none"],
     ),
+    # Path policies and the gradient by path.
+    (
+        "too many blocks on",
+        lambda p: p.tiny.compile(paths=kr.paths.FixedSize(3)),
+        ArgumentError,
+        ["at most 2", "got 3"],
+    ),
+    ("blocks on", lambda p: kr.paths.FixedSize(-1), ArgumentError, ["FixedSize.blocks", "at least 0", "-1"]),
+    ("survival of blocks", lambda p: kr.paths.StochasticDepth(1.2), ArgumentError, ["final_survival", "0 to 1", "1.2"]),
+    ("decay of survival", lambda p: kr.paths.StochasticDepth(0.5, "cosine"), ArgumentError, ["decay", "'cosine'"]),
+    ("a chance", lambda p: kr.paths.Bernoulli((0.5, -0.1)), ArgumentError, ["of each block", "0 to 1", "-0.1"]),
+    ("chances", lambda p: kr.paths.Bernoulli((0.5,)).draw(0, 2), ArgumentError, ["each of the 2", "got 1"]),
+    ("weights of blocks", lambda p: kr.paths.Weighted(1, (1.0, 0.0)), ArgumentError, ["weights", "positive", "0.0"]),
+    ("more than weighted", lambda p: kr.paths.Weighted(3, (1.0, 2.0)), ArgumentError, ["from 0 to 2", "got 3"]),
+    ("rate of drops", lambda p: kr.paths.DropPath(1.0), ArgumentError, ["rate", "not including, 1", "1.0"]),
+    ("drops rescaled", lambda p: kr.paths.DropPath(0.1, rescale=True), ArgumentError, ["rescale", "False", "True"]),
+    ("drops of no batch", lambda p: kr.paths.DropPath(0.1).draw(0, 2), ArgumentError, ["examples", "None"]),
+    ("late schedule", lambda p: kr.paths.Schedule(((5, None),)), ArgumentError, ["phases", "rising from 0", "5"]),
+    (
+        "schedule of examples",
+        lambda p: kr.paths.Schedule(((0, kr.paths.DropPath(0.1)),)),
+        ArgumentError,
+        ["phases", "whole batch", "DropPath"],
+    ),
+    ("seed of a policy", lambda p: kr.paths.FixedSize(1, seed=-1), ArgumentError, ["seed", "from 0", "-1"]),
+    ("policy's name", lambda p: kr.paths.get("fixd:3"), ArgumentError, ["'fixd'", "nearest", "fixed"]),
+    ("policy's number", lambda p: kr.paths.get("fixed:many"), ArgumentError, ["fixed:23", "'fixed:many'"]),
+    ("no policy", lambda p: p.tiny.compile(paths=3), ArgumentError, ["paths", "keras_resnets.paths", "got 3"]),
+    (
+        "gates",
+        lambda p: p.tiny.masked(p.x, [True]),
+        ArgumentError,
+        ["gates", "2 blocks", "(1,)"],
+    ),
+    (
+        "loss of a branch that may be off",
+        lambda p: _noisy().compile(paths=kr.paths.FixedSize(1)),
+        ArgumentError,
+        ["'loud'", "'block'", "activity_regularizer", "remove"],
+    ),
+    ("precision", lambda p: kr.spectrum.Spectrum(p.tiny, "float16"), ArgumentError, ["precision", "'float16'"]),
+    ("examples of paths", lambda p: kr.studies.paths(p.tiny, (p.x, p.y), examples=0), ArgumentError, ["examples", "0"]),
+    ("draws of paths", lambda p: kr.studies.paths(p.tiny, (p.x, p.y), draws=0), ArgumentError, ["draws", "got 0"]),
     # Studies that train.
     (
         "study of a trained network",
@@ -572,6 +621,8 @@ COMMANDS = [
     ("lesion of nothing", ["study", "lesion", "--out", "{new}"], 2, ["SOURCE", "needed", "'lesion'"]),
     ("lesion of epochs", ["study", "lesion", "{run}", "--epochs", "2"], 2, ["--epochs", "'lesion'"]),
     ("study without out", ["study", "lesion", "{small}", "--data", "digits"], 2, ["--out"]),
+    ("paths of a training", ["train", "resnet8", "--paths", "fixed:4", "--out", "{new}"], 2, ["at most 3", "got 4"]),
+    ("no such policy", ["train", "resnet8", "--paths", "dropp:1", "--out", "{new}"], 2, ["'dropp'", "drop"]),
     ("training study without out", ["study", "effective", "resnet8", "--blocks", "2"], 2, ["--out", "'effective'"]),
     ("training study of a run", ["study", "survival", "{run}", "--out", "{new}"], 2, ["run'", "variant"]),
     ("epochs of no training", ["study", "lesion", "{run}", "--epochs", "3"], 2, ["--epochs", "'lesion'"]),

@@ -1,6 +1,7 @@
 """Every example runs with --tiny, and what it prints is true."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -156,3 +157,19 @@ def test_dissect_resnet50(run, tmp_path):
     left, whole = (int(n.replace(",", "")) for n in re.search(r"([\d,]+) of ([\d,]+) parameters", output).groups())
     assert whole == 25_583_592  # the bias-free count of papers.md, section 1.1, and 26,560 biases of convolutions
     assert 0 < left < whole
+
+
+def test_paths(run, tmp_path):
+    output = run("paths")
+    rows = pd.read_csv(tmp_path / "runs/paths/study/rows.csv")
+    rows = rows[rows["kind"] == "input"]
+    assert rows["paths"].tolist() == pytest.approx([math.comb(6, k) / 64 for k in range(7)])
+    assert rows["share"].sum() == pytest.approx(1, abs=1e-4)
+    mean = (rows["length"] * rows["norm_share"]).sum()
+    blocks, length = found(r"(\d+) of 6 blocks a batch: paths of ([\d.]+) on average", output)
+    assert (blocks, length) == (round(2 * mean), pytest.approx(blocks / 2))
+    asked = json.loads((tmp_path / "runs/paths/short/run.json").read_text())["asked"]["paths"]
+    assert asked["config"] == {"blocks": blocks, "seed": 0, "rescale": True}
+    for name, folder in (("all blocks", "all"), (rf"{blocks:.0f} a batch", "short")):
+        (error,) = found(rf"\n{name}: test error ([\d.]+) over 397 images", output)
+        assert error == pytest.approx(1 - recorded_accuracy(tmp_path / "runs/paths" / folder), abs=1e-4)

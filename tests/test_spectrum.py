@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import keras
 import numpy as np
@@ -289,3 +290,55 @@ def test_without_labels_the_answers_stand_in(tiny, images, scramble):
     found, expected = kr.studies.paths(model, (x, None), draws=1), kr.studies.paths(model, (x, answers), draws=1)
     assert found.rows.equals(expected.rows)
     assert "answers" in found.summary["labels"]
+
+
+def test_the_study_is_saved_drawn_and_told_and_leaves_the_network_alone(tiny, images, scramble, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = scramble(kr.build(tiny))
+    before, nodes = model.get_weights(), [len(link._inbound_nodes) for link in model.chain]
+    study = kr.studies.paths(model, images, draws=5)
+    assert [len(link._inbound_nodes) for link in model.chain] == nodes
+    for value, was in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, was)
+    study.save(tmp_path)
+    loaded = kr.studies.Study.load(tmp_path)
+    assert loaded.summary == study.summary
+    for column in study.rows:
+        if study.rows[column].dtype == float:
+            np.testing.assert_array_equal(loaded.rows[column], study.rows[column])
+    rows, said = study.rows[study.rows["kind"] == "input"], kr.studies.describe(loaded)
+    assert f"(mean {study.summary['exact']['mean_length']:.1f})" in said
+    one, shares, blocks, _ = study.figure().axes
+    np.testing.assert_allclose(one.lines[-1].get_ydata(), rows["norm"])
+    assert any(np.array_equal(line.get_ydata(), rows["sampled_share"]) for line in shares.lines)
+    shown = blocks.images[0].get_array()
+    assert shown.shape == (4, 4)  # lengths 0 to 3, stem and three blocks
+    np.testing.assert_allclose(shown.sum(0), 1, rtol=1e-5)
+    events = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("paths/norm_share")
+    assert [event.value for event in events] == pytest.approx(list(rows["norm_share"]))
+
+
+def test_a_study_that_was_stopped_goes_on_from_its_finished_batches(tiny, images, tmp_path, monkeypatch):
+    module = sys.modules["keras_resnets.studies.paths"]  # the name is the function's
+    model, original, calls = kr.build(tiny), module._measured, []
+    how = {"draws": 3, "budget": 100_000}
+    expected = kr.studies.paths(model, images, **how)
+
+    def counted(*arguments):
+        calls.append(1)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "_measured", counted)
+    stop = 0
+    kr.studies.paths(model, images, **how)
+    total, calls[:], stop = len(calls), [], 2
+    assert total >= 3  # two batches and the check
+    with pytest.raises(KeyboardInterrupt):
+        kr.studies.paths(model, images, resume=tmp_path, **how)
+    calls[:], stop = [], 0
+    again = kr.studies.paths(model, images, resume=tmp_path, **how)
+    assert len(calls) == total - 1
+    assert again.rows.equals(expected.rows)

@@ -122,9 +122,18 @@ class Stateless(keras.random.SeedGenerator):
         return ops.cast(self._pair, random_seed_dtype())
 
 
-def sum_of_draws(chances: np.ndarray) -> np.ndarray:
-    """Probabilities of 0, 1, ... successes among independent draws with these chances."""
+def sum_of_draws(chances) -> np.ndarray:
+    """Probabilities of 0, 1, ... successes among independent draws: the Poisson binomial distribution.
+
+    Args:
+        chances: of each draw to succeed.
+
+    Example:
+        >>> from keras_resnets.paths.policy import sum_of_draws
+        >>> sum_of_draws([0.5, 0.5, 0.5]).tolist()
+        [0.125, 0.375, 0.375, 0.125]
+    """
     found = np.ones(1)
     for chance in chances:
-        found = np.convolve(found, [1 - chance, chance])
+        found = np.append(found * (1 - chance), 0) + np.append(0, found * chance)
     return found

@@ -1,4 +1,4 @@
-"""How long the paths are that matter, from how strong the residual branches are. NumPy alone.
+"""How long the paths are that matter, from how strong the residual branches are.
 
 A path goes through a network of `n` blocks and takes the residual branch of some of them: its
 length is their number. Where block `l` has the ratio `rho_l` of the energy of its residual branch
@@ -23,22 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-
-def heads(chances) -> np.ndarray:
-    """Chances of 0 to n heads in independent throws of n coins: the Poisson binomial distribution.
-
-    Args:
-        chances: of each coin to show heads.
-
-    Example:
-        >>> from keras_resnets.studies.path_lengths import heads
-        >>> heads([0.5, 0.5, 0.5])
-        array([0.125, 0.375, 0.375, 0.125])
-    """
-    found = np.ones(1)
-    for chance in np.asarray(chances, float):
-        found = np.append(found * (1 - chance), 0) + np.append(0, found * chance)
-    return found
+from keras_resnets.paths.policy import sum_of_draws
 
 
 def by_energy(ratios) -> np.ndarray:
@@ -53,7 +38,7 @@ def by_energy(ratios) -> np.ndarray:
         >>> by_energy([1, 1 / 2, 1 / 3]).round(3)  # as at the start of a training, see the study `dynamics`
         array([0.25 , 0.458, 0.25 , 0.042])
     """
-    return heads(_share(np.asarray(ratios, float)))
+    return sum_of_draws(_share(np.asarray(ratios, float)))
 
 
 def by_amplitude(ratios) -> np.ndarray:
@@ -70,7 +55,7 @@ def by_amplitude(ratios) -> np.ndarray:
         >>> int(by_amplitude([4.0] * 99).argmax()) + 1  # beta 2, 100 layers: two thirds of them
         67
     """
-    found = heads(_share(np.sqrt(np.asarray(ratios, float))))
+    found = sum_of_draws(_share(np.sqrt(np.asarray(ratios, float))))
     return found / np.linalg.norm(found)
 
 
