@@ -1,7 +1,7 @@
 """What do skipped blocks save, and what does the gradient by length of path cost?
 
     python benchmarks/paths.py                    preresnet110, 32x32: steps of 128 images, spectrum of 64
-    python benchmarks/paths.py --deep             and the spectrum of preresnet1001, of 4 images
+    python benchmarks/paths.py --deep 4           and the spectrum of preresnet1001, of 4 images
     python benchmarks/paths.py --model resnet20 --batch 8 --images 4 --rounds 2    does it run? the numbers mean nothing
 
 Steps: the network with all blocks, with `FixedSize` of 23 in 54 blocks (Veit et al. 2016, section 4.3) and with
@@ -142,8 +142,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="turns (%(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="turns of first steps (%(default)s)")
     parser.add_argument("--images", type=int, default=64, help="images of the spectrum (%(default)s)")
-    parser.add_argument("--only", choices=("steps", "starts", "spectrum"), help="one part")
-    parser.add_argument("--deep", action="store_true", help="preresnet1001, too (half an hour)")
+    parser.add_argument("--only", choices=("steps", "starts", "spectrum", "deep"), help="one part")
+    parser.add_argument("--deep", type=int, help="images of a spectrum of preresnet1001, with one draw of each length")
     parser.add_argument("--start", help=argparse.SUPPRESS)
     parser.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -161,7 +161,7 @@ def main():
     if arguments.only in (None, "spectrum"):
         spectrum(arguments.model, arguments.images, arguments.size)
     if arguments.deep:
-        spectrum("preresnet1001", 4, arguments.size, draws=1)
+        spectrum("preresnet1001", arguments.deep, arguments.size, draws=1)
 
 
 if __name__ == "__main__":

@@ -184,6 +184,11 @@ class ResidualNetwork(keras.Model):
                 block.scale = scale
             self.test_function = self.predict_function = None
 
+    def fit(self, *args, **kwargs):
+        history = super().fit(*args, **kwargs)
+        self.rescale()
+        return history
+
     def evaluate(self, *args, **kwargs):
         self.rescale()
         return super().evaluate(*args, **kwargs)
@@ -199,7 +204,10 @@ class ResidualNetwork(keras.Model):
         return config
 
     def compile_from_config(self, config):
+        scales = [block.scale for block in self.blocks]
         self.compile(**keras.saving.deserialize_keras_object(config))
+        for block, scale in zip(self.blocks, scales, strict=True):
+            block.scale = scale  # that of the step at which it was saved
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
@@ -238,6 +246,7 @@ class ResidualNetwork(keras.Model):
             self._only_shape = False
 
     def get_config(self):
+        self.rescale()
         source = self.inputs[0]
         return {
             "name": self.name,

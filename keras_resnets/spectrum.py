@@ -374,7 +374,9 @@ def _statistics(parts, whole):
     import tensorflow as tf
 
     def norm(vectors):
-        return np.asarray(tf.norm(vectors, axis=-1), "float64")
+        # Squares of the gradients of long paths are too small for a float, these themselves are not.
+        largest = tf.maximum(tf.reduce_max(tf.abs(vectors), axis=-1, keepdims=True), np.finfo("float32").tiny)
+        return np.asarray(tf.norm(vectors / largest, axis=-1), "float64") * np.asarray(largest[..., 0], "float64")
 
     size = np.maximum(norm(whole), 1e-300)
     share = np.asarray(tf.einsum("keD,eD->ke", parts, whole), "float64") / size**2

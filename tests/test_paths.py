@@ -361,6 +361,7 @@ def test_policies_survive_saving(policy, tmp_path):
     model.save(tmp_path / "net.keras")
     loaded = kr.load_model(tmp_path / "net.keras")
     assert loaded.paths == policy
+    np.testing.assert_array_equal(loaded(x, training=False), model(x, training=False))
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     for network in (model, loaded):
         network.train_on_batch(x, y)
@@ -386,7 +387,7 @@ def test_survival_scales_the_branches_outside_training(tiny, images, scramble):
     assert rows["loss"][1] == pytest.approx(-np.log(p[range(12), images[1]]).mean(), rel=1e-4)
 
 
-def test_a_schedule_scales_as_its_phase_does(tiny, images):
+def test_a_schedule_scales_as_its_phase_does(tiny, images, tmp_path):
     model = kr.build(tiny)
     policy = Schedule(((0, FixedSize(3)), (2, Bernoulli(0.5))))
     model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy", paths=policy)
@@ -399,6 +400,17 @@ def test_a_schedule_scales_as_its_phase_does(tiny, images):
     assert [block.scale for block in model.blocks] == [0.5, 0.5, 0.5]
     close(second, model(images[0], training=False))
     assert np.abs(first - second).max() > 1e-3
+    # Whether or not anything was measured since the phase began.
+    model = kr.build(tiny)
+    model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy", paths=policy)
+    for _ in range(2):
+        model.train_on_batch(*images)
+    model.save(tmp_path / "net.keras")
+    assert [block.scale for block in kr.load_model(tmp_path / "net.keras").blocks] == [0.5, 0.5, 0.5]
+    model = kr.build(tiny)
+    model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy", paths=policy)
+    model.fit(*images, batch_size=6, verbose=0)
+    assert [block.scale for block in model.blocks] == [0.5, 0.5, 0.5]
 
 
 def operations(model, tmp_path):

@@ -188,6 +188,19 @@ def test_a_gradient_that_is_not_finite_has_no_parts(tiny, images):
         list(Spectrum(model).exact(*images))
 
 
+def test_norms_of_long_paths_do_not_vanish(tiny, images):
+    """Residual branches of 1e-9 give gradients of 1e-27 along the longest path, whose squares no float32 holds."""
+    model = kr.build(tiny, placement="pre")
+    [before] = Spectrum(model).exact(*images)
+    for block in model.blocks:
+        kernel = block.residual.get_layer("conv2").kernel
+        kernel.assign(kernel * 1e-9)
+    [found] = Spectrum(model).exact(*images)
+    [double] = Spectrum(model, "float64").exact(*images)
+    np.testing.assert_allclose(found.norm, double.norm, rtol=1e-3)
+    assert 0 < found.norm[3].max() < 1e-24 * before.norm[3].max()
+
+
 def test_networks_of_reduced_precision_are_computed_in_full(tiny, images, scramble):
     model = scramble(kr.build(tiny))
     keras.config.set_dtype_policy("mixed_float16")
