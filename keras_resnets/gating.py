@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_resnets.blocks import ResidualBlock
-from keras_resnets.shared import Shared, stateless
+from keras_resnets.shared import Shared, called, stateless
 
 
 class Gated:
@@ -41,7 +41,7 @@ class Gated:
             self.gates = None
 
     def __call__(self, chain: Sequence[keras.Layer], x, training: bool):
-        """Returns the output of the chain; to be called within the call of a layer, for the training mode to get about.
+        """Returns the output of the chain.
 
         Args:
             chain: the links.
@@ -61,11 +61,11 @@ class Gated:
         if block.residual is None:
             return block(x, training=training)
         plain = block.shortcut is None
-        h = block.branch_input(x)
-        skip = (block.stand_in() if plain else block.shortcut)(h)
+        h = x if block.preactivation is None else called(block.preactivation, x, training)
+        skip = called(block.stand_in() if plain else block.shortcut, h, training)
         scale = None if training or block.scale == 1 else ops.cast(block.scale, skip.dtype)
         if len(gate.shape):
-            f = _times(block.residual(h), scale)
+            f = _times(called(block.residual, h, training), scale)
             weight = ops.reshape(ops.cast(gate, f.dtype), (-1, *[1] * (len(f.shape) - 1)))
             return block.join(ops.where(weight > 0, weight * f, skip) if plain else ops.add(weight * f, skip))
         total, updated = self._sums[training, plain](block.residual, h, skip, gate, scale)

@@ -149,7 +149,8 @@ class Graph(keras.layers.Layer):
     def _run(self, x, method: str) -> Iterator[tuple[Step | None, Any]]:
         return run(self.steps, self._output, x, lambda operation, *a, **k: getattr(operation, method)(*a, **k))
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
+        # The operations know the mode from Keras' context of this call.
         return list(self._run(inputs, "__call__"))[-1][1]
 
     def compute_output_spec(self, inputs, training=None):

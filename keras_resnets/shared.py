@@ -63,6 +63,11 @@ def variables_of(layer: keras.Layer) -> list[keras.Variable]:
     return [*layer.trainable_variables, *layer.non_trainable_variables]
 
 
+def called(layer: keras.Layer, x, training: bool):
+    """Calls a layer in a mode; without being told, it would take that of a layer around it that was called."""
+    return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+
+
 def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
     """Calls a layer with given values in place of its variables.
 
@@ -70,8 +75,9 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
         The output, and the new values of the variables that are not trained.
     """
     with keras.StatelessScope(list(zip(variables_of(layer), values, strict=True))) as scope:
-        y = layer(x, training=training) if layer._call_has_training_arg else layer(x)
-        return y, [scope.get_current_value(variable) for variable in layer.non_trainable_variables]
+        return called(layer, x, training), [
+            scope.get_current_value(variable) for variable in layer.non_trainable_variables
+        ]
 
 
 # Makes that were told, by layer; what may change of a layer that is in use is part of the key.
