@@ -45,17 +45,19 @@ class Shared:
         import tensorflow as tf
 
         values = [tf.convert_to_tensor(value) for value in values]  # Keras leaves variables as they are
-        specs = self.specs and self.specs(*tensors)
-        key = (make(layer), str(specs), *(tensor is None for tensor in tensors))
+        specs = self.specs(*tensors) if self.specs else [t if t is None else _spec(t) for t in tensors]
+        key = (make(layer), str(specs))
         if key not in self._functions:
             one = layer if self.precision is None else _computing_in(self.precision, layer)
-            signature = specs and [[tf.TensorSpec(value.shape, value.dtype) for value in values], *specs]
-            self._functions[key] = tf.function(
-                lambda values, *tensors: self.function(one, values, *tensors),
-                input_signature=signature,
-                autograph=False,
-            )
+            traced = tf.function(lambda values, *tensors: self.function(one, values, *tensors), autograph=False)
+            self._functions[key] = traced.get_concrete_function([_spec(value) for value in values], *specs)
         return self._functions[key](values, *tensors)
+
+
+def _spec(tensor):
+    import tensorflow as tf
+
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 def variables_of(layer: keras.Layer) -> list[keras.Variable]:

@@ -14,7 +14,6 @@ The network runs in inference mode: with the statistics of a batch, its examples
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable, Collection, Iterator
@@ -308,19 +307,19 @@ def _back(weights: bool):
             sources = [source, *trained]
             return tape.gradient(targets, sources, output_gradients=gradients, unconnected_gradients="zero")
 
-        with keras.StatelessScope(list(zip(variables_of(link), values, strict=True))), contextlib.ExitStack() as stack:
-            entry = stack.enter_context(tf.GradientTape(persistent=True))
-            entry.watch([x, *trained])
-            count = tf.shape(parts)[0]
-            if not isinstance(link, ResidualBlock):
-                y = link(x, training=False)
-                at_input, *by_weights = _for_each(count, lambda k: pull(entry, [y], x, [parts[k]]), [x, *trained])
-                return at_input, by_weights
-            h = link.branch_input(x)
+        is_block, count = isinstance(link, ResidualBlock), tf.shape(parts)[0]
+        with keras.StatelessScope(list(zip(variables_of(link), values, strict=True))):
+            with tf.GradientTape(persistent=True) as entry:
+                entry.watch([x, *trained])
+                h = link.branch_input(x) if is_block else link(x, training=False)
             # Another tape, which knows nothing of what lies in front of the branches: that is gone back through once.
-            inner = stack.enter_context(tf.GradientTape(persistent=True))
-            inner.watch([h, *trained])
-            residual, shortcut, total, y = _branches(link, h)
+            with tf.GradientTape(persistent=True) as inner:
+                inner.watch([h, *trained])
+                residual, shortcut, total, y = _branches(link, h) if is_block else (None, None, None, h)
+
+        if not is_block:
+            at_input, *by_weights = _for_each(count, lambda k: pull(entry, [y], x, [parts[k]]), [x, *trained])
+            return at_input, by_weights
 
         def behind(k):
             """The gradient of the sum, by paths of length k behind the block."""
