@@ -40,8 +40,9 @@ from .applications import (
     ResNet200V2,
 )
 from .blocks import ResidualBlock, Segment
+from .building import build, load_model
 from .cost import macs, parameters
-from .network import ResidualNetwork, build, load_model
+from .network import ResidualNetwork
 from .spec import Spec, Stage
 from .surgery import delete, reorder, unskip
 from .training import train

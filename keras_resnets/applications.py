@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_resnets.adopt import adopt
+from keras_resnets.building import build
 from keras_resnets.errors import ArgumentError, nearest
-from keras_resnets.network import ResidualNetwork, build
+from keras_resnets.network import ResidualNetwork
 from keras_resnets.variants import imagenet_models
 
 

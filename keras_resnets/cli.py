@@ -95,7 +95,7 @@ def export(source, kind, out) -> None:
     """Write the network of SOURCE, a run directory or a .keras file, for use without this package."""
     console.start()
     from keras_resnets import export as exporting
-    from keras_resnets.network import load_model
+    from keras_resnets.building import load_model
 
     report = getattr(exporting, kind)(load_model(source), out)
     console.tell([out])

@@ -70,7 +70,7 @@ def _study(out: Path, model, name: str, options: dict[str, Any]):
     folder = out / "studies" / name
     if not (folder / "study.json").exists():
         from keras_resnets import data, studies
-        from keras_resnets.network import load_model
+        from keras_resnets.building import load_model
 
         model = model or load_model(out)
         verbose = sys.stdout.isatty()
@@ -82,7 +82,7 @@ def _study(out: Path, model, name: str, options: dict[str, Any]):
 
 def _export(out: Path, model) -> dict:
     from keras_resnets import data, export
-    from keras_resnets.network import load_model
+    from keras_resnets.building import load_model
 
     examples = next(iter(data.load("digits").test.rebatch(397)))[0].numpy()
     return export.saved_model(model or load_model(out), out / "saved_model", examples)

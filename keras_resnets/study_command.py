@@ -134,7 +134,7 @@ def _of_network(function, source, data, weights, examples, out, where, options):
 def _network(source: str, weights: str, image_size: int | None):
     """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
     from keras_resnets import applications
-    from keras_resnets.network import load_model
+    from keras_resnets.building import load_model
 
     prefix, _, name = source.partition(":")
     if prefix != "keras.applications":

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
+from keras_resnets import building, recipes
 from keras_resnets import data as datasets
-from keras_resnets import network as networks
 from keras_resnets import paths as policies
-from keras_resnets import recipes
+from keras_resnets.checkpoints import Checkpoint, assign, snapshot
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.network import ResidualNetwork
 from keras_resnets.runs import Run, whole
+from keras_resnets.spec import Spec
 
 
 def train(
-    network: str | networks.Spec,
+    network: str | Spec,
     data: str | os.PathLike | datasets.Data = "digits",
     recipe: str | recipes.Recipe = "digits",
     *,
@@ -36,7 +35,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     **overrides: Any,
-) -> networks.ResidualNetwork:
+) -> ResidualNetwork:
     """Trains a network in a run directory, or goes on with a training that was stopped.
 
     A training that was killed and is started again with the same arguments ends with the weights,
@@ -88,7 +87,7 @@ def train(
         recipe = recipe.lasting(epochs, data.steps_per_epoch)
     # Seeded before the network is made, so that the same seed means the same initial weights.
     keras.utils.set_random_seed(seed)
-    model = networks.build(network, data.input_shape, data.classes, **overrides)
+    model = building.build(network, data.input_shape, data.classes, **overrides)
     if model.spec.weight_decay:
         recipe = recipe.replace(weight_decay=0.0)
     asked: dict[str, Any] = {
@@ -103,7 +102,7 @@ def train(
     with Run(out, asked) as run:
         if not run.finished:
             _fit(model, data, recipe, policy, run, callbacks, verbose)
-        return networks.load_model(run.path)
+        return building.load_model(run.path)
 
 
 def data_for(recipe: recipes.Recipe, name: str | os.PathLike, **options: Any) -> datasets.Data:
@@ -185,11 +184,11 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose) -> None:
             verbose=verbose,
         )
     checkpoint.write_history()
-    last = _snapshot(model)
+    last = snapshot(model)
     best, state = run.restore("best") or ({}, {})
-    _assign(model, best)
+    assign(model, best)
     _save(model, run.path / "best.keras")
-    _assign(model, last)
+    assign(model, last)
     _save(model, run.path / "model.keras")
     loss, accuracy = model.evaluate(data.test, verbose=0)
     results = {
@@ -226,97 +225,6 @@ def write_graph(model: keras.Model, logs) -> None:
     writer.close()
 
 
-def _variables(model) -> dict[str, Any]:
-    """All state of training by name: weights, random state, optimiser.
-
-    Without the numbers that Keras gives to seed generators and optimisers in the order they were made, so that a run
-    can also go on in a process that has trained before.
-    """
-    found = [*model.trainable_variables, *model.non_trainable_variables]
-    if getattr(model, "optimizer", None) is not None:
-        found += model.optimizer.variables
-    return {f"{i:05d} {re.sub(r'_[0-9]+/', '/', variable.path)}": variable for i, variable in enumerate(found)}
-
-
-def _snapshot(model) -> dict[str, np.ndarray]:
-    return {name: np.asarray(variable) for name, variable in _variables(model).items()}
-
-
-def _assign(model, values: dict[str, np.ndarray]) -> None:
-    variables = _variables(model)
-    for name, value in values.items():
-        variables[name].assign(value)
-
-
 def _save(model, path) -> None:
     with whole(path) as part:
         model.save(part)
-
-
-def _plain_state(callback) -> dict[str, Any]:
-    """What a callback has come to know, without what it was made with: Keras negates some `min_delta` once a run."""
-    made_with = {name for kind in type(callback).__mro__[:-1] for name in inspect.signature(kind).parameters}
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if not name.startswith("_") and name not in made_with and isinstance(value, int | float | str | None)
-    }
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Stores the whole state of training after each epoch, and the weights of the best one.
-
-    Numbers, strings and None among the attributes of the other callbacks are stored and put back,
-    unless they are arguments of the constructor. That is the state of Keras' EarlyStopping (without
-    `restore_best_weights`) and ReduceLROnPlateau.
-
-    Args:
-        run: where to store.
-        callbacks: those whose state belongs to the training.
-        monitor: the metric whose largest value is the best.
-    """
-
-    def __init__(self, run: Run, callbacks: Sequence[keras.callbacks.Callback], monitor: str):
-        super().__init__()
-        self.run, self.others, self.monitor = run, list(callbacks), monitor
-        self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
-
-    def load(self, model) -> int:
-        """Puts the stored state into `model`; returns the epoch to go on with."""
-        stored = self.run.restore("last")
-        if stored is None:
-            return 0
-        values, self.state = stored
-        if values.keys() != _variables(model).keys():
-            raise ArgumentError(
-                f"The checkpoint in {str(self.run.path)!r} does not fit the network; it was written by another "
-                f"version. Give another --out."
-            )
-        _assign(model, values)
-        return self.state["epoch"]
-
-    def on_train_begin(self, logs=None):
-        for callback, attributes in zip(self.others, self.state["callbacks"], strict=False):
-            for name, value in attributes.items():
-                setattr(callback, name, value)
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {name: float(value) for name, value in (logs or {}).items()}
-        rate = float(np.asarray(self.model.optimizer.learning_rate))
-        self.state["history"].append({"epoch": epoch + 1, **logs, "learning_rate": rate})
-        self.state["epoch"], self.state["stopped"] = epoch + 1, bool(self.model.stop_training)
-        self.state["callbacks"] = [_plain_state(callback) for callback in self.others]
-        values = _snapshot(self.model)
-        score = logs.get(self.monitor, -logs.get("loss", 0.0))
-        if self.state["best"] is None or score > self.state["best"]:
-            self.state["best"] = score
-            self.run.save("best", values, {"epoch": epoch + 1})
-        self.run.save("last", values, self.state)
-        self.write_history()
-
-    def write_history(self) -> None:
-        """Writes `history.csv`, a row per epoch."""
-        import pandas as pd
-
-        with whole(self.run.path / "history.csv") as part:
-            pd.DataFrame(self.state["history"]).to_csv(part, index=False)

@@ -32,8 +32,9 @@ def imports(path):
 # From what everything reads to what reads everything; a module may import only what stands before it.
 ORDER = [
     "errors", "spec", "variants", "counting", "layers", "optimizers", "runs", "paths", "shared", "blocks", "layout",
-    "graph", "gating", "network", "cost", "adopt", "applications", "surgery", "lanes", "taps", "spectrum", "data",
-    "recipes", "training", "studies", "callbacks", "export", "demo", "console", "study_command", "cli",
+    "graph", "gating", "network", "building", "cost", "adopt", "applications", "surgery", "lanes", "taps", "backward",
+    "spectrum", "data", "recipes", "checkpoints", "training", "studies", "callbacks", "export", "demo", "console",
+    "study_command", "cli",
 ]  # fmt: skip
 
 

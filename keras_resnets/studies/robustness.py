@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_resnets.network import load_model
+from keras_resnets.building import load_model
 from keras_resnets.studies.evaluation import spread
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.paired import paired

@@ -1,0 +1,105 @@
+"""The whole state of a training, stored after each epoch and put back."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Run, whole
+
+
+def state_of(model) -> dict[str, Any]:
+    """All state of training by name: weights, random state, optimiser.
+
+    Without the numbers that Keras gives to seed generators and optimisers in the order they were made, so that a run
+    can also go on in a process that has trained before.
+    """
+    found = [*model.trainable_variables, *model.non_trainable_variables]
+    if getattr(model, "optimizer", None) is not None:
+        found += model.optimizer.variables
+    return {f"{i:05d} {re.sub(r'_[0-9]+/', '/', variable.path)}": variable for i, variable in enumerate(found)}
+
+
+def snapshot(model) -> dict[str, np.ndarray]:
+    return {name: np.asarray(variable) for name, variable in state_of(model).items()}
+
+
+def assign(model, values: dict[str, np.ndarray]) -> None:
+    variables = state_of(model)
+    for name, value in values.items():
+        variables[name].assign(value)
+
+
+def _plain_state(callback) -> dict[str, Any]:
+    """What a callback has come to know, without what it was made with: Keras negates some `min_delta` once a run."""
+    made_with = {name for kind in type(callback).__mro__[:-1] for name in inspect.signature(kind).parameters}
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if not name.startswith("_") and name not in made_with and isinstance(value, int | float | str | None)
+    }
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Stores the whole state of training after each epoch, and the weights of the best one.
+
+    Numbers, strings and None among the attributes of the other callbacks are stored and put back,
+    unless they are arguments of the constructor. That is the state of Keras' EarlyStopping (without
+    `restore_best_weights`) and ReduceLROnPlateau.
+
+    Args:
+        run: where to store.
+        callbacks: those whose state belongs to the training.
+        monitor: the metric whose largest value is the best.
+    """
+
+    def __init__(self, run: Run, callbacks: Sequence[keras.callbacks.Callback], monitor: str):
+        super().__init__()
+        self.run, self.others, self.monitor = run, list(callbacks), monitor
+        self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
+
+    def load(self, model) -> int:
+        """Puts the stored state into `model`; returns the epoch to go on with."""
+        stored = self.run.restore("last")
+        if stored is None:
+            return 0
+        values, self.state = stored
+        if values.keys() != state_of(model).keys():
+            raise ArgumentError(
+                f"The checkpoint in {str(self.run.path)!r} does not fit the network; it was written by another "
+                f"version. Give another --out."
+            )
+        assign(model, values)
+        return self.state["epoch"]
+
+    def on_train_begin(self, logs=None):
+        for callback, attributes in zip(self.others, self.state["callbacks"], strict=False):
+            for name, value in attributes.items():
+                setattr(callback, name, value)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        self.state["history"].append({"epoch": epoch + 1, **logs, "learning_rate": rate})
+        self.state["epoch"], self.state["stopped"] = epoch + 1, bool(self.model.stop_training)
+        self.state["callbacks"] = [_plain_state(callback) for callback in self.others]
+        values = snapshot(self.model)
+        score = logs.get(self.monitor, -logs.get("loss", 0.0))
+        if self.state["best"] is None or score > self.state["best"]:
+            self.state["best"] = score
+            self.run.save("best", values, {"epoch": epoch + 1})
+        self.run.save("last", values, self.state)
+        self.write_history()
+
+    def write_history(self) -> None:
+        """Writes `history.csv`, a row per epoch."""
+        import pandas as pd
+
+        with whole(self.run.path / "history.csv") as part:
+            pd.DataFrame(self.state["history"]).to_csv(part, index=False)
