@@ -249,8 +249,9 @@ def test_momentum_runs_out_and_decay_goes_on_where_a_block_is_off(tiny, images):
     for block in model.blocks:
         for v in block.residual.trainable_variables:
             kept = next(value for path, value in velocity.items() if v.path.replace("/", "_") in path)
-            expected = 0.9 * kept - 0.05 * 1e-3 * once[v.path]
-            np.testing.assert_allclose(v - once[v.path], expected, rtol=1e-4, atol=1e-8, err_msg=v.path)
+            expected = once[v.path] + 0.9 * kept - 0.05 * 1e-3 * once[v.path]
+            # Without the decay, a scale of 1 would be off by 5e-5.
+            np.testing.assert_allclose(v, expected, rtol=1e-6, atol=1e-8, err_msg=v.path)
         for v in block.residual.non_trainable_variables:
             np.testing.assert_array_equal(v, once[v.path], err_msg=v.path)
 
