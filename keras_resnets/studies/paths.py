@@ -291,6 +291,8 @@ def draw(study: Study):
         label=f"along one path (mean of {int(rows['sampled_count'].min())} or more)",
     )
     one.plot(rows["length"], rows["norm"], color=figures.OTHER, label="sum over all paths of the length, exact")
+    # Far below what counts, rounding and the range of floats are drawn, too.
+    one.set_ylim(max(seen["sampled"].min(), 1e-26 * rows["norm"].max()) / 3, 3 * rows["norm"].max())
     one.set(yscale="log", xlabel="length of path: residual branches on it", ylabel="norm of the gradient at the input")
     shares.fill_between(rows["length"], rows["paths"], color="0.85", label="number of paths (binomial)", lw=0)
     shares.plot(rows["length"], rows["sampled_share"], "o-", ms=3, color=figures.OURS, label="number x norm along one")
@@ -330,8 +332,8 @@ def describe(study: Study) -> str:
     sampled, exact, peak = s["sampled"], s["exact"], s["coherence_at_the_sampled_peak"]
     return (
         f"by sampled paths, lengths {sampled['low']} to {sampled['high']} carry {sampled['mass']:.0%} of the gradient "
-        f"(mean {sampled['mean_length']:.1f} of {s['blocks_with_a_choice']}; {sampled['of_all_paths']:.2%} of all "
-        f"paths); by the exact sums, {exact['low']} to {exact['high']} (mean {exact['mean_length']:.1f})\n"
+        f"(mean {sampled['mean_length']:.1f} of {s['blocks_with_a_choice']}; {100 * sampled['of_all_paths']:.2g}% of "
+        f"all paths); by the exact sums, {exact['low']} to {exact['high']} (mean {exact['mean_length']:.1f})\n"
         f"paths cancel: at length {peak['length']}, where sampling has its peak, their sum is {peak['coherence']:.1%} "
         f"of what it would be if all pointed one way; paths beyond length {exact['needed_length']} add less than "
         f"{REST:.0%} together\n"
