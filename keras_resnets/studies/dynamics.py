@@ -127,16 +127,16 @@ def draw(study: Study):
         ("mean_in_phase", ".:", "amplitudes of paths add (Littwin & Wolf 2016)"),
     ):
         over.plot(depth.index, depth[name], style, color="0.3", label=label)
+    if learning:
+        over.plot(
+            depth.index, depth["length"], "s-", ms=3, lw=1, color=figures.OTHER, label="longest path that teaches"
+        )
     over.set(
         xlabel="epoch",
         ylim=(0, None),
         ylabel=f"effective depth: mean of\nresidual branches passed, of {summary['blocks']}",
     )
     first = rows[rows["epoch"] == summary["first_epoch"]]
-    if learning:
-        over.plot(
-            depth.index, depth["length"], "s-", ms=3, lw=1, color=figures.OTHER, label="longest path that teaches"
-        )
     for panel in (ratios, gammas, *learning, *taught):
         figures.stage_bands(panel, list(first["stage"]))
         panel.set_xlabel("block")
