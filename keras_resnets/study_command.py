@@ -15,7 +15,7 @@ NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamic
 
 
 @click.command()
-@click.argument("name", type=click.Choice(NAMES))
+@click.argument("name", type=click.Choice(NAMES), metavar="NAME")
 @click.argument("source", required=False)
 @data_options
 @click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the figure (lesion, responses).")
@@ -57,7 +57,7 @@ def study(
     effective  train with so many blocks a batch, beside all
     survival   train with stochastic depth, beside none
 
-    The same command goes on with a study that was stopped.
+    The same command goes on with a study that was stopped; responses and littwin start again.
     """
     start()
     from keras_resnets import studies

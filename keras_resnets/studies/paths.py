@@ -332,7 +332,7 @@ def describe(study: Study) -> str:
     sampled, exact, peak = s["sampled"], s["exact"], s["coherence_at_the_sampled_peak"]
     return (
         f"by sampled paths, lengths {sampled['low']} to {sampled['high']} carry {sampled['mass']:.0%} of the gradient "
-        f"(mean {sampled['mean_length']:.1f} of {s['blocks_with_a_choice']}; {100 * sampled['of_all_paths']:.2g}% of "
+        f"(mean {sampled['mean_length']:.1f} of {s['blocks_with_a_choice']}; {100 * sampled['of_all_paths']:.3g}% of "
         f"all paths); by the exact sums, {exact['low']} to {exact['high']} (mean {exact['mean_length']:.1f})\n"
         f"paths cancel: at length {peak['length']}, where sampling has its peak, their sum is {peak['coherence']:.1%} "
         f"of what it would be if all pointed one way; paths beyond length {exact['needed_length']} add less than "
