@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.layers import PadChannels, TakeChannels
+from keras_resnets.shared import called
 
 
 class _Link(keras.layers.Layer):
@@ -88,7 +89,7 @@ class Segment(_Link):
         return self.body.compute_output_spec(inputs)
 
     def call(self, inputs, training=None):
-        return self.body(inputs, training=training) if self.body._call_has_training_arg else self.body(inputs)
+        return called(self.body, inputs, training)
 
 
 @keras.saving.register_keras_serializable("keras_resnets")

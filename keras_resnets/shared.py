@@ -65,7 +65,7 @@ def variables_of(layer: keras.Layer) -> list[keras.Variable]:
     return [*layer.trainable_variables, *layer.non_trainable_variables]
 
 
-def called(layer: keras.Layer, x, training: bool):
+def called(layer: keras.Layer, x, training: bool | None):
     """Calls a layer in a mode; without being told, it would take that of a layer around it that was called."""
     return layer(x, training=training) if layer._call_has_training_arg else layer(x)
 

@@ -48,7 +48,7 @@ class FixedSize(Policy):
     def active_blocks(self, blocks: int) -> np.ndarray:
         return np.eye(blocks + 1)[self.blocks]
 
-    def choose(self, uniform, step):
+    def choose(self, uniform):
         return _smallest(uniform, self.blocks)
 
 
@@ -83,9 +83,6 @@ class Bernoulli(Policy):
     def survival(self, blocks: int) -> np.ndarray:
         return np.broadcast_to(np.asarray(self.probability, "float64"), (blocks,)).copy()
 
-    def choose(self, uniform, step):
-        return uniform < ops.convert_to_tensor(self.survival(uniform.shape[0]), uniform.dtype)
-
 
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
@@ -116,9 +113,6 @@ class StochasticDepth(Policy):
         if self.decay == "uniform":
             return np.full(blocks, float(self.final_survival))
         return 1 - np.arange(1, blocks + 1) / blocks * (1 - self.final_survival)
-
-    def choose(self, uniform, step):
-        return uniform < ops.convert_to_tensor(self.survival(uniform.shape[0]), uniform.dtype)
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -157,20 +151,17 @@ class Weighted(Policy):
         # before t with probability 1 - u^w, and is on if it rings at t while fewer than `blocks` others have.
         rates = np.asarray(self.weights, "float64") / np.mean(self.weights)
         points, shares = np.polynomial.legendre.leggauss(400)
-        found = np.zeros(blocks)
         # u = v^p keeps the integrand smooth at both ends for weights far from their mean.
-        power = max(1.0, 1 / rates.min())
-        for v, share in zip((points + 1) / 2, shares / 2, strict=True):
-            rung = 1 - v ** (power * rates)
-            for i in range(blocks if self.blocks else 0):
-                others = sum_of_draws(np.delete(rung, i))[: self.blocks].sum()
-                found[i] += share * others * power * rates[i] * v ** (power * rates[i] - 1)
-        return found
+        v, power = (points + 1) / 2, max(1.0, 1 / rates.min())
+        rung = 1 - v ** (power * rates[:, None])
+        rings = power * rates[:, None] * v ** (power * rates[:, None] - 1)
+        fewer = [sum_of_draws(np.delete(rung, i, axis=0))[: self.blocks].sum(0) for i in range(blocks)]
+        return (np.array(fewer) * rings) @ (shares / 2)
 
     def active_blocks(self, blocks: int) -> np.ndarray:
         return np.eye(blocks + 1)[self.blocks]
 
-    def choose(self, uniform, step):
+    def choose(self, uniform):
         return _smallest(-ops.log1p(-uniform) / ops.convert_to_tensor(self.weights, uniform.dtype), self.blocks)
 
 

@@ -41,9 +41,9 @@ class Policy:
         """Returns the probability of each block to be on."""
         raise NotImplementedError
 
-    def choose(self, uniform, step):
-        """Returns the gates, from numbers drawn evenly from 0 to 1, one for each block."""
-        raise NotImplementedError
+    def choose(self, uniform):
+        """Returns the gates, from numbers drawn evenly from 0 to 1, one for each block; here each for itself."""
+        return uniform < ops.convert_to_tensor(self.survival(uniform.shape[0]), uniform.dtype)
 
     def active_blocks(self, blocks: int) -> np.ndarray:
         """Returns the probabilities that 0, 1, ..., `blocks` of the blocks are on."""
@@ -70,7 +70,7 @@ class Policy:
         """
         self.check(blocks)
         uniform = keras.random.uniform((blocks,), seed=cast(Any, Stateless(self.seed or 0, step)))
-        return self.choose(uniform, step)
+        return self.choose(uniform)
 
     def path_lengths(self, blocks: int) -> np.ndarray:
         """Returns the probability of each length, 0 to `blocks`, of a path through a network drawn.
@@ -126,14 +126,16 @@ def sum_of_draws(chances) -> np.ndarray:
     """Probabilities of 0, 1, ... successes among independent draws: the Poisson binomial distribution.
 
     Args:
-        chances: of each draw to succeed.
+        chances: of each draw to succeed; with further axes, for many such sums at once.
 
     Example:
         >>> from keras_resnets.paths.policy import sum_of_draws
         >>> sum_of_draws([0.5, 0.5, 0.5]).tolist()
         [0.125, 0.375, 0.375, 0.125]
     """
-    found = np.ones(1)
+    chances = np.asarray(chances, "float64")
+    found = np.ones((1, *chances.shape[1:]))
+    none = np.zeros_like(found)
     for chance in chances:
-        found = np.append(found * (1 - chance), 0) + np.append(0, found * chance)
+        found = np.concatenate([found * (1 - chance), none]) + np.concatenate([none, found * chance])
     return found
