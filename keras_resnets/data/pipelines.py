@@ -114,6 +114,10 @@ class Data:
         """Batches of the test split, in order."""
         return self._evaluation("test")
 
+    def seeded(self, seed: int) -> Data:
+        """Returns the same data in the order, and with the augmentation, of another seed."""
+        return dataclasses.replace(self, options={**self.options, "seed": seed})
+
     def first(self, examples: int) -> Data:
         """Returns the same data with no more than so many examples each for validation and test.
 
