@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import environment, whole
+from keras_resnets.runs import environment, read_csv, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,12 +142,10 @@ class Study:
         Raises:
             ArgumentError: the folder holds none.
         """
-        import pandas as pd
-
         folder = Path(folder)
         try:
             content = json.loads((folder / "study.json").read_text())
-            rows = pd.read_csv(folder / "rows.csv", float_precision="round_trip")
+            rows = read_csv(folder / "rows.csv")
             return Study(content["study"], rows, content["summary"], content["environment"])
         except (OSError, KeyError, ValueError) as error:
             raise ArgumentError(
