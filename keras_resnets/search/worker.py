@@ -142,7 +142,7 @@ def work(
         OSError: no chief has answered for so long.
     """
     stub = _Stub(setting.out, patience)
-    with _name(setting.out) as name, _Pulse(_Stub(setting.out, patience), parent) as pulse:
+    with _name(setting.out) as name, _Pulse(_Stub(setting.out, 0), parent) as pulse:
         trials = Trials(setting, oracle, name, tell, verbose)
         trials.oracle = _Client(oracle, stub, name)
         trials.on_trial_begin = lambda trial: pulse.of(trial.trial_id)
