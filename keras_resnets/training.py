@@ -30,7 +30,7 @@ def train(
     seed: int = 0,
     data_dir: str | os.PathLike | None = None,
     image_size: int | None = None,
-    validation: float = 0.1,
+    validation: float | str = 0.1,
     download: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
@@ -49,7 +49,8 @@ def train(
         data: what `keras_resnets.data.load` takes, loaded as the recipe has it, or a `Data`.
         recipe: a recipe or its name.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
-            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy).
+            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy; of training, where
+            nothing is held out).
         epochs: length; None takes the recipe's. The schedule is stretched to it.
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
             `get`, such as `"fixed:23"`; None for all. Without a seed of its own, it gets this one.
@@ -177,7 +178,7 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose) -> None:
             initial_epoch=first,
             epochs=total,
             steps_per_epoch=steps,
-            validation_data=data.validation,
+            validation_data=data.watched,
             shuffle=False,
             # The checkpoint comes last: it stores what the others have become.
             callbacks=[tensorboard(run.path / "logs", total), *callbacks, checkpoint],
