@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_resnets import counting
 from keras_resnets.data import Data
-from keras_resnets.errors import whole_number
+from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.recipes import Recipe
 from keras_resnets.runs import Run
 from keras_resnets.spec import Spec
@@ -115,14 +115,19 @@ def compare(
         A `Study` with a row for every arm and seed: `arm`, `parameters`, `macs` and the columns of
         `train_cells`. The summary gives means, standard deviations and intervals over seeds, and
         the paired differences to the first arm.
+
+    Raises:
+        ArgumentError: there is only one arm, or an argument breaks its rule.
     """
+    first, *others = arms
+    if not others:
+        raise ArgumentError(f"arms must name one or more beside {first!r}, the network as it is; got no other.")
     cells = [Cell({"arm": arm}, spec, recipe, epochs) for arm, spec in arms.items()]
     rows = train_arms(cells, data, out=out, **how)
     counts = [counts_of(Path(out) / run) for run in rows["run"]]
     for place, column in enumerate(("parameters", "macs"), 2):
         rows.insert(place, column, [getattr(count, column) for count in counts])
     by_arm = {arm: rows[rows["arm"] == arm] for arm in arms}
-    first, *others = by_arm
     summary = {
         "model": arms[first].name,
         "epochs": epochs,

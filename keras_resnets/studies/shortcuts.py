@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_resnets.data import Data
+from keras_resnets.errors import ArgumentError
 from keras_resnets.recipes import Recipe
 from keras_resnets.spec import Spec
 from keras_resnets.studies import arms as by_arms
@@ -77,8 +78,13 @@ def shortcuts(
 
 
 def _changed(spec: Spec, arm: str) -> Spec:
-    """The spec with another shortcut that is an identity where it can be, or with another skip."""
-    return spec.replace(shortcut=arm, skip="identity") if arm in SHORTCUTS else spec.replace(skip=arm)
+    """The spec with another shortcut, which does nothing to what it carries, or with another skip."""
+    if arm in SHORTCUTS:
+        return spec.replace(shortcut=arm, skip="identity")
+    try:
+        return spec.replace(skip=arm)
+    except ArgumentError as error:
+        raise ArgumentError(f"Each of arms must be {', '.join(SHORTCUTS)}, or a skip; {error}") from error
 
 
 curves, describe = by_arms.curves, by_arms.describe
