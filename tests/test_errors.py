@@ -227,7 +227,7 @@ CALLS = [
         "validation text",
         lambda p: kr.data.load("digits", validation="x"),
         ArgumentError,
-        ["validation", "share", "'x'"],
+        ["validation", "share", "or 'test'", "'x'"],
     ),
     ("all held out", lambda p: kr.data.load("digits", validation=0.9999), ArgumentError, ["0.9999", "1400", "smaller"]),
     ("normalize", lambda p: kr.data.load("digits", normalize="std"), ArgumentError, ["normalize", "'unit'", "'std'"]),

@@ -42,6 +42,9 @@ def activation(
     6.71 % and 5.91 %, full pre-activation 6.37 % and 5.46 %.
 
     Nothing but the placement differs between arms: initialiser, shortcut and recipe are those of the network.
+    A block whose first activation feeds its shortcut, too (`shared_preactivation`), computes the same with
+    `"relu_only"` as with `"post"`, and with `"pre"` as with `"bn_after"`: the other blocks make the difference, and a
+    network of one block a stage has none.
 
     Args:
         network: a variant's name or a spec.
