@@ -80,16 +80,14 @@ def degradation(
     import pandas as pd
 
     networks = _networks(families, depths)
-    if isinstance(data, Data):
-        if data.options["validation"] != "test":
-            raise ArgumentError(
-                f"data must be loaded with validation='test', for the test split is followed while training on all of "
-                f"the training split; got validation={data.options['validation']!r}."
-            )
-    else:
-        options["validation"] = "test"
+    if isinstance(data, Data) and data.options["validation"] != "test":
+        raise ArgumentError(
+            f"data must be loaded with validation='test', for the test split is followed while training on all of "
+            f"the training split; got validation={data.options['validation']!r}."
+        )
+    how: dict[str, Any] = {} if isinstance(data, Data) else {"validation": "test"}
     arms = [Cell({"family": f, "depth": d}, name, recipe, epochs) for (f, d), name in networks.items()]
-    rows = train_arms(arms, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options)
+    rows = train_arms(arms, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options, **how)
     followed = [_followed(row, Path(out)) for row in rows.to_dict("records")]
     rows.insert(3, "train_error", [epochs_of["train_error"].iloc[-1] for epochs_of in followed])
     # With nothing held out, it would be that of the least training error.

@@ -24,7 +24,7 @@ def panels(count: int = 1, height: float = 4.6, rows: int = 1):
 
 
 def errors(
-    axes, summary: Mapping[str, Any], note: str = "", limits: tuple[float, float | None] = (0, 1), axis: str = "y"
+    axes, summary: Mapping[str, Any], note: str = "", limits: tuple[float, float] = (0, 1), axis: str = "y"
 ) -> None:
     """Makes an axis, the vertical one by default, one of errors, and says what they were measured on."""
     name = "top-1 error" if summary["labels"] == "given" else "answers unlike the whole network's"
