@@ -10,6 +10,7 @@ import click
 
 from keras_resnets import console
 from keras_resnets.errors import ArgumentError
+from keras_resnets.search_command import search
 from keras_resnets.study_command import study
 
 
@@ -51,7 +52,7 @@ def models(name: str | None) -> None:
 @cli.command()
 @click.argument("model")
 @console.data_options
-@click.option("--recipe", help="he15, he16, wrn, imagenet or digits; the default fits model and data.")
+@click.option("--recipe", help="he15, he16, wrn, imagenet, digits, or a JSON file; by default one that fits.")
 @click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
@@ -71,7 +72,7 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
     run(
         console.variant(model, fields),
         data,
-        recipe or recipes.default(model, data),
+        console.recipe_of(recipe or recipes.default(model, data)),
         out=out,
         epochs=epochs,
         paths=paths,
@@ -85,6 +86,7 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
 
 
 cli.add_command(study)
+cli.add_command(search)
 
 
 @cli.command()

@@ -57,7 +57,23 @@ def variant(name: str, fields=()):
     from keras_resnets.spec import Spec
 
     spec = Spec.from_json(_read(name)) if name.endswith(".json") else variants.spec(name)
-    return spec.replace(**dict(_field(text) for text in fields))
+    return spec.replace(**dict(field(text) for text in fields))
+
+
+def recipe_of(name: str):
+    """Returns a recipe by name, or from a recipe's JSON file."""
+    import json
+
+    from keras_resnets import recipes
+
+    if not name.endswith(".json"):
+        return recipes.get(name)
+    try:
+        return recipes.Recipe.from_dict(json.loads(_read(name)))
+    except (ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"{name!r} is no recipe in JSON: {error}.") from error
 
 
 def _read(path: str) -> str:
@@ -67,7 +83,8 @@ def _read(path: str) -> str:
         raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
 
 
-def _field(text: str) -> tuple[str, Any]:
+def field(text: str) -> tuple[str, Any]:
+    """Returns the name and the value of a FIELD=VALUE text; a value that is no JSON is a text."""
     import json
 
     name, separator, value = text.partition("=")

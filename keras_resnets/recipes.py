@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +134,20 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Returns the recipe as plain data."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Inverse of `to_dict`, also of what JSON made of it; an unknown key is an `ArgumentError`."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ArgumentError(f"Recipe has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+        found: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        if isinstance(found.get("augmentation"), Mapping):
+            found["augmentation"] = Augmentation(**found["augmentation"])
+        return cls(**found)
 
 
 _CIFAR = Augmentation(pad=4, flip=True)

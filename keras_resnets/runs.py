@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,10 @@ def fingerprint(arrays) -> str:
     return digest.hexdigest()[:16]
 
 
+class Busy(OSError):
+    """Another process works in a run directory."""
+
+
 class Run:
     """A directory that one process works in at a time, and that a later one can go on in.
 
@@ -98,14 +102,17 @@ class Run:
     Args:
         out: the directory; made when absent.
         asked: what the work is, plain data. A directory with other work in it is refused.
+        spare: gives what was asked, or None, from another file of the directory, to write a damaged
+            `run.json` anew; by default from the last checkpoint.
 
     Raises:
         ArgumentError: the directory holds other work.
         OSError: it cannot be written, or another process works in it.
     """
 
-    def __init__(self, out: str | os.PathLike, asked: dict[str, Any]):
+    def __init__(self, out: str | os.PathLike, asked: dict[str, Any], spare: Callable[[], Any] | None = None):
         self.path = Path(out)
+        self._spare = spare or self._asked_of_checkpoint
         self.asked = json.loads(json.dumps(asked))
         self._lock = filelock.FileLock(self.path / ".lock", timeout=0)
 
@@ -115,11 +122,12 @@ class Run:
         try:
             self._lock.acquire()
         except filelock.Timeout:
-            raise OSError(
+            raise Busy(
                 f"Another process is working in {str(self.path)!r}. Wait for it to end, or give another --out."
             ) from None
         try:
             self._sweep()
+            self._mend()
             self._check()
         except BaseException:
             self._lock.release()
@@ -135,6 +143,25 @@ class Run:
         for name in (*files, "checkpoints/.*.safetensors", "logs/*/.*.json"):
             for part in self.path.glob(f"{name}.*"):
                 shutil.rmtree(part, ignore_errors=True)
+
+    def _mend(self) -> None:
+        """Rebuilds a damaged `run.json`; its results are taken again from what is there."""
+        with contextlib.suppress(ArgumentError):
+            if self.record is not None:
+                return
+        asked = self._spare()
+        if asked is not None:
+            write_json(self.path / "run.json", {"asked": asked, **environment()})
+
+    def _asked_of_checkpoint(self) -> Any:
+        from safetensors import SafetensorError, safe_open
+
+        file = self.path / "checkpoints" / "last.safetensors"
+        try:
+            with safe_open(file, "numpy") as archive:
+                return json.loads(archive.metadata()["asked"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None
 
     def _check(self) -> None:
         record = self.record
@@ -184,8 +211,9 @@ class Run:
         """Writes a checkpoint: arrays and plain data in one file, whole or not at all."""
         from safetensors.numpy import save_file
 
+        known = {"state": json.dumps(state), "asked": json.dumps(self.asked)}
         with whole(self.path / "checkpoints" / f"{name}.safetensors") as part:
-            save_file({k: np.asarray(v, order="C") for k, v in variables.items()}, part, {"state": json.dumps(state)})
+            save_file({k: np.asarray(v, order="C") for k, v in variables.items()}, part, known)
 
     def restore(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Reads a checkpoint back; None when there is none."""

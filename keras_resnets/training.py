@@ -26,6 +26,7 @@ def train(
     *,
     out: str | os.PathLike,
     epochs: int | None = None,
+    until: int | None = None,
     paths: str | policies.Policy | None = None,
     seed: int = 0,
     data_dir: str | os.PathLike | None = None,
@@ -52,6 +53,8 @@ def train(
             TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy; of training, where
             nothing is held out).
         epochs: length; None takes the recipe's. The schedule is stretched to it.
+        until: stop after so many of these epochs, with the run left unfinished; the same call with a
+            larger one, or with None for the whole length, goes on as if it had never stopped.
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
             `get`, such as `"fixed:23"`; None for all. Without a seed of its own, it gets this one.
         seed: of initial weights, data order, augmentation, dropout and paths.
@@ -64,7 +67,7 @@ def train(
         **overrides: fields of `Spec` to replace.
 
     Returns:
-        The trained network, as after the last epoch.
+        The trained network, as after the last epoch trained.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds a run with other arguments.
@@ -78,6 +81,8 @@ def train(
     """
     recipe = recipes.get(recipe)
     whole_number("seed", seed, 0, 2**31 - 1)
+    if until is not None:
+        whole_number("until", until, 1)
     policy = policies.get(paths)
     if policy is not None and policy.seed is None:
         policy = policy.replace(seed=seed)
@@ -101,8 +106,8 @@ def train(
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
     with Run(out, asked) as run:
-        if not run.finished:
-            _fit(model, data, recipe, policy, run, callbacks, verbose)
+        if not run.finished and not _fit(model, data, recipe, policy, run, callbacks, verbose, until):
+            return model
         return building.load_model(run.path)
 
 
@@ -158,25 +163,32 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
     return datasets.load(**{**used, **options})
 
 
-def _fit(model, data, recipe, policy, run: Run, callbacks, verbose) -> None:
-    steps = data.steps_per_epoch
-    total = recipe.total_epochs(steps)
-    optimizer = recipe.optimizer(steps)
+def compile_for(model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None) -> None:
+    """Compiles a network for training by a recipe, its optimiser's state made."""
+    optimizer = recipe.optimizer(steps_per_epoch)
     optimizer.build(model.trainable_variables)
     # A metric made here and not by name inside the first step, which Keras would trace twice for its variables.
     metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics, paths=policy)
+
+
+def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int | None) -> bool:
+    """Trains up to an epoch, and finishes the run where that is its last; returns whether it is finished."""
+    steps = data.steps_per_epoch
+    total = recipe.total_epochs(steps)
+    last = min(until or total, total)
+    compile_for(model, recipe, steps, policy)
     checkpoint = Checkpoint(run, callbacks, "val_accuracy" if data.validation is not None else "accuracy")
     first = checkpoint.load(model)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    if first < total and not checkpoint.state["stopped"]:
+    if first < last and not checkpoint.state["stopped"]:
         if first == 0:
             write_graph(model, run.path / "logs" / "train")
         model.fit(
-            data.epochs(first, total),
+            data.epochs(first, last),
             initial_epoch=first,
-            epochs=total,
+            epochs=last,
             steps_per_epoch=steps,
             validation_data=data.watched,
             shuffle=False,
@@ -185,11 +197,13 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose) -> None:
             verbose=verbose,
         )
     checkpoint.write_history()
-    last = snapshot(model)
+    if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
+        return False
+    final = snapshot(model)
     best, state = run.restore("best") or ({}, {})
     assign(model, best)
     _save(model, run.path / "best.keras")
-    assign(model, last)
+    assign(model, final)
     _save(model, run.path / "model.keras")
     loss, accuracy = model.evaluate(data.test, verbose=0)
     results = {
@@ -200,6 +214,7 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose) -> None:
         "best_epoch": state.get("epoch"),
     }
     run.finish(results)
+    return True
 
 
 def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:

@@ -119,6 +119,10 @@ class Data:
         """Batches that a training is measured on after each epoch: `validation`, or `test` where that was asked."""
         return self.test if self.options["validation"] == "test" else self.validation
 
+    def seeded(self, seed: int) -> Data:
+        """Returns the same data in the order, and with the augmentation, of another seed."""
+        return dataclasses.replace(self, options={**self.options, "seed": seed})
+
     def first(self, examples: int) -> Data:
         """Returns the same data with no more than so many examples each for validation and test.
 

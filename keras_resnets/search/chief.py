@@ -1,0 +1,111 @@
+"""The chief of a search by many workers: hands out trials over keras-tuner's gRPC protocol."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+from keras_tuner.src import protos
+from keras_tuner.src.distribute import oracle_chief
+
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import write_json
+from keras_resnets.search.journal import STOPPED
+
+# Where a chief says at which address it is.
+ADDRESS = "chief.json"
+# Seconds for which a chief that is done still answers, so that every worker hears it.
+_FAREWELL = 3.0
+
+
+class _Servicer(oracle_chief.OracleServicer):
+    """keras-tuner's, which also notes when it last heard of a trial, and keeps an error for the chief."""
+
+    def __init__(self, oracle):
+        super().__init__(oracle)
+        self.heard: dict[str, float] = {}
+        self.began = time.monotonic()
+        self.failure: Exception | None = None
+
+    def silence(self, trial: str) -> float:
+        """Seconds since the worker of a trial was last heard of."""
+        return time.monotonic() - self.heard.get(trial, self.began)
+
+    def CreateTrial(self, request, context):
+        try:
+            response = super().CreateTrial(request, context)
+        except Exception as error:
+            self.failure = error
+            raise
+        self.heard[response.trial.trial_id] = time.monotonic()
+        return response
+
+    def GetTrial(self, request, context):
+        self.heard[request.trial_id] = time.monotonic()
+        return super().GetTrial(request, context)
+
+    def EndTrial(self, request, context):
+        try:
+            return super().EndTrial(request, context)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+def serve(
+    oracle: Any,
+    out: Path,
+    address: str = "127.0.0.1:0",
+    lost_after: float = 60.0,
+    watch: Callable[[], None] = lambda: None,
+) -> None:
+    """Hands out an oracle's trials until all are done.
+
+    A trial whose worker has not been heard of for `lost_after` seconds is given to the next worker that
+    asks, whatever its name; that one goes on from the trial's last epoch. As long as no worker asks, the
+    chief waits.
+
+    Args:
+        oracle: a `Journaled` oracle.
+        out: the directory of the search; workers read the address there.
+        address: `HOST:PORT` to listen at; port 0 takes a free one. The protocol knows no passwords:
+            whoever reaches the port can take part, so it should be that of a private network.
+        lost_after: seconds; workers make themselves heard every few of them.
+        watch: called about once a second; an exception from it ends the chief.
+
+    Raises:
+        ArgumentError: the address cannot be listened at.
+    """
+    servicer = _Servicer(oracle)
+    oracle.lost = lambda trial: servicer.silence(trial) > lost_after
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    host, _, port = address.rpartition(":")
+    try:
+        if not host or not port.isdigit():
+            raise RuntimeError
+        bound = server.add_insecure_port(address)
+    except RuntimeError:
+        raise ArgumentError(
+            f"address must be HOST:PORT of this machine with a free port, or port 0 for any; got {address!r}."
+        ) from None
+    server.start()
+    write_json(out / ADDRESS, {"address": f"{socket.gethostname() if host in ('0.0.0.0', '[::]') else host}:{bound}"})
+    try:
+        while not servicer.stop_triggered:
+            time.sleep(0.2)
+            watch()
+            if servicer.failure is not None:
+                raise servicer.failure
+        time.sleep(_FAREWELL)
+    finally:
+        (out / ADDRESS).unlink(missing_ok=True)
+        server.stop(grace=None)
+
+
+__all__ = ["ADDRESS", "STOPPED", "serve"]

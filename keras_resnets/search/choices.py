@@ -1,0 +1,92 @@
+"""What a search may choose, and from what."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras_resnets import paths as policies
+from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.recipes import Recipe
+from keras_resnets.spec import Spec
+
+BLOCKS, UNIT, PATHS = "blocks", "unit", "paths"
+# What the data, the space or the budget decides.
+_GIVEN = {"name", "stages", "input_shape", "classes", "width", "hidden", "epochs", "iterations", "boundaries"}
+_GIVEN |= {"augmentation"}
+OF_RECIPE = {field.name for field in dataclasses.fields(Recipe)} - _GIVEN
+OF_SPEC = {field.name for field in dataclasses.fields(Spec)} - _GIVEN - OF_RECIPE
+# Fields of a spec that change no count.
+FREE = {"dropout", "bn_momentum", "bn_epsilon", "zero_gamma", "init"}
+# What of a recipe the data pipelines are made with.
+LOADING = {"batch_size", "normalize", "augmentation", "drop_remainder"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """All numbers between two, for a hyperparameter.
+
+    Args:
+        low: the smallest.
+        high: the largest.
+        log: whether equal factors are equally likely, instead of equal differences.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> kr.search.Range(0.01, 0.3)
+        Range(low=0.01, high=0.3, log=True)
+    """
+
+    low: float
+    high: float
+    log: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ArgumentError(
+                f"Range must go from a smaller number to a larger one, both positive where log is set; "
+                f"got {self.low!r} to {self.high!r}."
+            )
+
+
+def checked(name: str, values) -> Sequence[Any] | Range:
+    """Returns the values to choose from for a hyperparameter, or says what is wrong with them."""
+    known = {UNIT, PATHS} | OF_SPEC | OF_RECIPE
+    if name not in known:
+        raise ArgumentError(f"choices: there is no {name!r} to choose; did you mean one of: {nearest(name, known)}?")
+    if isinstance(values, Range):
+        if name in OF_SPEC - FREE or name in (UNIT, PATHS):
+            raise ArgumentError(f"choices: {name} must be a list of values, not a Range; got {values!r}.")
+        return values
+    values = list(values) if isinstance(values, list | tuple) else []
+    kinds = {type(value) for value in values}
+    if kinds == {int, float}:
+        values, kinds = [float(value) for value in values], {float}
+    if len(kinds) != 1 or not kinds <= {str, int, float, bool} or len(set(values)) < len(values):
+        raise ArgumentError(
+            f"choices: {name} must be a list of different texts, numbers or truth values, or a Range; got {values!r}."
+        )
+    if name == PATHS:
+        for value in values:
+            policies.get(None if value == "all" else value)
+    return values
+
+
+def declare(hp, name: str, values: Sequence[Any] | Range) -> None:
+    """Adds a hyperparameter to a space of keras-tuner."""
+    if isinstance(values, Range):
+        kind = "log" if values.log else "linear"
+        hp.Float(name, values.low, values.high, sampling=kind, default=_middle(values))
+    elif len(values) == 1:
+        hp.Fixed(name, values[0])
+    elif isinstance(values[0], bool):
+        hp.Boolean(name, default=values[0])
+    else:
+        hp.Choice(name, list(values), default=values[0])
+
+
+def _middle(values: Range) -> float:
+    return math.sqrt(values.low * values.high) if values.log else (values.low + values.high) / 2

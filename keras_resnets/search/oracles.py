@@ -1,0 +1,66 @@
+"""keras-tuner's oracles by name, each over a whole space, so that none has to find it out trial by trial."""
+
+from __future__ import annotations
+
+import keras_tuner
+
+from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.search.space import DepthWidth
+
+NAMES = ("random", "grid", "bayesian", "hyperband")
+OBJECTIVES = {"val_accuracy": "max", "val_loss": "min"}
+
+
+def make(
+    kind: str, space: DepthWidth, trials: int | None = None, objective: str = "val_accuracy", seed: int = 0
+) -> keras_tuner.Oracle:
+    """Makes a new oracle.
+
+    Args:
+        kind: `"random"`, `"grid"` (every combination), `"bayesian"` (a Gaussian process), or
+            `"hyperband"`, which trains many for a few epochs and the best of them on, up to the space's
+            length (Li et al. 2018).
+        space: the space.
+        trials: how many at most; None for as many as there are, not for random and Bayesian, which
+            would go on.
+        objective: `"val_accuracy"` or `"val_loss"`.
+        seed: of its draws.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> from keras_resnets.search import oracles
+        >>> space = kr.search.DepthWidth("preresnet20", parameters=50_000, blocks=(1, 2))
+        >>> oracles.make("random", space, trials=2).create_trial("worker0").hyperparameters.values["blocks"] in (1, 2)
+        True
+    """
+    if kind not in NAMES:
+        raise ArgumentError(f"oracle: there is no {kind!r}; the nearest are: {nearest(kind, NAMES)}.")
+    one_of("objective", objective, tuple(OBJECTIVES))
+    if trials is not None:
+        whole_number("trials", trials, 1)
+    elif kind in ("random", "bayesian"):
+        raise ArgumentError(f"trials must be given for the oracle {kind!r}, which has no end of its own; got None.")
+    hp = keras_tuner.HyperParameters()
+    space.declare_hyperparameters(hp)
+    common = {
+        "objective": keras_tuner.Objective(objective, OBJECTIVES[objective]),
+        "hyperparameters": hp,
+        "allow_new_entries": False,
+        "seed": seed + 1,  # it takes 0 for none
+    }
+    oracles = keras_tuner.oracles
+    if kind == "hyperband":
+        oracle = oracles.HyperbandOracle(max_epochs=space.epochs, **common)
+        oracle.max_trials = trials
+    else:
+        kinds = {
+            "random": oracles.RandomSearchOracle,
+            "grid": oracles.GridSearchOracle,
+            "bayesian": oracles.BayesianOptimizationOracle,
+        }
+        oracle = kinds[kind](max_trials=trials, **common)
+    oracle.verbose = 0
+    return oracle

@@ -1,0 +1,176 @@
+"""What came out of a search: the table of its trials, the best of them, and what it costs to be better."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from keras_resnets import building, recipes
+from keras_resnets.runs import Run, whole, write_json
+from keras_resnets.search.journal import COMPLETED
+from keras_resnets.search.trials import RUNG, Setting
+from keras_resnets.studies.evaluation import wilson
+from keras_resnets.studies.study import Study
+from keras_resnets.timing import latency
+
+# Columns of costs, and what they are called.
+COSTS = ("parameters", "macs", "activations", "latency")
+_QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
+
+
+def table(setting: Setting, oracle):
+    """Returns a row for every trial, in the order of their numbers.
+
+    Columns: `trial`; `status` (`completed`, `stopped` for one that Hyperband gave up before the last
+    epoch, `diverged`); `score` (the objective, mean over seeds); `error`, `error_low`, `error_high` (top-1,
+    validation split, mean over seeds, with the 95 % Wilson interval over the examples) and `error_sd` (over
+    seeds); `test_error` (mean over seeds, of trials trained to the end); `epochs`; `seconds` (of training,
+    median over seeds); `depth` (layers), `width` (channels of the last stage), `widths` (of all stages);
+    `parameters`, `macs`, `activations`; each choice; `run`. `summarise` adds `latency` (median seconds for
+    one image) with its quartiles `latency_low` and `latency_high`, and for each cost whether the trial is
+    on the front of error and that cost.
+    """
+    import pandas as pd
+
+    rows = []
+    for number, trial in sorted(oracle.trials.items()):
+        plan = setting.space.plan(trial.hyperparameters)
+        epochs = setting.epochs(trial.hyperparameters.values)
+        whole_length = epochs >= setting.space.epochs
+        score = trial.score if trial.status == COMPLETED else math.nan
+        status = "diverged" if math.isnan(score) else "completed" if whole_length else "stopped"
+        rows.append(
+            {"trial": number, "status": status, "score": score}
+            | _errors(setting, plan, epochs)
+            | {
+                "depth": plan.spec.depth,
+                "width": plan.spec.stages[-1].widths[-1],
+                "widths": "-".join(str(stage.widths[-1]) for stage in plan.spec.stages),
+            }
+            | setting.space.cost(plan.spec)
+            | dict(plan.values)
+            | {"bracket": trial.hyperparameters.values.get("tuner/bracket")}
+            | {"run": str(setting.place(plan).relative_to(setting.out))}
+        )
+    found = pd.DataFrame(rows)
+    return found if found["bracket"].notna().any() else found.drop(columns="bracket")
+
+
+def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
+    import pandas as pd
+
+    place = setting.place(plan)
+    examples = setting.space.data_for(plan.recipe).sizes["validation"]
+    errors, tests, seconds, lasted = [], [], [], []
+    for k in range(setting.seeds):
+        history = setting.history(place / f"seed{k}")
+        last = min(epochs, len(history))
+        errors.append(1 - round(history["val_accuracy"].iloc[last - 1] * examples) / examples)
+        lasted.append(last)
+        times = pd.read_csv(place / f"seed{k}" / "times.csv", float_precision="round_trip")
+        seconds.append(float(times["seconds"].iloc[:last].sum()))
+        record = Run(place / f"seed{k}", {}).record or {}
+        if last == len(history) and "results" in record:
+            found = record["results"]
+            tests.append(1 - round(found["test_accuracy"] * found["test_examples"]) / found["test_examples"])
+    error = float(np.mean(errors))
+    low, high = wilson(error, examples)
+    return {
+        "error": error,
+        "error_low": low,
+        "error_high": high,
+        "error_sd": float(np.std(errors, ddof=1)) if setting.seeds > 1 else math.nan,
+        "test_error": float(np.mean(tests)) if len(tests) == setting.seeds else math.nan,
+        "epochs": max(lasted),
+        "seconds": float(np.median(seconds)),
+    }
+
+
+def front(rows, cost: str) -> list[bool]:
+    """Tells for each row whether no other is better in error or in a cost, and at least as good in both."""
+    pairs = rows[["error", cost]].to_numpy(float)
+    better = (pairs[:, None] <= pairs[None]).all(2) & (pairs[:, None] < pairs[None]).any(2)
+    return list(~better.any(0))
+
+
+def summarise(setting: Setting, oracle, kind: str) -> Study:
+    """Makes the study of a search that is done: table, latencies, fronts, error by depth."""
+    import pandas as pd
+
+    rows = table(setting, oracle)
+    space = setting.space
+    plans = {number: space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
+    measured: dict[Any, dict[str, Any]] = {}
+    for number in rows["trial"]:
+        spec = plans[number].spec
+        if spec not in measured:
+            measured[spec] = latency(building.build(spec))
+    times = [measured[plans[number].spec] for number in rows["trial"]]
+    rows["latency"] = [time["median"] for time in times]
+    rows["latency_low"], rows["latency_high"] = [t["low"] for t in times], [t["high"] for t in times]
+    complete = rows["status"] == "completed"
+    for cost in COSTS:
+        rows[f"front_{cost}"] = False
+        rows.loc[complete, f"front_{cost}"] = front(rows[complete], cost)
+    by_depth = [
+        {
+            "depth": int(depth),
+            "trials": len(found),
+            "best": float(found["error"].min()),
+            **{name: float(found["error"].quantile(q)) for name, q in _QUARTILES.items()},
+        }
+        for depth, found in rows[complete].groupby("depth")
+    ]
+    best = None
+    if complete.any():
+        sign = -1 if oracle.objective.direction == "max" else 1
+        order = rows[complete].assign(rank=sign * rows["score"]).sort_values(["rank", "macs", "trial"])
+        best = str(order["trial"].iloc[0])
+    data = space.data_for(space.recipe)
+    summary = {
+        "model": space.template.name,
+        "measure": space.measure,
+        "budget": space.amount,
+        "tolerance": space.tolerance,
+        "left_out": [str(number) for number in space.left_out],
+        "oracle": kind,
+        "objective": setting.objective,
+        "trials": len(rows),
+        "seeds": setting.seeds,
+        "epochs": space.epochs,
+        "seed": space.seed,
+        "data": data.name,
+        "examples": data.sizes["validation"],
+        "test_examples": data.sizes["test"],
+        "labels": "given",
+        "choices": list(plans[rows["trial"].iloc[0]].values) if len(rows) else [],
+        "best": best,
+        "by_depth": by_depth,
+    }
+    return Study("search", pd.DataFrame(rows), summary)
+
+
+def write(setting: Setting, study: Study) -> dict[str, Any]:
+    """Writes `trials.csv` and, of the best trial, `best.json` and `best_recipe.json`; returns what is worth noting."""
+    out = setting.out
+    with whole(out / "trials.csv") as part:
+        study.rows.to_csv(part, index=False)
+    best = study.summary["best"]
+    if best is None:
+        return {"best": None}
+    row = study.rows.set_index("trial").loc[best]
+    plan = _read(out / row["run"] / "plan.json")
+    write_json(out / "best.json", plan["spec"])
+    write_json(out / "best_recipe.json", recipes.Recipe.from_dict(plan["recipe"]).to_dict())
+    return {"best": best, "paths": plan["paths"], "score": float(row["score"]), "trials": len(study.rows)}
+
+
+def _read(file) -> Any:
+    import json
+
+    return json.loads(file.read_text())
+
+
+__all__ = ["COSTS", "RUNG", "front", "summarise", "table", "write"]

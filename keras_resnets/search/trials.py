@@ -1,0 +1,199 @@
+"""A trial: one point of the space, trained in run directories that a later process, or a later rung, goes on in."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Busy, Run, write_json
+from keras_resnets.search.space import DepthWidth, Plan
+from keras_resnets.studies.stopwatch import Stopwatch
+from keras_resnets.studies.study import Events
+from keras_resnets.training import train
+
+# keras-tuner's name for the epoch at which Hyperband wants to know how a trial is doing.
+RUNG = "tuner/epochs"
+# Seconds between attempts to go on with a run that a process taken for lost has not let go of yet.
+_PATIENCE = 5
+
+
+class Setting:
+    """What all trials of a search have in common.
+
+    Args:
+        space: the space.
+        out: the directory of the search; trials are trained below `out/trials`.
+        objective: a metric of the training: `val_accuracy` or `val_loss`.
+        seeds: trainings of each trial, whose objectives are averaged.
+        patience: epochs without improvement of the objective after which a training stops; None for never.
+    """
+
+    def __init__(
+        self, space: DepthWidth, out: str | os.PathLike, objective: str, seeds: int = 1, patience: int | None = None
+    ):
+        self.space, self.out, self.objective = space, Path(out), objective
+        self.seeds, self.patience = seeds, patience
+
+    def place(self, plan: Plan) -> Path:
+        """Returns the directory of a plan: trials of the same plan, as the rungs of Hyperband, share it."""
+        key = hashlib.sha256(json.dumps(plan.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+        return self.out / "trials" / f"{plan.spec.name}_{key}"
+
+    def epochs(self, values: Mapping[str, Any]) -> int:
+        """Returns how many epochs a trial is of."""
+        return min(int(values.get(RUNG, self.space.epochs)), self.space.epochs)
+
+    def run(self, plan: Plan, epochs: int, verbose: int = 0) -> None:
+        """Trains a plan, once with every seed, up to an epoch; what is trained already is left alone.
+
+        Args:
+            plan: what to train.
+            epochs: how far.
+            verbose: as for `keras.Model.fit`.
+        """
+        place = self.place(plan)
+        write_json(place / "plan.json", plan.to_dict() | {"values": dict(plan.values)})
+        for k in range(self.seeds):
+            if self._reached(place / f"seed{k}", epochs):
+                continue
+            self._train(plan, place / f"seed{k}", k, epochs, verbose)
+
+    def _train(self, plan: Plan, place: Path, k: int, epochs: int, verbose: int) -> None:
+        callbacks: list[keras.callbacks.Callback] = [Stopwatch(place / "times.csv")]
+        if self.patience is not None:
+            mode = "min" if self.objective.endswith("loss") else "max"
+            callbacks.append(keras.callbacks.EarlyStopping(self.objective, patience=self.patience, mode=mode))
+        while True:
+            try:
+                train(
+                    plan.spec,
+                    self.space.data_for(plan.recipe).seeded(self.space.seed + k),
+                    plan.recipe,
+                    out=place,
+                    epochs=self.space.epochs,
+                    until=epochs,
+                    paths=plan.paths,
+                    seed=self.space.seed + k,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                )
+                return
+            except Busy:
+                time.sleep(_PATIENCE)
+            finally:
+                gc.collect()  # a network refers to itself
+
+    def _reached(self, place: Path, epochs: int) -> bool:
+        try:
+            return Run(place, {}).finished or len(self.history(place)) >= epochs
+        except ArgumentError:  # a damaged record: training mends it
+            return False
+
+    @staticmethod
+    def history(place: Path):
+        """Returns the table of a training, a row per epoch."""
+        import pandas as pd
+
+        file = place / "history.csv"
+        return pd.read_csv(file, float_precision="round_trip") if file.exists() else pd.DataFrame()
+
+    def scores(self, plan: Plan, epochs: int) -> list[float]:
+        """Returns the objective of each seed at an epoch, or at the last one before it if training stopped early."""
+        histories = [self.history(self.place(plan) / f"seed{k}") for k in range(self.seeds)]
+        return [float(history[self.objective].iloc[min(epochs, len(history)) - 1]) for history in histories]
+
+
+class Trials(keras_tuner.engine.base_tuner.BaseTuner):
+    """The tuner: takes trials from an oracle, or from a chief that has it, and has them trained.
+
+    Errors in a trial are errors of the search. keras-tuner would note them as failed trials and go on.
+
+    Args:
+        setting: what the trials have in common.
+        oracle: the oracle.
+        worker: the name under which it asks for trials.
+        tell: is told what a trial came to, in a line.
+        verbose: as for `keras.Model.fit`.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        oracle,
+        worker: str = "worker0",
+        tell: Callable[[str], None] = lambda line: None,
+        verbose: int = 0,
+    ):
+        super().__init__(oracle, setting.space, directory=str(setting.out), project_name=".")
+        self.setting, self.tuner_id, self.tell, self.verbose = setting, worker, tell, verbose
+
+    def _populate_initial_space(self):
+        """Nothing: the oracle was given the whole space."""
+
+    def _try_run_and_update_trial(self, trial, *args, **kwargs):
+        self._run_and_update_trial(trial)
+        trial.status = "COMPLETED"
+
+    def run_trial(self, trial, *args, **kwargs):
+        plan = self.setting.space.plan(trial.hyperparameters)
+        epochs = self.setting.epochs(trial.hyperparameters.values)
+        began = time.perf_counter()
+        self.setting.run(plan, epochs, self.verbose)
+        scores = self.setting.scores(plan, epochs)
+        score = sum(scores) / len(scores)
+        _note(self.setting, trial.trial_id, plan, epochs, score)
+        if self.tell is not None:
+            self.tell(_line(self.setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
+        return {self.setting.objective: score}
+
+    def save(self):
+        """Nothing: the journal is the state."""
+
+    def reload(self):
+        """Nothing: the journal is the state."""
+
+
+def _line(setting: Setting, trial: str, plan: Plan, epochs: int, score: float, seconds: float) -> str:
+    cost = setting.space.cost(plan.spec)
+    chosen = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in plan.values.items()
+    )
+    found = "diverged" if math.isnan(score) else f"{setting.objective} {score:.4f}"
+    return (
+        f"trial {trial}  {chosen}: {plan.spec.depth} layers, {plan.spec.stages[-1].widths[-1]} wide, "
+        f"{cost['parameters']:,} parameters; {found} after {epochs} epochs, {seconds:.0f} s"
+    )
+
+
+def _note(setting: Setting, trial: str, plan: Plan, epochs: int, score: float) -> None:
+    """Writes a trial for TensorBoard's HParams."""
+    folder = setting.out / "logs" / f"trial{trial}"
+    for old in folder.glob("events.*"):
+        old.unlink()
+    cost = setting.space.cost(plan.spec)
+    chosen = {
+        name: value if isinstance(value, int | float | bool) else str(value) for name, value in plan.values.items()
+    }
+    with Events(folder) as events:
+        events.hyperparameters(
+            f"trial {trial}",
+            {
+                "depth": plan.spec.depth,
+                "width": plan.spec.stages[-1].widths[-1],
+                "epochs": epochs,
+                **cost,
+                **chosen,
+            },
+        )
+        events.scalar(setting.objective, score, epochs)

@@ -1,0 +1,178 @@
+"""A worker of a search: trains what a chief hands out, on this machine or another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import grpc
+from keras_tuner.src import protos
+from keras_tuner.src.distribute import oracle_client
+
+from keras_resnets.runs import Run
+from keras_resnets.search.chief import ADDRESS
+from keras_resnets.search.journal import IDLE
+from keras_resnets.search.trials import Setting, Trials
+
+# Seconds between signs of life, and between attempts to reach a chief that does not answer.
+_PULSE = 5.0
+_RETRY = 1.0
+
+
+class SearchOver(Exception):
+    """The search was finished while this worker waited."""
+
+
+class _Stub:
+    """Calls the chief, wherever it is now: one that was started again has written another address.
+
+    Every call may be made twice: a worker that asks again gets the trial it has, and a trial that has
+    ended stays as it ended.
+    """
+
+    def __init__(self, out: Path, patience: float):
+        self.out, self.patience = out, patience
+        self._address: str | None = None
+        self._stub: Any = None
+
+    def __getattr__(self, name: str):
+        def call(request, **_):
+            asked = time.monotonic()
+            while True:
+                try:
+                    return getattr(self._reach(), name)(request, timeout=60)
+                except grpc.RpcError as error:
+                    if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                        raise RuntimeError(f"The chief failed: {error.details()}. See what it says itself.") from error
+                except FileNotFoundError:
+                    pass
+                if Run(self.out, {}).finished:
+                    raise SearchOver
+                if time.monotonic() - asked > self.patience:
+                    raise OSError(
+                        f"No chief of the search in {str(self.out)!r} has answered for {self.patience:.0f} s. "
+                        f"Start it again with --role chief, then this worker."
+                    )
+                time.sleep(_RETRY)
+
+        return call
+
+    def _reach(self):
+        address = _address(self.out)
+        if address != self._address:
+            self._address = address
+            self._stub = protos.get_service_grpc().OracleStub(grpc.insecure_channel(address))
+        return self._stub
+
+
+def _address(out: Path) -> str:
+    try:
+        return json.loads((out / ADDRESS).read_text())["address"]
+    except ValueError:
+        raise FileNotFoundError from None
+
+
+class _Client(oracle_client.OracleClient):
+    """keras-tuner's, with a chief that may be away for a while."""
+
+    def __init__(self, oracle, stub: _Stub, name: str):
+        # The base class would open a channel to an address in the environment.
+        self._oracle, self.stub, self.tuner_id = oracle, stub, name
+        self.multi_worker, self.should_report = False, True
+
+    def create_trial(self, tuner_id):
+        trial = super().create_trial(tuner_id)
+        if trial.status == IDLE:
+            time.sleep(_RETRY)
+        return trial
+
+
+@contextlib.contextmanager
+def _name(out: Path) -> Iterator[str]:
+    """Gives this process a name that no other living one of the search has.
+
+    It is the first that is free, so a worker started after one was killed has that one's name, and
+    gets its trial back at once.
+    """
+    host = socket.gethostname()
+    folder = out / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(1000):
+        lock = filelock.FileLock(folder / f"{host}-{k}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            continue
+        try:
+            yield f"{host}-{k}"
+        finally:
+            lock.release()
+        return
+    raise OSError(f"1,000 workers of {host} take part in the search in {str(out)!r} already.")
+
+
+def work(
+    setting: Setting,
+    oracle: Any,
+    *,
+    patience: float = 3600.0,
+    parent: int | None = None,
+    tell: Callable[[str], None] = print,
+    verbose: int = 0,
+) -> None:
+    """Trains trials that a chief hands out until it has no more.
+
+    Args:
+        setting: what the trials have in common; its `out` is shared with the chief.
+        oracle: one made as the chief's, for its objective.
+        patience: seconds to wait for a chief that does not answer, as while it is started again.
+        parent: a process without which this one is not wanted.
+        tell: as for `Trials`.
+        verbose: as for `Trials`.
+
+    Raises:
+        OSError: no chief has answered for so long.
+    """
+    stub = _Stub(setting.out, patience)
+    with _name(setting.out) as name, _Pulse(_Stub(setting.out, patience), parent) as pulse:
+        trials = Trials(setting, oracle, name, tell, verbose)
+        trials.oracle = _Client(oracle, stub, name)
+        trials.on_trial_begin = lambda trial: pulse.of(trial.trial_id)
+        with contextlib.suppress(SearchOver):
+            trials.search()
+
+
+class _Pulse(threading.Thread):
+    """Tells the chief every few seconds that a trial is being worked on; ends the process with its parent."""
+
+    def __init__(self, stub: _Stub, parent: int | None):
+        super().__init__(daemon=True)
+        self.stub, self.parent = stub, parent
+        self._trial: str | None = None
+        self._ended = threading.Event()
+
+    def of(self, trial: str) -> None:
+        self._trial = trial
+
+    def run(self) -> None:
+        while not self._ended.wait(_PULSE if self.parent is None else min(1.0, _PULSE)):
+            if self.parent is not None and os.getppid() != self.parent:
+                os._exit(1)
+            if self._trial is not None:
+                with contextlib.suppress(SearchOver, RuntimeError, OSError):
+                    self.stub.GetTrial(protos.get_service().GetTrialRequest(trial_id=self._trial))
+
+    def __enter__(self) -> _Pulse:
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._ended.set()

@@ -1,0 +1,43 @@
+"""How long a network takes to answer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnets.errors import whole_number
+
+
+def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 5) -> dict[str, Any]:
+    """Measures how long a network takes for a batch, on this machine as it is now.
+
+    Args:
+        model: a Keras model with one input of known size.
+        batch: examples in a batch.
+        calls: measured calls.
+        warm_up: calls before those, in which the network is traced and memory is laid out.
+
+    Returns:
+        `median`, `low` and `high` (quartiles) in seconds, with `batch` and `calls`.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> from keras_resnets.timing import latency
+        >>> found = latency(kr.build("resnet8", (8, 8, 1)), calls=3)
+        >>> 0 < found["low"] <= found["median"] <= found["high"]
+        True
+    """
+    whole_number("batch", batch, 1)
+    whole_number("calls", calls, 1)
+    x = np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
+    taken = []
+    for number in range(warm_up + calls):
+        began = time.perf_counter()
+        model.predict_on_batch(x)
+        if number >= warm_up:
+            taken.append(time.perf_counter() - began)
+    low, median, high = np.quantile(taken, (0.25, 0.5, 0.75))
+    return {"median": float(median), "low": float(low), "high": float(high), "batch": batch, "calls": calls}
