@@ -42,7 +42,8 @@ def spec():
 def pretend(monkeypatch):
     """A function that has trainings end with the errors it is given, and returns the cells that were to be trained.
 
-    The errors are a function of a cell's labels and seed; its training error after epoch e of 3 is error / (e + 1).
+    The errors are a function of a cell's labels and seed; the training error is a half, a fifth and a quarter of that
+    after three epochs, the error followed three, two and one times as large.
     """
 
     def apply(error):
@@ -58,8 +59,8 @@ def pretend(monkeypatch):
                 (run / "run.json").write_text(json.dumps({"asked": {"spec": network.to_dict()}}))
                 value = error(cell.columns)
                 history = [
-                    {"epoch": e, "accuracy": 1 - value / (e + 1), "val_accuracy": 1 - value * (4 - e)}
-                    for e in (1, 2, 3)
+                    {"epoch": epoch, "accuracy": 1 - value / part, "val_accuracy": 1 - value * (4 - epoch)}
+                    for epoch, part in enumerate((2, 5, 4), 1)
                 ]
                 pd.DataFrame(history).to_csv(run / "history.csv", index=False)
                 measured = {"error": value, "loss": 2 * value, "examples": EXAMPLES, "best_epoch": 3, "epochs": 3}
@@ -178,7 +179,7 @@ def test_degradation_draws_medians_over_seeds_by_epoch(pretend, tmp_path):
     left, _, right = study.figure().axes
     assert left.get_title() == "plain"
     e = np.array([noisy({"family": "plain", "depth": 14, "seed": seed}) for seed in range(3)])
-    training, test = np.median(e) / np.array([2, 3, 4]), np.median(e) * np.array([3, 2, 1])
+    training, test = np.median(e) / np.array([2, 5, 4]), np.median(e) * np.array([3, 2, 1])
     lines = [line for line in left.get_lines() if len(line.get_ydata()) == 3]
     for style, values in (("--", training), ("-", test)):
         assert [line.get_linestyle() for line in lines if np.allclose(line.get_ydata(), values)] == [style]
@@ -189,7 +190,9 @@ def test_degradation_draws_medians_over_seeds_by_epoch(pretend, tmp_path):
     half = [found["error_half_interval"] for found in study.summary["networks"]]
     assert [np.ptp(bar[:, 1]) / 2 for family in bars for bar in family] == pytest.approx(half)
     dots = [line for line in right.get_lines() if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in dots] == [6, 6]
+    for line, family in zip(dots, ("plain", "resnet"), strict=True):
+        single = [noisy({"family": family, "depth": d, "seed": seed}) for d in (8, 14) for seed in range(3)]
+        assert sorted(line.get_ydata()) == pytest.approx(sorted(single))
     events = EventAccumulator(str(tmp_path / "study" / "logs")).Reload()
     scalars = events.Scalars("degradation/plain14/test_error")
     assert [scalar.step for scalar in scalars] == [1, 2, 3]
@@ -387,6 +390,14 @@ def test_best_depth_is_chosen_without_the_seed_it_is_judged_by(pretend, tmp_path
     assert "least mean error: 14 layers" in told
     assert "chosen for each seed by the others: 14, 20, 8" in told
     assert "so chosen, against the shallowest, 8 layers: +1.33 points" in told
+
+
+def test_of_depths_equal_but_for_rounding_the_shallowest_is_best(pretend, tmp_path, few):
+    assert (0.1 + 0.2) / 2 > (0.15 + 0.15) / 2
+    pretend(lambda columns: 0.15 if columns["depth"] == 14 else (0.1, 0.2, 0.15)[columns["seed"]])
+    study = kr.studies.width_depth("preresnet8", few, out=tmp_path, depths=(1, 2), seeds=3)
+    assert study.summary["best"]["depth"] == 8
+    assert study.summary["best"]["chosen"][2] == {"seed": 2, "depth": 8}
 
 
 def test_best_depth_that_is_the_shallowest_is_said_to_be(pretend, tmp_path, few):
