@@ -62,6 +62,14 @@ def write_json(path: str | os.PathLike, values: Any) -> None:
         part.write_text(json.dumps(values, indent=1) + "\n")
 
 
+def read_csv(file: str | os.PathLike):
+    """Reads a table with its numbers as they were written, to the last bit."""
+    import pandas as pd
+
+    old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)  # since then, that is the default
+    return pd.read_csv(file, **({"float_precision": "round_trip"} if old else {}))
+
+
 def environment() -> dict[str, Any]:
     """Returns what a result depends on beside its arguments: versions, backend, command line."""
     import keras
@@ -147,8 +155,8 @@ class Run:
     def _mend(self) -> None:
         """Rebuilds a damaged `run.json`; its results are taken again from what is there."""
         with contextlib.suppress(ArgumentError):
-            if self.record is not None:
-                return
+            _ = self.record
+            return
         asked = self._spare()
         if asked is not None:
             write_json(self.path / "run.json", {"asked": asked, **environment()})

@@ -9,10 +9,11 @@ them, so the same events, told to a new oracle, make it the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,9 @@ class Journaled(keras_tuner.Oracle):
             elif event["event"] == "end":
                 trial = self.trials[event["trial"]]
                 if event["metrics"]:
-                    super().update_trial(trial.trial_id, event["metrics"], step=event["step"])
+                    self.update_trial(trial.trial_id, event["metrics"], step=event["step"])
                 trial.status = event["status"]
-                super().end_trial(trial)
+                self._end(trial)
             elif event["event"] == "stop":
                 self.stopped = True
 
@@ -128,9 +129,9 @@ class Journaled(keras_tuner.Oracle):
         """Ends a trial; one that was ended before, by a worker that had been taken for lost, is left as it is."""
         if all(trial.trial_id != ongoing.trial_id for ongoing in self.ongoing_trials.values()):
             return
-        super().end_trial(trial)
+        self._end(trial)
         trial = self.trials[trial.trial_id]
-        metrics = {name: trial.metrics.get_best_value(name) for name in trial.metrics.metrics}
+        metrics = {name: trial.metrics.get_history(name)[-1].mean() for name in trial.metrics.metrics}
         self.journal.append(
             {
                 "event": "end",
@@ -141,11 +142,19 @@ class Journaled(keras_tuner.Oracle):
             }
         )
 
+    @keras_tuner.synchronized
+    def update_trial(self, trial_id, metrics, step=0):
+        """Notes the metrics of a trial."""
+        with _quiet():
+            return super().update_trial(trial_id, metrics, step=step)
+
     def _propose(self, tuner_id):
-        with warnings.catch_warnings():
-            # The Gaussian process of the Bayesian oracle warns of bounds it may well have reached.
-            warnings.simplefilter("ignore")
+        with _quiet():
             return super().create_trial(tuner_id)
+
+    def _end(self, trial) -> None:
+        with _quiet():
+            super().end_trial(trial)
 
     def _note_begin(self, trial, tuner_id) -> None:
         values = trial.hyperparameters.values
@@ -160,6 +169,14 @@ class Journaled(keras_tuner.Oracle):
 
     def _save_trial(self, trial):
         """Nothing: the journal is the state."""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out warnings: of bounds that a Gaussian process has reached, of a diverged trial that has no score."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def journaled(oracle: keras_tuner.Oracle, journal: Journal) -> Any:

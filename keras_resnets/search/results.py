@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets import building, recipes
-from keras_resnets.runs import Run, whole, write_json
+from keras_resnets.runs import Run, read_csv, whole, write_json
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import RUNG, Setting
 from keras_resnets.studies.evaluation import wilson
@@ -42,7 +42,7 @@ def table(setting: Setting, oracle):
         score = trial.score if trial.status == COMPLETED else math.nan
         status = "diverged" if math.isnan(score) else "completed" if whole_length else "stopped"
         rows.append(
-            {"trial": number, "status": status, "score": score}
+            {"trial": int(number), "status": status, "score": score}
             | _errors(setting, plan, epochs)
             | {
                 "depth": plan.spec.depth,
@@ -59,8 +59,6 @@ def table(setting: Setting, oracle):
 
 
 def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
-    import pandas as pd
-
     place = setting.place(plan)
     examples = setting.space.data_for(plan.recipe).sizes["validation"]
     errors, tests, seconds, lasted = [], [], [], []
@@ -69,7 +67,7 @@ def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
         last = min(epochs, len(history))
         errors.append(1 - round(history["val_accuracy"].iloc[last - 1] * examples) / examples)
         lasted.append(last)
-        times = pd.read_csv(place / f"seed{k}" / "times.csv", float_precision="round_trip")
+        times = read_csv(place / f"seed{k}" / "times.csv")
         seconds.append(float(times["seconds"].iloc[:last].sum()))
         record = Run(place / f"seed{k}", {}).record or {}
         if last == len(history) and "results" in record:
@@ -101,7 +99,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
 
     rows = table(setting, oracle)
     space = setting.space
-    plans = {number: space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
+    plans = {int(number): space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
     measured: dict[Any, dict[str, Any]] = {}
     for number in rows["trial"]:
         spec = plans[number].spec
@@ -127,7 +125,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     if complete.any():
         sign = -1 if oracle.objective.direction == "max" else 1
         order = rows[complete].assign(rank=sign * rows["score"]).sort_values(["rank", "macs", "trial"])
-        best = str(order["trial"].iloc[0])
+        best = int(order["trial"].iloc[0])
     data = space.data_for(space.recipe)
     summary = {
         "model": space.template.name,

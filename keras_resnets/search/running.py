@@ -102,7 +102,7 @@ def search(
     }
     out = Path(out)
     journal = Journal(out / "journal.jsonl")
-    with Run(out, asked, lambda: _asked(journal)) as run:
+    with Run(out, asked, lambda: _asked(journal) or asked) as run:
         if run.finished and (out / STUDY / "study.json").exists():
             return Study.load(out / STUDY)
         setting = Setting(space, out, objective, seeds, patience)

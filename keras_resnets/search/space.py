@@ -130,6 +130,7 @@ class DepthWidth(keras_tuner.HyperModel):
                 f"{tolerance:.1%} for all of the other choices. Give another budget, other numbers of blocks, "
                 f"or fewer choices."
             )
+        self._kept = kept
         uniform = all(isinstance(number, int) for number in kept)
         self.blocks = kept if uniform else [_text(number) for number in kept]
 
@@ -229,7 +230,7 @@ class DepthWidth(keras_tuner.HyperModel):
             "recipe": self.recipe.to_dict(),
             self.measure: self.amount,
             "tolerance": self.tolerance,
-            "blocks": self.blocks,
+            "blocks": [list(number) if isinstance(number, tuple) else number for number in self._kept],
             "epochs": self.epochs,
             "seed": self.seed,
             "where": {
@@ -251,10 +252,9 @@ class DepthWidth(keras_tuner.HyperModel):
             name: Range(**values) if isinstance(values, dict) else values
             for name, values in config.pop("choices").items()
         }
-        blocks = [b if isinstance(b, int) else tuple(map(int, b.split("-"))) for b in config.pop("blocks")]
         network = Spec.from_dict(config.pop("network"))
         source = config.pop("data")
-        return cls(network, data or source, recipe, blocks=blocks, **config, **choices)
+        return cls(network, data or source, recipe, **config, **choices)
 
 
 def _text(blocks) -> str:

@@ -16,7 +16,7 @@ import keras
 import keras_tuner
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import Busy, Run, write_json
+from keras_resnets.runs import Busy, Run, read_csv, write_json
 from keras_resnets.search.space import DepthWidth, Plan
 from keras_resnets.studies.stopwatch import Stopwatch
 from keras_resnets.studies.study import Events
@@ -106,7 +106,7 @@ class Setting:
         import pandas as pd
 
         file = place / "history.csv"
-        return pd.read_csv(file, float_precision="round_trip") if file.exists() else pd.DataFrame()
+        return read_csv(file) if file.exists() else pd.DataFrame()
 
     def scores(self, plan: Plan, epochs: int) -> list[float]:
         """Returns the objective of each seed at an epoch, or at the last one before it if training stopped early."""

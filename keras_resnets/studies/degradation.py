@@ -11,6 +11,7 @@ from keras_resnets import budget, variants
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.recipes import Recipe
+from keras_resnets.runs import read_csv
 from keras_resnets.studies.arms import against, facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell
 from keras_resnets.studies.paired import verdict
@@ -140,7 +141,7 @@ def _followed(row: dict[str, Any], out: Path) -> pd.DataFrame:
     """Both errors of one training after each epoch."""
     import pandas as pd
 
-    history = pd.read_csv(out / row["run"] / "history.csv", float_precision="round_trip")
+    history = read_csv(out / row["run"] / "history.csv")
     columns: dict[str, Any] = {key: row[key] for key in ("family", "depth", "seed")}
     columns |= {"epoch": history["epoch"], "train_error": 1 - history["accuracy"]}
     return pd.DataFrame({**columns, "test_error": 1 - history["val_accuracy"]})

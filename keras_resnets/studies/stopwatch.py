@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from keras_resnets.runs import whole
+from keras_resnets.runs import read_csv, whole
 
 
 class Stopwatch(keras.callbacks.Callback):
@@ -50,7 +50,7 @@ class Stopwatch(keras.callbacks.Callback):
         seconds = (ends[-1] - ends[0]) * steps / (steps - 1) if steps > 1 else ends[0] - begun
         table = pd.DataFrame([{"epoch": epoch + 1, "steps": steps, "seconds": seconds}])
         if self.file.exists():
-            known = pd.read_csv(self.file, float_precision="round_trip")
+            known = read_csv(self.file)
             table = pd.concat([known[known["epoch"] <= epoch], table])
         with whole(self.file) as part:
             table.to_csv(part, index=False)

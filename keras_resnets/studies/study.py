@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import environment, whole
+from keras_resnets.runs import environment, read_csv, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,15 +149,10 @@ class Study:
         Raises:
             ArgumentError: the folder holds none.
         """
-        import pandas as pd
-
         folder = Path(folder)
         try:
             content = json.loads((folder / "study.json").read_text())
-            tables = {
-                name: pd.read_csv(folder / f"{name}.csv", float_precision="round_trip")
-                for name in ("rows", *content.get("tables", ()))
-            }
+            tables = {name: read_csv(folder / f"{name}.csv") for name in ("rows", *content.get("tables", ()))}
             return Study(content["study"], tables.pop("rows"), content["summary"], content["environment"], tables)
         except (OSError, KeyError, ValueError) as error:
             raise ArgumentError(

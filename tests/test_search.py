@@ -1,0 +1,549 @@
+"""The search: its space, its journal, its oracles, what it keeps when it is stopped, and what comes out."""
+
+import itertools
+import json
+import random
+
+import keras_tuner
+import numpy as np
+import pandas as pd
+import pytest
+
+import keras_resnets as kr
+from keras_resnets import building, counting, recipes, training
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Run
+from keras_resnets.search import oracles, results
+from keras_resnets.search.journal import Journal, journaled
+from keras_resnets.search.trials import Setting
+from keras_resnets.studies import search as drawing
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A hundred images, so that an epoch takes no time."""
+    data = kr.data.load("digits", batch_size=32, validation=0.3)
+    splits = {
+        name: kr.data.sources.Arrays(split.images[:64], split.labels[:64]) for name, split in data._splits.items()
+    }
+    return kr.data.Data(data.name, data.input_shape, 10, data.class_names, data.options, splits, data._mean, data._std)
+
+
+def space_of(data, **choices):
+    given = {"parameters": 4_000, "blocks": (1, 2), "epochs": 2, "unit": ("basic", "B(3,1)"), **choices}
+    return kr.search.DepthWidth("preresnet20", data, "digits", **given)
+
+
+# --- the space
+
+
+def test_at_a_thousand_random_points_the_built_network_meets_the_budget(digits):
+    built: dict = {}
+    cases = [
+        ({"parameters": 6_000}, kr.parameters),
+        ({"macs": 150_000}, kr.macs),
+        ({"parameters": 25_000}, kr.parameters),
+        ({"macs": 900_000}, kr.macs),
+    ]
+    for (budget, measured), seed in zip(cases, itertools.count(), strict=False):
+        ((_, amount),) = budget.items()
+        space = kr.search.DepthWidth(
+            "preresnet20",
+            digits,
+            blocks=(1, 2),
+            unit=("basic", "bottleneck", "B(3,1,3)"),
+            shortcut=("A", "B"),
+            placement=("pre", "post"),
+            learning_rate=kr.search.Range(0.01, 0.3),
+            **budget,
+        )
+        hp = keras_tuner.HyperParameters()
+        space.declare_hyperparameters(hp)
+        points = set()
+        for k in range(250):
+            point = hp.copy()
+            point.values = {p.name: p.random_sample(1000 * seed + 10 * k + i) for i, p in enumerate(hp.space)}
+            spec = space.plan(point).spec
+            points.add((spec.depth, spec.shortcut, spec.placement, spec.stages[0].kernels))
+            if spec not in built:
+                built[spec] = building.build(spec)
+            assert abs(measured(built[spec]) - amount) <= 0.02 * amount
+        assert len(points) == 24  # the points differ
+
+
+def test_depths_without_a_width_are_left_out_and_told(digits):
+    space = space_of(digits, parameters=4_000, blocks=(1, 2, 40))
+    assert space.blocks == [1, 2]
+    assert space.left_out == [40]
+    with pytest.raises(ArgumentError, match=r"none of \[40\]"):
+        space_of(digits, blocks=(40,))
+
+
+def test_a_depth_is_kept_only_if_all_choices_leave_a_width(digits):
+    alone = space_of(digits, parameters=3_000, blocks=(1, 6), unit=("B(3)",))
+    assert 6 in alone.blocks
+    both = space_of(digits, parameters=3_000, blocks=(1, 6), unit=("B(3)", "B(3,3,3,3)"))
+    assert both.left_out == [6]
+
+
+def test_what_is_chosen_reaches_network_recipe_and_paths(digits):
+    space = space_of(
+        digits,
+        shortcut=("B", "A"),
+        weight_decay=(0.0, 1e-3),
+        dropout=kr.search.Range(0.1, 0.4, log=False),
+        paths=("all", "bernoulli:0.5"),
+    )
+    hp = keras_tuner.HyperParameters()
+    space.declare_hyperparameters(hp)
+    hp.values.update(blocks=2, unit="B(3,1)", shortcut="A", weight_decay=1e-3, dropout=0.3, paths="bernoulli:0.5")
+    plan = space.plan(hp)
+    assert (plan.spec.shortcut, plan.spec.dropout, plan.recipe.weight_decay, plan.paths) == (
+        "A",
+        0.3,
+        1e-3,
+        "bernoulli:0.5",
+    )
+    assert {s.kernels for s in plan.spec.stages} == {(3, 1)}
+    model = space.build(hp)
+    assert model.spec == plan.spec
+    assert model.paths.survival(6) == pytest.approx([0.5] * 6)
+    first = keras_tuner.HyperParameters()
+    plan = space.plan(first)
+    assert (plan.spec.shortcut, plan.paths, plan.recipe.weight_decay) == ("B", None, 0.0)
+    assert plan.spec.dropout == pytest.approx(0.25)
+
+
+def test_stages_may_have_different_numbers_of_blocks(digits):
+    space = space_of(digits, blocks=((1, 2, 1), 2), unit=("basic",))
+    assert space.blocks == ["1-2-1", "2"]
+    spec = space.plan(keras_tuner.HyperParameters()).spec
+    assert [s.blocks for s in spec.stages] == [1, 2, 1]
+
+
+def test_a_space_comes_back_from_its_config():
+    space = kr.search.DepthWidth(
+        "resnet20", "digits", "digits", macs=200_000, blocks=((1, 2, 1), 2), epochs=3, seed=4,
+        where={"validation": 0.25}, learning_rate=kr.search.Range(0.01, 0.1), shortcut=("A", "B"),
+        zero_gamma=(True, False),
+    )  # fmt: skip
+    again = kr.search.DepthWidth.from_config(json.loads(json.dumps(space.config())))
+    assert again.config() == space.config()
+    ours, theirs = (keras_tuner.HyperParameters() for _ in range(2))
+    space.declare_hyperparameters(ours)
+    again.declare_hyperparameters(theirs)
+    assert ours.get_config() == theirs.get_config()
+    assert space.plan(ours).to_dict() == again.plan(theirs).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"parameters": None}, "only one; got none"),
+        ({"macs": 1000}, "only one; got"),
+        ({"widths": (1, 2)}, "no 'widths'"),
+        ({"shortcut": kr.search.Range(1, 2)}, "list of values"),
+        ({"unit": ("basic", 3)}, "list of different"),
+        ({"unit": ("basic", "basic")}, "list of different"),
+        ({"paths": ("all", "fixd:3")}, "no policy 'fixd'"),
+        ({"unit": ("basic", "tall")}, "unit must be"),
+        ({"shortcut": ("A", "D")}, "shortcut must be"),
+        ({"epochs": 0}, "epochs"),
+    ],
+)
+def test_wrong_spaces_are_told(digits, arguments, said):
+    with pytest.raises(ArgumentError, match=said):
+        space_of(digits, **arguments)
+
+
+def test_ranges_rise():
+    with pytest.raises(ArgumentError, match="smaller number to a larger"):
+        kr.search.Range(0.3, 0.1)
+    with pytest.raises(ArgumentError, match="positive"):
+        kr.search.Range(0, 0.1)
+
+
+# --- keras-tuner's own tuners
+
+
+@pytest.mark.parametrize("kind", ["RandomSearch", "GridSearch", "BayesianOptimization", "Hyperband"])
+def test_every_tuner_of_keras_tuner_takes_the_space(digits, kind, tmp_path):
+    space = space_of(digits, unit=("basic",), learning_rate=(0.05, 0.1))
+    own = {"max_epochs": 2, "factor": 2} if kind == "Hyperband" else {"max_trials": 2}
+    tuner = getattr(keras_tuner, kind)(space, objective="val_accuracy", seed=1, directory=tmp_path, **own)
+    if kind == "Hyperband":
+        tuner.search(verbose=0)
+    else:
+        tuner.search(epochs=2, verbose=0)
+    trials = tuner.oracle.trials.values()
+    assert {trial.status for trial in trials} == {"COMPLETED"}
+    for trial in trials:
+        assert abs(kr.parameters(tuner.hypermodel.build(trial.hyperparameters)) / 4_000 - 1) <= 0.02
+    if kind == "Hyperband":
+        last = next(trial for trial in trials if trial.hyperparameters.values["tuner/initial_epoch"] == 1)
+        model = tuner.load_model(last)
+        # Two epochs of two steps: the optimiser went on counting, and with it the schedule.
+        assert int(model.optimizer.iterations) in (2, 4)
+
+
+# --- the journal
+
+
+def play(oracle, *, workers, seed, stop=None):
+    """Drives an oracle by workers that are done in a random order; a trial's score follows from its values."""
+    rng, held, done = random.Random(seed), {}, 0
+    asking = [f"w{k}" for k in range(workers)]
+    held = {name: trial.trial_id for name, trial in oracle.ongoing_trials.items()}
+    events = 0
+    while True:
+        if stop is not None and events >= stop:
+            return
+        free = [name for name in asking if name not in held]
+        # Whoever comes next is a function of what happened so far, as in the run that is not disturbed.
+        rng = random.Random(f"{seed} {len(oracle.trials)} {len(oracle.end_order)}")
+        if free and (not held or rng.random() < 0.6):
+            trial = oracle.create_trial(free[0])
+            if trial.status == "RUNNING":
+                held[free[0]] = trial.trial_id
+                events += 1
+                continue
+            if trial.status == "STOPPED":
+                return
+        name = rng.choice(sorted(held))
+        trial = oracle.trials[held.pop(name)]
+        values = json.dumps(trial.hyperparameters.values, sort_keys=True)
+        score = random.Random(values).random()
+        oracle.update_trial(trial.trial_id, {"val_accuracy": score})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+        events += 1
+        done += 1
+
+
+def told(oracle):
+    return [(t.trial_id, t.status, t.score, t.hyperparameters.values) for _, t in sorted(oracle.trials.items())]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kind", oracles.NAMES)
+def test_an_oracle_told_the_journal_goes_on_as_the_one_that_wrote_it(digits, kind, workers, tmp_path):
+    space = space_of(digits, blocks=(1, 2), epochs=9, learning_rate=kr.search.Range(0.01, 0.3))
+    trials = {"grid": None, "hyperband": None, "random": 12, "bayesian": 12}[kind]
+
+    def fresh(file):
+        journal = Journal(file)
+        oracle = journaled(oracles.make(kind, space, trials, seed=3), journal)
+        events, torn = journal.read()
+        assert torn == 0
+        oracle.replay(events)
+        return oracle
+
+    undisturbed = fresh(tmp_path / "undisturbed.jsonl")
+    play(undisturbed, workers=workers, seed=7)
+    assert len(undisturbed.trials) >= 12
+    assert undisturbed.stopped
+    disturbed = fresh(tmp_path / "disturbed.jsonl")
+    for stop in (1, 6, 8, None):
+        play(disturbed, workers=workers, seed=7, stop=stop)
+        disturbed = fresh(tmp_path / "disturbed.jsonl")
+    assert told(disturbed) == told(undisturbed)
+    assert disturbed.stopped
+    assert disturbed.create_trial("w0").status == "STOPPED"
+    assert Journal(tmp_path / "disturbed.jsonl").read() == Journal(tmp_path / "undisturbed.jsonl").read()
+
+
+def test_of_a_journal_torn_anywhere_the_whole_lines_are_read(tmp_path):
+    journal = Journal(tmp_path / "j.jsonl")
+    events = [
+        {"event": "search", "asked": {"a": 1}},
+        {"event": "begin", "trial": "0", "values": {"x": 0.1}},
+        {"event": "stop"},
+    ]
+    for event in events:
+        journal.append(event)
+    content = journal.file.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n")]
+    for cut in range(len(content) + 1):
+        journal.file.write_bytes(content[:cut])
+        found, torn = journal.read()
+        assert found == events[: sum(end <= cut for end in ends)]
+        assert torn == (cut not in (0, *ends))
+    journal.file.write_bytes(content[: ends[0]] + b"\x00\x00\x00\n" + content[ends[0] :])
+    assert journal.read() == (events[:1], 3)
+
+
+def test_a_journal_of_another_oracle_is_refused(digits, tmp_path):
+    space = space_of(digits, learning_rate=kr.search.Range(0.01, 0.3))
+    journal = Journal(tmp_path / "j.jsonl")
+    journaled(oracles.make("random", space, 3, seed=0), journal).create_trial("w0")
+    with pytest.raises(ArgumentError, match="the oracle proposes"):
+        journaled(oracles.make("random", space, 3, seed=1), journal).replay(journal.read()[0])
+
+
+def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, tmp_path):
+    space, journal = space_of(digits), Journal(tmp_path / "j.jsonl")
+    oracle = journaled(oracles.make("random", space, 2), journal)
+    lost = oracle.create_trial("a")
+    other = oracle.create_trial("b")
+    assert oracle.create_trial("a") is lost  # the same worker gets its own again
+    # Nobody is dismissed while a trial may be left behind.
+    assert oracle.create_trial("c").status == "IDLE"
+    oracle.lost = lambda trial: trial == lost.trial_id
+    assert oracle.create_trial("c") is lost
+    oracle.lost = lambda trial: False
+    for trial in (lost, other, lost):  # the third is the worker that was only slow
+        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert oracle.end_order == [lost.trial_id, other.trial_id]
+    assert oracle.create_trial("a").status == "STOPPED"
+    again = journaled(oracles.make("random", space, 2), journal)
+    again.replay(journal.read()[0])
+    assert again.end_order == oracle.end_order
+    assert not again.ongoing_trials
+
+
+# --- a search in one process
+
+
+def stable(rows):
+    """The table without what a clock gave."""
+    return rows.drop(columns=[c for c in rows if c.startswith(("latency", "seconds", "front_latency"))])
+
+
+@pytest.fixture(scope="module")
+def found(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("search")
+    lines = []
+    study = kr.search.search(space_of(digits), out=out, oracle="grid", trials=None, seeds=2, tell=lines.append)
+    return out, study, lines
+
+
+def test_the_table_is_of_what_was_trained(found, digits):
+    out, study, lines = found
+    rows = study.rows
+    assert len(rows) == len(lines) == 4
+    for row in rows.to_dict("records"):
+        runs = [Run(out / row["run"] / f"seed{k}", {}) for k in range(2)]
+        histories = [pd.read_csv(run.path / "history.csv") for run in runs]
+        accuracies = [history["val_accuracy"].iloc[-1] for history in histories]
+        assert row["score"] == pytest.approx(np.mean(accuracies), abs=1e-12)
+        assert row["error"] == pytest.approx(1 - np.mean(accuracies), abs=1e-6)
+        assert row["error_sd"] == pytest.approx(np.std(accuracies, ddof=1), abs=1e-6)
+        model = kr.load_model(runs[0].path)
+        assert row["parameters"] == kr.parameters(model)
+        assert row["macs"] == kr.macs(model)
+        assert row["depth"] == model.spec.depth
+        tests = [1 - kr.load_model(run.path).evaluate(digits.test, verbose=0)[1] for run in runs]
+        assert row["test_error"] == pytest.approx(np.mean(tests), abs=1e-6)
+        assert {run.record["asked"]["seed"] for run in runs} == {0, 1}
+    assert list(pd.read_csv(out / "trials.csv")["trial"]) == list(range(4))
+
+
+def test_the_best_is_what_train_takes(found, tmp_path, digits):
+    out, study, _ = found
+    best = study.rows.set_index("trial").loc[study.summary["best"]]
+    assert best["score"] == study.rows["score"].max()
+    spec = kr.Spec.from_json((out / "best.json").read_text())
+    assert counting.count(spec).parameters == best["parameters"]
+    recipe = recipes.Recipe.from_dict(json.loads((out / "best_recipe.json").read_text()))
+    again = kr.train(spec, digits, recipe, out=tmp_path, epochs=2, seed=0, verbose=0)
+    before = kr.load_model(out / best["run"] / "seed0")
+    for one, other in zip(again.weights, before.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_search_that_is_done_is_not_repeated(found, digits, monkeypatch):
+    out, study, _ = found
+    monkeypatch.setattr(training, "_fit", lambda *_: pytest.fail("trained again"))
+    again = kr.search.search(space_of(digits), out=out, oracle="grid", trials=None, seeds=2)
+    pd.testing.assert_frame_equal(again.rows, study.rows, check_dtype=False)
+
+
+def test_another_search_is_refused(found, digits):
+    with pytest.raises(ArgumentError, match="oracle = 'grid', now 'random'"):
+        kr.search.search(space_of(digits), out=found[0], oracle="random", trials=4, seeds=2)
+
+
+class Killed(BaseException):
+    pass
+
+
+DAMAGES = {
+    "none": lambda out: None,
+    "torn": lambda out: (out / "journal.jsonl").write_bytes((out / "journal.jsonl").read_bytes()[:-20]),
+    "empty": lambda out: [file.write_text("") for file in (*out.rglob("*.json"), out / "journal.jsonl")],
+}
+
+
+def two_networks(data, out, tell=lambda line: None):
+    return kr.search.search(space_of(data, unit=("basic",)), out=out, oracle="grid", trials=None, seeds=2, tell=tell)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed")
+    return out, two_networks(digits, out)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_search_stopped_in_trials_and_damaged_ends_as_undisturbed(undisturbed, digits, tmp_path, damage, monkeypatch):
+    out, study = undisturbed
+    real, epochs, trained = training.Checkpoint.on_epoch_end, itertools.count(1), []
+
+    def on_epoch_end(self, epoch, logs=None):
+        real(self, epoch, logs)
+        trained.append((str(self.run.path.relative_to(tmp_path)), epoch))
+        if next(epochs) in (3, 5):
+            raise Killed
+
+    monkeypatch.setattr(training.Checkpoint, "on_epoch_end", on_epoch_end)
+    lines = []
+    for _ in range(3):
+        try:
+            two_networks(digits, tmp_path, lines.append)
+        except Killed:
+            DAMAGES[damage](tmp_path)
+    again = kr.studies.Study.load(tmp_path / "study")
+    pd.testing.assert_frame_equal(stable(again.rows), stable(kr.studies.Study.load(out / "study").rows))
+    # Every epoch of every training was trained once.
+    assert len(trained) == len(set(trained)) == 8
+    ours, theirs = (kr.load_model(where / study.rows["run"].iloc[-1] / "seed1") for where in (tmp_path, out))
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any("damaged" in line for line in lines) == (damage == "torn")
+
+
+def test_an_error_in_the_model_is_an_error_of_the_search(digits, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise TypeError("a bug in the model")
+
+    monkeypatch.setattr(training.building, "build", broken)
+    with pytest.raises(TypeError, match="a bug in the model"):
+        kr.search.search(space_of(digits), out=tmp_path, oracle="grid", trials=None)
+
+
+def test_a_trial_that_diverges_is_told_and_the_search_goes_on(digits, tmp_path):
+    space = space_of(digits, blocks=(1,), unit=("basic",), learning_rate=(1e30, 1e31, 0.1, 1e32, 1e33))
+    study = kr.search.search(space, out=tmp_path, oracle="grid", trials=None, objective="val_loss")
+    assert list(study.rows["status"]) == ["diverged", "diverged", "completed", "diverged", "diverged"]
+    assert study.summary["best"] == 2
+    assert drawing.describe(study).startswith(
+        "5 trials by grid at 4,000 parameters (within 2%): 4 diverged, 1 completed"
+    )
+
+
+def test_a_rung_of_hyperband_is_a_stop_of_one_training(digits, tmp_path):
+    space = space_of(digits, blocks=(1, 2), unit=("basic",), epochs=3, learning_rate=(0.05, 0.1))
+    study = kr.search.search(space, out=tmp_path / "search", oracle="hyperband", trials=None)
+    rows = study.rows
+    again = rows[rows["run"].duplicated(keep=False)].sort_values("epochs")
+    assert list(again["epochs"]) == [1, 3]
+    assert list(again["status"]) == ["stopped", "completed"]
+    run = Run(tmp_path / "search" / again["run"].iloc[0] / "seed0", {})
+    asked = run.record["asked"]
+    spec = kr.Spec.from_dict(asked["spec"])
+    recipe = recipes.get("digits").replace(learning_rate=float(again["learning_rate"].iloc[0]))
+    whole = kr.train(spec, digits, recipe, out=tmp_path / "whole", epochs=3, seed=0, verbose=0)
+    stopped = kr.load_model(run.path)
+    for one, other in zip(whole.weights, stopped.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    ours, theirs = (pd.read_csv(where / "history.csv") for where in (run.path, tmp_path / "whole"))
+    pd.testing.assert_frame_equal(ours, theirs)
+    assert again["score"].iloc[0] == pytest.approx(theirs["val_accuracy"].iloc[0])
+
+
+def test_training_until_an_epoch_and_on_is_training_to_the_end(digits, tmp_path):
+    for until in (1, 2, None):
+        parts = kr.train("resnet8", digits, out=tmp_path / "parts", epochs=3, until=until, seed=5, verbose=0)
+        assert Run(tmp_path / "parts", {}).finished == (until is None)
+    whole = kr.train("resnet8", digits, out=tmp_path / "whole", epochs=3, seed=5, verbose=0)
+    for one, other in zip(parts.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_patience_stops_a_training_also_over_rungs(digits, tmp_path):
+    setting = Setting(space_of(digits, epochs=8, learning_rate=(1e-12,)), tmp_path, "val_loss", patience=2)
+    plan = setting.space.plan(keras_tuner.HyperParameters())
+    plan = type(plan)(plan.spec, plan.recipe.replace(warmup_iterations=0), plan.paths, plan.values)
+    lengths = []
+    for until in range(1, 9):
+        setting.run(plan, until)
+        lengths.append(len(setting.history(setting.place(plan) / "seed0")))
+    assert lengths == sorted(lengths)
+    history = setting.history(setting.place(plan) / "seed0")
+    best = int(history["val_loss"].argmin())
+    assert len(history) in (best + 3, 8)
+
+
+# --- results
+
+
+def test_the_front_is_what_nothing_beats():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"error": rng.integers(0, 6, 40) / 10, "macs": rng.integers(0, 12, 40)})
+    expected = []
+    for i, a in rows.iterrows():
+        beaten = any(
+            b["error"] <= a["error"] and b["macs"] <= a["macs"] and (b["error"] < a["error"] or b["macs"] < a["macs"])
+            for j, b in rows.iterrows()
+            if i != j
+        )
+        expected.append(not beaten)
+    assert results.front(rows, "macs") == expected
+    assert 0 < sum(expected) < 40
+
+
+def test_tensorboard_shows_every_trial_with_its_cost(found):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    out, study, _ = found
+    for row in study.rows.to_dict("records"):
+        events = EventAccumulator(str(out / "logs" / f"trial{row['trial']:04}"))
+        events.Reload()
+        content = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
+        values = metadata.parse_session_start_info_plugin_data(content).hparams
+        for name in ("depth", "width", "parameters", "macs"):
+            assert values[name].number_value == row[name]
+        assert events.Scalars("val_accuracy")[-1].value == pytest.approx(row["score"])
+
+
+def test_figure_and_text_tell_the_table(found):
+    _, study, _ = found
+    text = drawing.describe(study)
+    for depth, rows in study.rows.groupby("depth"):
+        assert f"{depth} layers: {len(rows)} trials, validation error median {rows['error'].median():.2%}" in text
+    figure = study.figure()
+    left = figure.axes[0]
+    assert left.get_xlabel() == "layers; the width follows from the budget"
+    drawn = {tuple(np.round(p, 6)) for line in left.containers for p in line[0].get_xydata()}
+    assert drawn == {tuple(np.round(p, 6)) for p in study.rows[["depth", "error"]].to_numpy(float)}
+    assert len(figure.axes) == 3  # the budget's own measure is no axis
+
+
+# --- arguments
+
+
+def test_wrong_searches_are_told(digits, tmp_path):
+    space = space_of(digits)
+    for arguments, said in (
+        ({"oracle": "evolution"}, "no 'evolution'"),
+        ({"trials": None}, "trials must be given"),
+        ({"objective": "accuracy"}, "objective must be"),
+        ({"seeds": 0}, "seeds"),
+        ({"workers": 2}, "by its name"),
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            kr.search.search(space, out=tmp_path / "x", **arguments)
+    assert not (tmp_path / "x").exists()
+    bare = kr.search.DepthWidth("preresnet20", "digits", parameters=4_000, blocks=(1,), where={"validation": 0})
+    with pytest.raises(ArgumentError, match="validation must be"):
+        kr.search.search(bare, out=tmp_path / "x", trials=1)
+
+
+def test_recipes_come_back_from_json():
+    for recipe in recipes.RECIPES.values():
+        assert recipes.Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    with pytest.raises(ArgumentError, match="no field 'rate'"):
+        recipes.Recipe.from_dict({"name": "x", "epochs": 1, "rate": 1})
