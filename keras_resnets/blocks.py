@@ -103,7 +103,7 @@ class ResidualBlock(_Link):
     Args:
         residual: the residual branch, a Keras layer or model; None omits it.
         shortcut: the shortcut branch, `keras.layers.Identity()` for an identity; None omits it.
-        activation: applied to the sum, a Keras layer; None for none.
+        activation: applied to the sum, a Keras layer or model; None for none.
         preactivation: applied to the input of both branches, a Keras layer or model; None for
             none (He et al. 2016, appendix: the first BN-ReLU of a stage feeds both branches).
         scale: what the residual branch is multiplied with: in a network trained with stochastic
