@@ -25,12 +25,12 @@ def any_lanes(x, *lanes):
 
 
 def _branches(block: ResidualBlock, h):
-    """What a block computes of the input of its branches: their outputs, the sum, its output."""
+    """What a block computes of the input of its branches: their outputs, and the sum."""
     given = [None if block.residual is None else block.scaled(block.residual(h))]
     given += [None if block.shortcut is None else block.shortcut(h)]
     total = ops.add(*given) if all(branch is not None for branch in given) else next(b for b in given if b is not None)
     residual, shortcut = (ops.zeros_like(total) if branch is None else branch for branch in given)
-    return residual, shortcut, total, block.join(total)
+    return residual, shortcut, total
 
 
 def along(link: keras.Layer, values, x, gradients, gates):
@@ -43,7 +43,8 @@ def along(link: keras.Layer, values, x, gradients, gates):
     ):
         tape.watch(x)
         if isinstance(link, ResidualBlock):
-            residual, shortcut, total, y = _branches(link, link.branch_input(x))
+            residual, shortcut, total = _branches(link, link.branch_input(x))
+            y = link.join(total)
         else:
             y = link(x, training=False)
 
@@ -81,18 +82,22 @@ def back(weights: bool):
             with tf.GradientTape(persistent=True) as entry:
                 entry.watch([x, *trained])
                 h = link.branch_input(x) if is_block else link(x, training=False)
-            # Another tape, which knows nothing of what lies in front of the branches: that is gone back through once.
-            with tf.GradientTape(persistent=True) as inner:
-                inner.watch([h, *trained])
-                residual, shortcut, total, y = _branches(link, h) if is_block else (None, None, None, h)
+            if is_block:
+                # Tapes of their own, which know nothing of what lies in front: that is gone back through once.
+                with tf.GradientTape(persistent=True) as inner:
+                    inner.watch([h, *trained])
+                    residual, shortcut, total = _branches(link, h)
+                with tf.GradientTape(persistent=True) as end:
+                    end.watch([total, *trained])
+                    y = link.join(total)
 
         if not is_block:
-            at_input, *by_weights = _for_each(count, lambda k: pull(entry, [y], x, [parts[k]]), [x, *trained])
+            at_input, *by_weights = _for_each(count, lambda k: pull(entry, [h], x, [parts[k]]), [x, *trained])
             return at_input, by_weights
 
         def behind(k):
             """The gradient of the sum, by paths of length k behind the block."""
-            return parts[k] if link.activation is None else inner.gradient(y, total, output_gradients=parts[k])
+            return parts[k] if link.activation is None else end.gradient(y, total, output_gradients=parts[k])
 
         def one(k):
             """By paths of length k from the block's input: k - 1 behind the residual branch, k behind the shortcut."""
@@ -101,7 +106,13 @@ def back(weights: bool):
                 same = tf.cond(k < count, lambda: behind(k), lambda: tf.zeros_like(total))
                 return pull(inner, [residual, shortcut], h, [behind(k - 1), same])
 
-            return tf.cond(k > 0, longer, lambda: pull(inner, [shortcut], h, [behind(0)]))
+            at_input, *by_weights = tf.cond(k > 0, longer, lambda: pull(inner, [shortcut], h, [behind(0)]))
+            if trained and link.activation is not None and link.activation.trainable_variables:
+                # Of the activation's weights, which no branch of the block leads to.
+                zeros = [tf.zeros_like(weight) for weight in trained]
+                own = tf.cond(k < count, lambda: pull(end, [y], total, [parts[k]])[1:], lambda: zeros)
+                by_weights = [a + b for a, b in zip(by_weights, own, strict=True)]
+            return [at_input, *by_weights]
 
         at_input, *by_weights = _for_each(count + 1, one, [h, *trained])
         if link.preactivation is None:

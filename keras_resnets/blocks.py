@@ -103,7 +103,7 @@ class ResidualBlock(_Link):
     Args:
         residual: the residual branch, a Keras layer or model; None omits it.
         shortcut: the shortcut branch, `keras.layers.Identity()` for an identity; None omits it.
-        activation: applied to the sum, a Keras layer; None for none.
+        activation: applied to the sum, a Keras layer or model; None for none.
         preactivation: applied to the input of both branches, a Keras layer or model; None for
             none (He et al. 2016, appendix: the first BN-ReLU of a stage feeds both branches).
         scale: what the residual branch is multiplied with: in a network trained with stochastic
@@ -170,13 +170,17 @@ class ResidualBlock(_Link):
         its shapes (He et al. 2015, section 3.3, option A): the identity, behind subsampling where
         the block shrinks its input, and with channels of zeros appended where it adds some. Where
         it gives fewer channels than it takes, of which the papers say nothing, the first are kept.
+        What the pre-activation appends, such as a gate's values, is left out.
         """
         if self.shortcut is not None:
             return self.shortcut
         _, *sides, channels = self.input.shape
-        sides = [side or 256 for side in sides]
-        _, size, _, width = self.compute_output_shape((1, *sides, channels))
-        return resample(channels, width, round(sides[0] / size), self.dtype_policy.name)
+        shape = (1, *(side or 256 for side in sides), channels)
+        _, size, _, width = self.compute_output_shape(shape)
+        read = channels if self.preactivation is None else self.preactivation.compute_output_shape(shape)[-1]
+        policy = self.dtype_policy.name
+        own = [TakeChannels(channels, name="read", dtype=policy)] if read > channels else []
+        return chained([*own, *resample(channels, width, round(shape[1] / size), policy)], "shortcut", policy)
 
     def branch_input(self, x):
         """What both branches read."""
@@ -197,10 +201,8 @@ class ResidualBlock(_Link):
         return self.join(*branches, *([] if self.shortcut is None else [self.shortcut(h)]))
 
 
-def resample(channels: int, width: int, stride: int, dtype=None) -> keras.Layer:
-    """The shortcut without parameters (He et al. 2015, section 3.3, option A)."""
-    if channels == width and stride == 1:
-        return layers.Identity(name="shortcut", dtype=dtype)
+def resample(channels: int, width: int, stride: int, dtype=None) -> list[keras.Layer]:
+    """The layers of the shortcut without parameters (He et al. 2015, section 3.3, option A); none for an identity."""
     steps: list[keras.Layer] = []
     if stride > 1:
         steps += [layers.AveragePooling2D(1, stride, name="subsample", dtype=dtype)]
@@ -208,4 +210,9 @@ def resample(channels: int, width: int, stride: int, dtype=None) -> keras.Layer:
         steps += [PadChannels(width, name="pad", dtype=dtype)]
     if channels > width:
         steps += [TakeChannels(width, name="take", dtype=dtype)]
-    return keras.Sequential(steps, name="shortcut")
+    return steps
+
+
+def chained(steps: list[keras.Layer], name: str, dtype=None) -> keras.Layer:
+    """Layers one behind the other as one; the identity where there are none."""
+    return keras.Sequential(steps, name=name) if steps else layers.Identity(name=name, dtype=dtype)

@@ -32,6 +32,9 @@ def leaves(layer: keras.Layer, shape: tuple) -> Iterator[tuple[keras.Layer, tupl
         for branch in ("residual", "shortcut"):
             if branch in parts:
                 yield from leaves(parts[branch], shape)
+                total = parts[branch].compute_output_shape(shape)
+        if "activation" in parts:
+            yield from leaves(parts["activation"], total)
     elif isinstance(layer, Segment):
         yield from leaves(layer.body, shape)
     elif isinstance(layer, Graph):

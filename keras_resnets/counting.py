@@ -16,7 +16,8 @@ class Counts:
         parameters: trainable parameters.
         statistics: moving means and variances.
         macs: multiply-adds of convolutions and dense layers for one example.
-        activations: elements of all convolutions' outputs for one example (Wu et al. 2016, Table 1).
+        activations: elements of all convolutions' outputs for one example, projections and gates included (Wu et al.
+            2016, Table 1).
     """
 
     parameters: int = 0
@@ -24,15 +25,16 @@ class Counts:
     macs: int = 0
     activations: int = 0
 
-    def convolution(self, channels: int, width: int, kernel: int, size: tuple[int, int]) -> None:
+    def convolution(self, channels: int, width: int, kernel: int, size: tuple[int, int], bias: bool = False) -> None:
         weights, area = kernel * kernel * channels * width, size[0] * size[1]
-        self.parameters += weights
+        self.parameters += weights + (width if bias else 0)
         self.macs += weights * area
         self.activations += width * area
 
-    def norm(self, width: int) -> None:
-        self.parameters += 2 * width
-        self.statistics += 2 * width
+    def norms(self, layers: tuple[str, ...], width: int) -> None:
+        """Counts the batch-norms among the layers of a place, as `unit.Placement` lists them."""
+        self.parameters += 2 * width * layers.count("bn")
+        self.statistics += 2 * width * layers.count("bn")
 
     def dense(self, channels: int, width: int, bias: bool) -> None:
         self.parameters += channels * width + (width if bias else 0)
@@ -59,7 +61,7 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
         raise ArgumentError(
             f"input_shape is needed to count the multiply-adds of {spec.name!r}; got {spec.input_shape}."
         )
-    counts, post = Counts(), spec.placement == "post"
+    counts, places = Counts(), spec.activations
     size = (height, width)
 
     def shrink(by: int) -> tuple[int, int]:
@@ -68,8 +70,7 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
     deep = spec.stem == "conv7"
     size = shrink(2) if deep else size
     counts.convolution(channels, spec.stem_width, 7 if deep else 3, size)
-    if post or deep:
-        counts.norm(spec.stem_width)
+    counts.norms(("bn",) if deep else places.stem, spec.stem_width)
     size = shrink(2) if deep else size
     channels = spec.stem_width
     for s, stage in enumerate(spec.stages):
@@ -83,24 +84,25 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
                 strided = next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)
             reads = channels
             for i, (out, kernel) in enumerate(zip(widths, stage.kernels, strict=True)):
-                # Behind an activated stem the first BN-ReLU of a pre-activation branch is left out.
-                if post:
-                    counts.norm(out)
-                elif not (deep and s == 0 and b == 0 and i == 0):
-                    counts.norm(reads)
+                # Behind an activated stem the first activation in front of a convolution is left out.
+                if not (deep and s == 0 and b == 0 and i == 0):
+                    counts.norms(places.before, reads)
                 counts.convolution(reads, out, kernel, after if i >= strided else before)
+                counts.norms(places.last if i == len(widths) - 1 else places.behind, out)
                 reads = out
+            counts.norms(places.total, reads)
             changes = channels != widths[-1] or stride != 1
             if spec.shortcut == "C" or (spec.shortcut == "B" and changes):
                 counts.convolution(channels, widths[-1], 1, after)
-                if post:
-                    counts.norm(widths[-1])
+                counts.norms(places.projection, widths[-1])
+            if spec.skips.kind in ("gate", "shortcut_gate"):
+                # A gate that both branches take is made before they subsample.
+                counts.convolution(channels, widths[-1], 1, before if spec.skips.kind == "gate" else after, bias=True)
             size, channels = after, widths[-1]
-    if not post:
-        counts.norm(channels)
+    counts.norms(places.end, channels)
     for hidden in spec.hidden:
         counts.dense(channels, hidden, bias=False)
-        counts.norm(hidden)
+        counts.norms(("bn",), hidden)
         channels = hidden
     counts.dense(channels, spec.classes, bias=True)
     return counts

@@ -127,14 +127,17 @@ class Graph(keras.layers.Layer):
     Args:
         steps: the steps in order.
         output: the number of the value to return.
+        owns: whether the layers are the graph's own: unbuilt as yet, to be built with it and to have their variables'
+            paths under its name. Else they are another model's, and built.
     """
 
-    def __init__(self, steps: Sequence[Step], output: int, **kwargs):
+    def __init__(self, steps: Sequence[Step], output: int, owns: bool = False, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.operations = [step.operation for step in steps]
         self._steps = tuple((step.args, step.kwargs, step.outputs) for step in steps)
         self._output = output
-        self.built = True
+        self._owns = owns
+        self.built = not owns
 
     @property
     def steps(self) -> list[Step]:
@@ -148,6 +151,16 @@ class Graph(keras.layers.Layer):
 
     def _run(self, x, method: str) -> Iterator[tuple[Step | None, Any]]:
         return run(self.steps, self._output, x, lambda operation, *a, **k: getattr(operation, method)(*a, **k))
+
+    def build(self, input_shape):
+        def built(layer, *args, **kwargs):
+            if not layer.built:
+                layer.build(tree.map_structure(lambda tensor: tuple(tensor.shape), args[0]))
+            return layer.compute_output_spec(*args, **kwargs)
+
+        if self._owns:
+            list(run(self.steps, self._output, keras.KerasTensor(input_shape, self.compute_dtype), built))
+        self.built = True
 
     def call(self, inputs, training=None):
         # The operations know the mode from Keras' context of this call.
@@ -169,16 +182,20 @@ class Graph(keras.layers.Layer):
         def plain(leaf):
             return {"value": leaf.index} if isinstance(leaf, Value) else keras.saving.serialize_keras_object(leaf)
 
+        def operation(layer):
+            config = keras.saving.serialize_keras_object(layer)
+            return {key: value for key, value in config.items() if not (self._owns and key == "build_config")}
+
         steps = [
             {
-                "operation": keras.saving.serialize_keras_object(step.operation),
+                "operation": operation(step.operation),
                 "args": tree.map_structure(plain, list(step.args)),
                 "kwargs": tree.map_structure(plain, step.kwargs),
                 "outputs": list(step.outputs),
             }
             for step in self.steps
         ]
-        return {**super().get_config(), "steps": steps, "output": self._output}
+        return {**super().get_config(), "steps": steps, "output": self._output, "owns": self._owns}
 
     @classmethod
     def from_config(cls, config):

@@ -116,10 +116,11 @@ class PadChannels(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class TakeChannels(keras.layers.Layer):
-    """Keeps the first `channels` channels: what stands in, without weights, for a layer that narrows.
+    """Keeps some channels: what stands in, without weights, for a layer that narrows, or parts what was joined.
 
     Args:
         channels: number of channels of the output.
+        start: number of the first one that is kept.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -127,15 +128,15 @@ class TakeChannels(keras.layers.Layer):
         3
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels, start=0, **kwargs):
         super().__init__(**kwargs)
-        self.channels = channels
+        self.channels, self.start = channels, start
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.channels)
 
     def call(self, inputs):
-        return inputs[..., : self.channels]
+        return inputs[..., self.start : self.start + self.channels]
 
     def get_config(self):
-        return {**super().get_config(), "channels": self.channels}
+        return {**super().get_config(), "channels": self.channels, "start": self.start}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import layers
 
-from keras_resnets.blocks import ResidualBlock, Segment, resample
+from keras_resnets import skips
+from keras_resnets.blocks import ResidualBlock, Segment, chained, resample
 from keras_resnets.errors import ArgumentError
 from keras_resnets.layers import BatchNorm
 from keras_resnets.spec import Spec, Stage
@@ -30,7 +33,15 @@ def _norm(spec: Spec, name: str, zero: bool = False) -> keras.Layer:
     )
 
 
-def _conv(spec: Spec, name: str, width: int, kernel: int, stride=1, dilation=1, zero=False) -> list[keras.Layer]:
+def _place(spec: Spec, kinds: tuple[str, ...], number: int | str = "", zero: bool = False) -> list[keras.Layer]:
+    """The layers of a place, as `unit.Placement` lists them, named with the number of their convolution."""
+    made = {"bn": lambda name: _norm(spec, name, zero), "relu": lambda name: layers.ReLU(name=name)}
+    return [made[kind](f"{kind}{number}") for kind in kinds]
+
+
+def _conv(
+    spec: Spec, name: str, width: int, kernel: int, stride=1, dilation=1, zero=False, **options
+) -> list[keras.Layer]:
     """A convolution with symmetric padding: "same" pads a strided one on the far side only."""
     reach = dilation * (kernel - 1) // 2
     he_normal = keras.initializers.VarianceScaling(2.0, spec.init, "untruncated_normal")
@@ -40,10 +51,10 @@ def _conv(spec: Spec, name: str, width: int, kernel: int, stride=1, dilation=1, 
         stride,
         padding="same" if stride == 1 else "valid",
         dilation_rate=dilation,
-        use_bias=False,
         kernel_initializer="zeros" if zero else he_normal,
         kernel_regularizer=_regularizer(spec),
         name=name,
+        **{"use_bias": False, **options},
     )
     if stride == 1 or reach == 0:
         return [conv]
@@ -54,9 +65,7 @@ def stem(spec: Spec) -> Segment:
     """The layers in front of the first block."""
     deep = spec.stem == "conv7"
     body = _conv(spec, "conv", spec.stem_width, 7 if deep else 3, stride=2 if deep else 1)
-    # A pre-activation network on a 3x3 stem leaves BN-ReLU to its first block.
-    if spec.placement == "post" or deep:
-        body += [_norm(spec, "bn"), layers.ReLU(name="relu")]
+    body += _place(spec, ("bn", "relu") if deep else spec.activations.stem)
     if deep:
         # Zeros equal torch's minus infinity here, for the map is not negative.
         body += [layers.ZeroPadding2D(1, name="pool_pad"), layers.MaxPooling2D(3, 2, name="pool")]
@@ -70,6 +79,7 @@ def pool(stage: Stage, name: str) -> Segment:
 
 def _units(spec: Spec, stage: Stage, stride: int) -> list[keras.Layer]:
     """The residual branch: convolution, BN and ReLU for each width, in the order of `placement`."""
+    places = spec.activations
     strided = 0
     if spec.stride_place == "3x3":
         strided = next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)
@@ -87,33 +97,42 @@ def _units(spec: Spec, stage: Stage, stride: int) -> list[keras.Layer]:
             stride if i == strided else 1,
             stage.dilation if kernel > 1 else 1,
             # A zero gamma in front of ReLU would never leave zero, so the convolution starts there.
-            zero=zero and spec.placement == "pre",
+            zero=zero and "bn" not in places.last,
         )
         drop = [layers.Dropout(rate, name="dropout")] if rate and end else []
-        if spec.placement == "pre":
-            branch += [_norm(spec, f"bn{n}"), layers.ReLU(name=f"relu{n}"), *drop, *conv]
-        else:
-            branch += [*drop, *conv, _norm(spec, f"bn{n}", zero=zero)]
-            if not end:
-                branch += [layers.ReLU(name=f"relu{n}")]
+        branch += [*_place(spec, places.before, n), *drop, *conv]
+        branch += _place(spec, places.last, n, zero) if end else _place(spec, places.behind, n)
     return branch
 
 
-def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> keras.Layer | None:
-    """The shortcut branch; whether it projects follows from the shapes."""
+def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> list[keras.Layer] | None:
+    """The layers of the shortcut branch, none for an identity; whether it projects follows from the shapes."""
     if spec.shortcut == "none":
         return None
     if spec.shortcut == "C" or (spec.shortcut == "B" and (channels != width or stride != 1)):
-        projection = _conv(spec, "conv", width, 1, stride)
-        if spec.placement == "post":
-            projection += [_norm(spec, "bn")]
-        return keras.Sequential(projection, name="shortcut")
+        return [*_conv(spec, "conv", width, 1, stride), *_place(spec, spec.activations.projection)]
     if channels > width:
         raise ArgumentError(
             f"shortcut 'A' can add channels but not remove them; got {channels} channels in and {width} out. "
             f"Use shortcut 'B', or a stem_width of at most {width}."
         )
     return resample(channels, width, stride)
+
+
+def _gate(spec: Spec, width: int, stride: int) -> keras.Layer:
+    """The convolution that gives a skip's gate."""
+    (gate,) = _conv(
+        spec,
+        "gate",
+        width,
+        1,
+        stride,
+        activation="sigmoid",
+        use_bias=True,
+        bias_initializer=keras.initializers.Constant(spec.skips.bias),
+        bias_regularizer=_regularizer(spec, normalisation=True),
+    )
+    return gate
 
 
 def block(spec: Spec, stage: Stage, name: str, channels: int, first: bool, activated: bool) -> ResidualBlock:
@@ -128,27 +147,26 @@ def block(spec: Spec, stage: Stage, name: str, channels: int, first: bool, activ
         activated: whether the input has been through BN-ReLU already (He et al. 2016: no second
             pre-activation behind an activated stem).
     """
-    stride = stage.stride if first else 1
+    stride, width, places = stage.stride if first else 1, spec.widths(stage)[-1], spec.activations
     branch = _units(spec, stage, stride)
-    shortcut = _shortcut(spec, channels, spec.widths(stage)[-1], stride)
-    preactivation = None
-    activation: keras.Layer | None = layers.ReLU(name="relu")
-    if spec.placement == "pre":
-        activation = None
-        projects = isinstance(shortcut, keras.Sequential) and isinstance(shortcut.layers[0], layers.Conv2D)
-        if activated:
-            branch = branch[2:]
-        elif projects or (first and spec.shared_preactivation == "stage"):
-            preactivation = keras.Sequential(branch[:2], name="preactivation")
-            branch = branch[2:]
-    return ResidualBlock(keras.Sequential(branch, name="residual"), shortcut, activation, preactivation, name=name)
+    shortcut = _shortcut(spec, channels, width, stride)
+    front: list[keras.Layer] = []
+    before = len(places.before)
+    projects = shortcut is not None and any(isinstance(layer, layers.Conv2D) for layer in shortcut)
+    if activated:
+        branch = branch[before:]
+    elif projects or (first and spec.shared_preactivation == "stage"):
+        front, branch = branch[:before], branch[before:]
+    gate = functools.partial(_gate, spec, width)
+    parts = skips.parts(spec.skips, front, branch, shortcut, (channels, width, stride), gate)
+    total = _place(spec, places.total)
+    activation = total[0] if len(total) == 1 else chained(total, "activation") if total else None
+    return ResidualBlock(**parts, activation=activation, name=name)
 
 
 def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> Segment | None:
     """The layers behind the last block, or None when there are none."""
-    body: list[keras.Layer] = []
-    if spec.placement == "pre":
-        body += [_norm(spec, "bn"), layers.ReLU(name="relu")]
+    body = _place(spec, spec.activations.end)
     if include_top or pooling == "avg":
         body += [layers.GlobalAveragePooling2D(name="pool")]
     elif pooling == "max":

@@ -88,9 +88,9 @@ class ResidualNetwork(keras.Model):
             training: as for `call`.
 
         Returns:
-            `stem`, then `stage1` to `stageN` (the output of each stage's last block, un-activated
-            in a pre-activation network), then `head` where there is one. The stages are those of
-            the property `stages`.
+            `stem`, then `stage1` to `stageN` (the output of each stage's last block, un-activated where
+            activations stand in front of the convolutions), then `head` where there is one. The stages
+            are those of the property `stages`.
         """
         stages, outputs = dict(zip([block.name for block in self.blocks], self.stages, strict=True)), {}
         for link in self.chain:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from keras_resnets import unit
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 
 
@@ -81,13 +82,24 @@ class Spec:
         stem: `"conv3"`, a 3x3 convolution of stride 1, or `"conv7"`, a 7x7 convolution of stride 2
             followed by a 3x3 max-pool of stride 2 (He et al. 2015, Table 1).
         stem_width: output channels of the stem.
-        placement: where the activation stands: `"post"`, after the addition (He et al. 2015), or
-            `"pre"`, in front of each convolution (He et al. 2016, full pre-activation).
+        placement: where batch-norm and ReLU stand in a block (He et al. 2016, Fig. 4 and Table 2): `"post"`, behind
+            convolutions and the last ReLU behind the addition, the original (He et al. 2015); `"bn_after"`, the
+            last BN behind the addition, too; `"relu_before"`, the last ReLU in front of it; `"relu_only"`, each ReLU
+            in front of its convolution and BN behind; or `"pre"`, both in front, full pre-activation. The stem and
+            the end of the network follow from it (`keras_resnets.unit.PLACEMENTS`). Projections have a BN behind
+            them but for `"bn_after"` and `"pre"`, where the sum is normalised, or what reads it.
         shortcut: `"A"` parameter-free (subsampling and zero channels), `"B"` 1x1 projection where
             the shape changes, `"C"` 1x1 projection everywhere (He et al. 2015, section 3.3), or
             `"none"`, a plain network.
-        shared_preactivation: in a pre-activation network, the blocks whose first BN-ReLU feeds the
-            shortcut too: `"stage"`, the first of each stage (He et al. 2016, appendix), or
+        skip: what the skip connections do to what they carry, behind subsampling, padding or projection (He et al.
+            2016, section 3 and Table 1): `"identity"`, nothing; `"scale:S:F"`, the shortcut times S and the residual
+            branch times F; `"gate:B"`, exclusive gating: the residual branch times g and the shortcut times 1 - g,
+            where g = sigmoid(1x1 convolution), with a bias that starts at B, of what the residual branch reads: the
+            block's input, behind a shared pre-activation; `"shortcut_gate:B"`, the shortcut alone times 1 - g; or
+            `"dropout:R"`, dropout of rate R. Table 1's 1x1 convolution is `shortcut="C"`. A gate goes with its skip:
+            a block whose residual branch is deleted keeps (1 - g) times its shortcut.
+        shared_preactivation: where activations stand in front of convolutions, the blocks whose first feeds the
+            shortcut too: `"stage"`, the first of each stage and those with a projection (He et al. 2016, appendix), or
             `"projection"`, those with a projection (Zagoruyko & Komodakis 2016).
         stride_place: which convolution of a stage's first block has the stride: `"first"`
             (He et al. 2015, released models) or `"3x3"`, the first one larger than 1x1 (v1.5).
@@ -97,7 +109,8 @@ class Spec:
         bn_momentum: share of the old value that moving statistics keep at each step.
         bn_epsilon: added to the variance.
         zero_gamma: start every block as its shortcut: the last normalisation of the branch gets
-            scale 0; where the branch ends in a convolution, that convolution starts at 0.
+            scale 0; where the branch ends in a convolution, that convolution starts at 0. Not with
+            `placement="relu_before"`: a ReLU at 0 passes no gradient.
         weight_decay: L2 penalty; its gradient is `weight_decay * weight`.
         decay: what decays: `"kernels"`, or `"all"`, normalisation and biases too.
         init: `"fan_in"` or `"fan_out"` of the untruncated He normal initialiser.
@@ -120,6 +133,7 @@ class Spec:
     stem_width: int = 16
     placement: str = "post"
     shortcut: str = "A"
+    skip: str = "identity"
     shared_preactivation: str = "stage"
     stride_place: str = "first"
     hidden: tuple[int, ...] = ()
@@ -148,13 +162,23 @@ class Spec:
         for width in self.hidden:
             whole_number("hidden", width, 1)
         one_of("stem", self.stem, ("conv3", "conv7"))
-        one_of("placement", self.placement, ("post", "pre"))
+        one_of("placement", self.placement, unit.PLACEMENTS)
         one_of("shortcut", self.shortcut, ("A", "B", "C", "none"))
         one_of("shared_preactivation", self.shared_preactivation, ("stage", "projection"))
         one_of("stride_place", self.stride_place, ("first", "3x3"))
         one_of("decay", self.decay, ("kernels", "all"))
         one_of("init", self.init, ("fan_in", "fan_out"))
         one_of("zero_gamma", self.zero_gamma, (True, False))
+        if self.skips.kind != "identity" and self.shortcut == "none":
+            raise ArgumentError(
+                f"skip must be 'identity' in a network without skips, shortcut='none'; got {self.skip!r}. Choose "
+                f"another shortcut."
+            )
+        if self.zero_gamma and "relu" in self.activations.last:
+            raise ArgumentError(
+                f"zero_gamma must be False with placement={self.placement!r}, whose branches end in a ReLU: at 0 it "
+                f"passes no gradient, and no branch would ever start; got True. Choose another placement."
+            )
         _between("bn_momentum", self.bn_momentum, 0, 1)
         _between("dropout", self.dropout, 0, 1)
         for field in ("width", "bn_epsilon"):
@@ -172,6 +196,16 @@ class Spec:
     def blocks(self) -> int:
         """Number of blocks."""
         return sum(stage.blocks for stage in self.stages)
+
+    @property
+    def activations(self) -> unit.Placement:
+        """Where batch-norm and ReLU stand, as `placement` says."""
+        return unit.PLACEMENTS[self.placement]
+
+    @property
+    def skips(self) -> unit.Skip:
+        """What the skip connections do, as `skip` says."""
+        return unit.skip(self.skip)
 
     @property
     def total_stride(self) -> int:

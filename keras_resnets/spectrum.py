@@ -120,7 +120,9 @@ class Spectrum:
         Args:
             x: a batch of inputs.
             y: their classes.
-            weights: whether to take apart, for each link, the gradient with respect to its weights.
+            weights: whether to take apart, for each link, the gradient with respect to its weights. A path to them
+                counts the link's own residual branch where it leads through it; to those of a batch-norm behind the
+                sum, none does.
             at: names of links at whose outputs to take the gradient apart, beside the network's input.
             tick: called with 1 when a link has been gone back through.
             whole: what `whole` gave for the same arguments, where it is used for `along`, too.

@@ -11,11 +11,22 @@ import click
 
 from keras_resnets.console import data_options, start, tell, variant
 
-NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamics", "littwin", "effective", "survival"]
+ON_A_NETWORK = ["lesion", "unskip", "delete", "reorder", "responses", "paths"]
+TRAINING = ["degradation", "shortcuts", "activation", "width_depth", "effective", "survival", "dynamics", "littwin"]
+
+
+class Listed(click.ParamType):
+    """Values of one kind, joined by commas."""
+
+    def __init__(self, kind: type):
+        self.kind, self.name = click.types.convert_type(kind), "list"
+
+    def convert(self, value, param, ctx):
+        return value if isinstance(value, tuple) else tuple(self.kind(part, param, ctx) for part in value.split(","))
 
 
 @click.command()
-@click.argument("name", type=click.Choice(NAMES), metavar="NAME")
+@click.argument("name", type=click.Choice([*ON_A_NETWORK, *TRAINING]), metavar="NAME")
 @click.argument("source", required=False)
 @data_options
 @click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the figure (lesion, responses).")
@@ -26,8 +37,18 @@ NAMES = ["lesion", "unskip", "delete", "reorder", "responses", "paths", "dynamic
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
 @click.option("--recipe", help="As for train, of a study that trains.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="As for train, of a study that trains.")
-@click.option("--epochs", type=int, help="Length of each training (dynamics, effective, survival).")
-@click.option("--seeds", type=int, help="Trainings of each kind (littwin, effective, survival).")
+@click.option("--epochs", type=int, help="Length of each training, but for littwin.")
+@click.option("--seeds", type=int, help="Trainings of each kind, of a study that trains, but for dynamics.")
+@click.option(
+    "--depths", type=Listed(int), metavar="N,...", help="Layers (degradation), or blocks in each stage (width_depth)."
+)
+@click.option("--families", type=Listed(str), metavar="NAME,...", help="plain, resnet or preresnet (degradation).")
+@click.option(
+    "--arms", type=Listed(str), metavar="ARM,...", help="Such as B,gate:-6 (shortcuts), or placements (activation)."
+)
+@click.option("--budget-params", "parameters", type=int, help="What each network has (width_depth).")
+@click.option("--budget-macs", "macs", type=int, help="Multiply-adds of each network, in place of that (width_depth).")
+@click.option("--budget-memory", "activations", type=int, help="Elements of convolutions' outputs (width_depth).")
 @click.option("--blocks", type=int, help="How many to train in a batch (effective).")
 @click.option("--length", type=float, help="Of the effective paths, half the blocks to train in a batch (effective).")
 @click.option("--rescale/--no-rescale", default=None, help="Whether to scale branches after training (effective).")
@@ -49,13 +70,17 @@ def study(
     paths      the gradient by length of path
 
     A run directory brings its data along; the others need --data. Some studies train, and take a
-    variant or a spec's JSON file for SOURCE; littwin takes none:
+    variant or a spec's JSON file for SOURCE; degradation and littwin take none:
 
     \b
-    dynamics   train, and see how deep the network is in effect
-    littwin    the same of a toy network, with and without batch-norm
-    effective  train with so many blocks a batch, beside all
-    survival   train with stochastic depth, beside none
+    degradation  plain and residual networks, by depth
+    shortcuts    other shortcuts, and such that scale, gate or drop
+    activation   batch-norm and ReLU in other places
+    width_depth  deeper or wider, at an equal budget
+    effective    train with so many blocks a batch, beside all
+    survival     train with stochastic depth, beside none
+    dynamics     train, and see how deep the network is in effect
+    littwin      the same of a toy network, with and without batch-norm
 
     The same command goes on with a study that was stopped; responses and littwin start again.
     """
@@ -64,8 +89,11 @@ def study(
 
     function = getattr(studies, name)
     takes = inspect.signature(function).parameters
-    if (source is None) != (not {"model", "network"} & takes.keys()):
-        raise click.UsageError(f"SOURCE is {'needed' if source is None else 'not'} for the study {name!r}.")
+    of = takes.get("model") or takes.get("network")
+    if source is None and of and of.default is inspect.Parameter.empty:
+        raise click.UsageError(f"SOURCE is needed for the study {name!r}.")
+    if source is not None and not of:
+        raise click.UsageError(f"SOURCE is not for the study {name!r}.")
     options = {key: value for key, value in options.items() if value not in (None, ())}
     options |= {"examples": examples} if examples and "examples" in takes else {}
     strange = [key for key in options if key not in takes]
@@ -87,18 +115,22 @@ def study(
     click.echo(studies.describe(result))
 
 
-def _training(function, source, data, recipe, fields, out, where, options):
+def _training(function, source: str | None, data, recipe, fields, out, where, options):
     """Runs a study that trains, and saves it."""
     from keras_resnets import recipes
     from keras_resnets.runs import usable
 
+    takes = inspect.signature(function).parameters
     arguments: list[Any] = []
-    if source is not None:
+    if "network" in takes:
+        source = source or takes["network"].default
+        arguments = [variant(source, fields)]
+    if "data" in takes:
         data = data or "digits"
-        arguments = [variant(source, fields), data, recipe or recipes.default(source, data)]
+        arguments += [data, recipe or recipes.default(source or "", data)]
         options = {**options, **where, "out": out}
-        if function.__name__ != "dynamics":
-            options["verbose"] = True
+        # A line for each network; of a single one, Keras draws the progress.
+        options |= {"verbose": True} if takes["verbose"].default is False else {}
     with usable(out):
         result = function(*arguments, **options)
         tell(result.save(out))

@@ -31,7 +31,7 @@ def train(
     seed: int = 0,
     data_dir: str | os.PathLike | None = None,
     image_size: int | None = None,
-    validation: float = 0.1,
+    validation: float | str = 0.1,
     download: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
@@ -50,7 +50,8 @@ def train(
         data: what `keras_resnets.data.load` takes, loaded as the recipe has it, or a `Data`.
         recipe: a recipe or its name.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
-            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy).
+            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy; of training, where
+            nothing is held out).
         epochs: length; None takes the recipe's. The schedule is stretched to it.
         until: stop after so many of these epochs, with the run left unfinished; the same call with a
             larger one, or with None for the whole length, goes on as if it had never stopped.
@@ -189,7 +190,7 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int |
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
-            validation_data=data.validation,
+            validation_data=data.watched,
             shuffle=False,
             # The checkpoint comes last: it stores what the others have become.
             callbacks=[tensorboard(run.path / "logs", total), *callbacks, checkpoint],

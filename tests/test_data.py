@@ -63,6 +63,17 @@ def test_splits_are_the_same_for_every_seed_and_the_order_is_not():
     assert ours == _rows(_arrays(_digits(seed=0).epochs(0, 1))[0])
 
 
+def test_the_test_split_can_be_followed_in_place_of_validation():
+    data = _digits(validation="test")
+    assert data.sizes == {"train": 1400, "test": 397}
+    assert data.validation is None, "what is chosen by validation would be chosen by test"
+    np.testing.assert_array_equal(_arrays(data.watched)[0], _arrays(data.test)[0])
+    assert kr.data.load(data.name, **(data.options | {"augmentation": None})).options == data.options
+    data = _digits()
+    np.testing.assert_array_equal(_arrays(data.watched)[0], _arrays(data.validation)[0])
+    assert _digits(validation=0).watched is None
+
+
 def test_validation_can_be_had_in_full_or_not_at_all():
     assert _digits(validation=0).validation is None
     assert _digits(validation=0).sizes == {"train": 1400, "test": 397}

@@ -31,11 +31,12 @@ def through(part, x):
     return x
 
 
-@pytest.mark.parametrize("placement", ["post", "pre"])
+@pytest.mark.parametrize("placement", ["post", "bn_after", "pre"])
 def test_energies_equal_numpy(tiny, images, scramble, placement):
     model, (h, _) = scramble(kr.build(tiny, placement=placement, shortcut="B", dropout=0.5)), images
+    last = "bn1" if placement == "bn_after" else "bn2"  # in front of the addition, or of the last convolution
     for block in model.blocks:
-        gamma = block.residual.get_layer("bn2").gamma  # in front of the addition, or of the last convolution
+        gamma = block.residual.get_layer(last).gamma
         gamma.assign(gamma * np.resize([-1, 1], gamma.shape).astype("float32"))
         block.scale = 0.5  # as after stochastic depth
     before, answers = [variable.numpy() for variable in model.variables], np.asarray(model(h))
@@ -49,9 +50,9 @@ def test_energies_equal_numpy(tiny, images, scramble, placement):
         f, s = (through(branch, h).astype("float64") for branch in (block.residual, block.shortcut))
         f = 0.5 * f
         cosine = np.dot(f.ravel(), s.ravel()) / np.linalg.norm(f) / np.linalg.norm(s)
-        rows.append([(f**2).sum() / (s**2).sum(), cosine, np.abs(block.residual.get_layer("bn2").gamma).mean()])
+        rows.append([(f**2).sum() / (s**2).sum(), cosine, np.abs(block.residual.get_layer(last).gamma).mean()])
         h = (f + s).astype("float32")
-        h = h if block.activation is None else np.maximum(h, 0)
+        h = h if block.activation is None else through(block.activation, h)
     np.testing.assert_allclose(found[["energy_ratio", "cosine", "gamma"]], rows, rtol=1e-4, atol=1e-5)
     assert list(found["block"]) == [block.name for block in model.blocks]
     assert list(found["stage"]) == ["stage1", "stage1", "stage2"]

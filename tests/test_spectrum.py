@@ -18,6 +18,8 @@ SPECS = {
     "projections": {"shortcut": "C"},
     "pre-activation": {"placement": "pre"},
     "pre-activation, projections": {"placement": "pre", "shortcut": "C"},
+    "batch-norm after the addition": {"placement": "bn_after"},
+    "gates": {"skip": "gate:-0.5", "placement": "pre"},
 }
 
 
@@ -123,7 +125,13 @@ def test_parts_are_sums_over_all_paths(model, images, precision):
                 g for block, g in zip(blocks, gates, strict=True) if [x.name for x in model.chain].index(block) >= place
             ]
             ahead = len(gates) - len(behind)
-            flat = np.concatenate([g.ravel() for g, o in zip(by_weights, owners, strict=True) if o == name]) / 2**ahead
+            # To the weights of an activation no branch of its block leads: they count once, with the branch off.
+            own = [
+                g.ravel() * (not (any(behind[:1]) and "/activation/" in v.path))
+                for g, o, v in zip(by_weights, owners, model.trainable_variables, strict=True)
+                if o == name
+            ]
+            flat = np.concatenate(own) / 2**ahead
             parts = weights[name].setdefault(sum(behind), 0)
             weights[name][sum(behind)] = parts + flat
     found = {(p.of, p.at): p for p in Spectrum(model, precision).exact(x, y, weights=True, at=blocks[:1])}

@@ -324,7 +324,7 @@ def test_training_studies_are_saved_drawn_and_told(name, request, tmp_path):
         rows = study.rows[study.rows["arm"] == "same_epochs".replace("_", " ")]
         scalars = events.Scalars("effective/same_epochs")
         assert [(e.step, e.value) for e in scalars] == [(r.seed, pytest.approx(r.error)) for r in rows.itertuples()]
-        bars = [bar.lines[2][0].get_segments()[0][:, 1] for bar in loaded.figure().axes[0].containers]
+        bars = [bar.lines[2][0].get_segments()[0][:, 0] for bar in loaded.figure().axes[0].containers]
         half = [arm["error_half_interval"] for arm in study.summary["arms"].values()]
         assert [np.ptp(bar) / 2 for bar in bars] == pytest.approx(half)
         assert "same compute, 2 blocks, 2 epochs, compute 1.33: error" in told

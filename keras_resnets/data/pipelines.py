@@ -106,13 +106,18 @@ class Data:
 
     @property
     def validation(self):
-        """Batches held out of the training split, in order; None with `validation=0`."""
+        """Batches held out of the training split, in order; None with `validation=0` or `"test"`."""
         return self._evaluation("validation")
 
     @property
     def test(self):
         """Batches of the test split, in order."""
         return self._evaluation("test")
+
+    @property
+    def watched(self):
+        """Batches that a training is measured on after each epoch: `validation`, or `test` where that was asked."""
+        return self.test if self.options["validation"] == "test" else self.validation
 
     def seeded(self, seed: int) -> Data:
         """Returns the same data in the order, and with the augmentation, of another seed."""
@@ -143,7 +148,7 @@ def load(
     *,
     data_dir: str | os.PathLike | None = None,
     batch_size: int = 128,
-    validation: float = 0.1,
+    validation: float | str = 0.1,
     image_size: int | None = None,
     normalize: str | None = "channel",
     augmentation: Augmentation | None = None,
@@ -159,7 +164,9 @@ def load(
             of images per class, at its top or under `train`, `validation` and `test`.
         data_dir: where tensorflow-datasets keeps its prepared sets; None for its default.
         batch_size: examples in a batch.
-        validation: share of the training split held out, the same examples for every seed.
+        validation: share of the training split held out, the same examples for every seed; or
+            `"test"`, to hold nothing out and follow the test split while training, for curves such
+            as those of He et al. 2015, Fig. 6. Nothing may then be chosen by them.
         image_size: side to which images are brought; None keeps sets of one size as they are.
         normalize: `"channel"`, mean and standard deviation of each channel; `"pixel"`, mean of
             each pixel and channel, no division but by 255 (He et al. 2015, section 3.4);
@@ -188,8 +195,11 @@ def load(
     whole_number("image_size", 1 if image_size is None else image_size, 1, 2**31 - 1)
     if not isinstance(name, str | os.PathLike):
         raise ArgumentError(f"data must be the name of a set or the path of a folder; got {name!r}.")
-    if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:
-        raise ArgumentError(f"validation must be a share from 0 up to, not including, 1; got {validation!r}.")
+    share = 0 if validation == "test" else validation
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise ArgumentError(
+            f"validation must be a share from 0 up to, not including, 1, or 'test'; got {validation!r}."
+        )
     augmentation = Augmentation() if augmentation is None else augmentation
     if not isinstance(augmentation, Augmentation):
         raise ArgumentError(f"augmentation must be a keras_resnets.data.Augmentation or None; got {augmentation!r}.")
@@ -215,9 +225,9 @@ def load(
     held_out = "test" not in splits
     if held_out:
         splits["train"], splits["test"] = sources.hold_out(splits["train"], 0.2)
-    if validation and "validation" not in splits:
-        splits["train"], splits["validation"] = sources.hold_out(splits["train"], validation)
-    if not validation:
+    if share and "validation" not in splits:
+        splits["train"], splits["validation"] = sources.hold_out(splits["train"], share)
+    if not share:
         splits.pop("validation", None)
     if splits["train"].size < (batch_size if drop_remainder else 1):
         raise ArgumentError(

@@ -1,9 +1,11 @@
 """Experiments on networks. Each takes a network and data, and gives a `Study`: rows, summary, figure.
 
-A study leaves the network as it was, and never trains behind your back: those that train (`dynamics`, `effective`,
-`littwin`, `survival`) start from a variant's name or from nothing.
+A study leaves the network as it was, and never trains behind your back: those that train (`activation`, `degradation`,
+`dynamics`, `effective`, `littwin`, `shortcuts`, `survival`, `width_depth`) start from a variant's name or from nothing.
 """
 
+from keras_resnets.studies.activation import activation
+from keras_resnets.studies.degradation import degradation
 from keras_resnets.studies.delete import delete
 from keras_resnets.studies.dynamics import dynamics
 from keras_resnets.studies.effective import effective
@@ -12,6 +14,8 @@ from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.responses import responses
+from keras_resnets.studies.shortcuts import shortcuts
 from keras_resnets.studies.study import Study, describe
 from keras_resnets.studies.survival import survival
 from keras_resnets.studies.unskip import unskip
+from keras_resnets.studies.width_depth import width_depth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
@@ -129,7 +128,7 @@ def train_cells(
             watch = Stopwatch(place / "times.csv")
             train(
                 spec_of(cell.network),
-                _seeded(data, cell.seed),
+                data.seeded(cell.seed) if isinstance(data, datasets.Data) else data,
                 cell.recipe,
                 out=place,
                 epochs=cell.epochs,
@@ -166,13 +165,6 @@ def _asked(cell: Cell, data, where: Mapping[str, Any]) -> dict[str, Any]:
         else {"name": str(data), **where},
     }
     return json.loads(json.dumps(asked, default=str))
-
-
-def _seeded(data, seed: int):
-    """The same data in the order of another seed."""
-    if not isinstance(data, datasets.Data):
-        return data
-    return dataclasses.replace(data, options={**data.options, "seed": seed})
 
 
 def _read(file: Path) -> Any:

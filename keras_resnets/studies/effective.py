@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.paths import FixedSize
 from keras_resnets.recipes import Recipe
 from keras_resnets.spec import Spec
-from keras_resnets.studies.cells import Cell, spec_of, train_cells
-from keras_resnets.studies.paired import MOST, interval, paired, verdict
+from keras_resnets.studies import arms as by_arms
+from keras_resnets.studies.cells import Cell, spec_of
+from keras_resnets.studies.paired import verdict
 from keras_resnets.studies.study import Study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FULL, EPOCHS, COMPUTE = "all blocks", "same epochs", "same compute"
 
@@ -86,51 +84,37 @@ def effective(
     """
     spec = spec_of(network)
     n, m = spec.blocks, _blocks(spec, blocks, length)
-    whole_number("seeds", seeds, 2, MOST)
     whole_number("epochs", epochs, 1)
-    whole_number("seed", seed, 0, 2**31 - 1 - seeds)
     arms = {
         FULL: (None, epochs),
         EPOCHS: (FixedSize(m, rescale=rescale), epochs),
         COMPUTE: (FixedSize(m, rescale=rescale), max(1, round(epochs * n / m))),
     }
-    cells = [
-        Cell({"arm": arm}, spec, recipe, lasting, seed + k, policy)
-        # Seed by seed: what else the machine does meanwhile weighs on the arms of a seed alike.
-        for k in range(seeds)
-        for arm, (policy, lasting) in arms.items()
-    ]
-    rows = train_cells(cells, data, out=out, verbose=verbose, **options)
+    cells = [Cell({"arm": arm}, spec, recipe, lasting, paths=policy) for arm, (policy, lasting) in arms.items()]
+    rows = by_arms.train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options)
     rows.insert(2, "blocks", [n if arms[arm][0] is None else m for arm in rows["arm"]])
     rows.insert(3, "compute", rows["blocks"] / n * rows["epochs"] / epochs)
-    by_arm = {arm: rows[rows["arm"] == arm].set_index("seed") for arm in arms}
-    first = by_arm[FULL]
+    found_by = {arm: rows[rows["arm"] == arm].set_index("seed", drop=False) for arm in arms}
+    first = found_by[FULL]
     summary = {
         "model": spec.name,
         "blocks": m,
         "of": n,
         "path_length": m / 2,
         "rescale": rescale,
-        "seeds": seeds,
-        "first_seed": seed,
-        "examples": int(rows["examples"].iloc[0]),
-        "labels": "given",
+        **by_arms.facts(rows),
         "arms": {
             arm: {
                 "epochs": int(found["epochs"].iloc[0]),
                 "compute": float(found["compute"].iloc[0]),
                 "seconds": float(found["seconds"].median()),
-                "error_mean": float(found["error"].mean()),
-                "error_sd": float(found["error"].std()),
-                "error_half_interval": interval(found["error"]),
-                "loss_mean": float(found["loss"].mean()),
-                "loss_sd": float(found["loss"].std()),
+                **by_arms.over_seeds(found, "error", "loss"),
                 "time_of_an_epoch": float((found["epoch_seconds"] / first["epoch_seconds"]).median()),
             }
-            for arm, found in by_arm.items()
+            for arm, found in found_by.items()
         },
         "differences": {
-            arm: {measure: paired(by_arm[arm][measure] - first[measure]) for measure in ("error", "loss")}
+            arm: {measure: by_arms.against(found_by[arm], first, measure) for measure in ("error", "loss")}
             for arm in (EPOCHS, COMPUTE)
         },
     }
@@ -154,44 +138,14 @@ def _blocks(spec: Spec, blocks: int | None, length: float | None) -> int:
     return round(2 * length)
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: error by seed."""
-    return {arm.replace(" ", "_"): rows.set_index("seed")["error"] for arm, rows in study.rows.groupby("arm")}
+curves = by_arms.curves
 
 
 def draw(study: Study):
-    """The arms' errors, those of a seed joined, with means; and the paired differences with their intervals."""
-    from keras_resnets.studies import figures
-
-    summary, (figure, (left, right)) = study.summary, figures.panels(2)
-    arms = list(summary["arms"])
-    errors = study.rows.pivot(index="seed", columns="arm", values="error")[arms]
-    for i, (_, row) in enumerate(errors.iterrows()):
-        left.plot(range(len(arms)), row, "o-", color="0.6", lw=0.8, ms=4.5, label=None if i else "a seed")
-    for i, arm in enumerate(arms):
-        found = summary["arms"][arm]
-        label = None if i else "mean, 95% t interval over seeds"
-        half = found["error_half_interval"]
-        left.errorbar(
-            i + 0.12, found["error_mean"], half, fmt="D", color=figures.OURS, capsize=4, label=label, zorder=4
-        )
-    left.set_xticks(range(len(arms)), [_name(summary, arm, "\n") for arm in arms])
-    left.set_xlim(-0.4, len(arms) - 0.6)
-    reached = [found["error_mean"] + found["error_half_interval"] for found in summary["arms"].values()]
-    figures.errors(left, summary, limits=(0, min(1, 1.1 * max(*reached, errors.max(axis=None))) or 1))
-    for i, (arm, found) in enumerate(summary["differences"].items()):
-        points = 100 * (errors[arm] - errors[FULL])
-        right.plot(points, [i] * len(points), "o", color="0.6", ms=4.5, zorder=3)
-        d = found["error"]
-        reach = [[100 * (d["mean"] - d["low"])], [100 * (d["high"] - d["mean"])]]
-        label = None if i else "mean difference, 95% t interval"
-        right.errorbar(100 * d["mean"], i + 0.15, xerr=reach, fmt="D", color=figures.OTHER, capsize=4, label=label)
-    right.axvline(0, color=figures.INTACT, lw=1.2)
-    right.set_yticks(range(len(summary["differences"])), [_name(summary, arm, "\n") for arm in summary["differences"]])
-    right.set_ylim(len(summary["differences"]) - 0.4, -0.6)
-    right.set_xlabel(f"error less that with {FULL}, in points, seed by seed")
-    figures.finish(figure, f"{summary['model']}: train {summary['blocks']} of {summary['of']} blocks a batch", 3)
-    return figure
+    """The arms' errors and the paired differences, with their intervals."""
+    summary = study.summary
+    title = f"{summary['model']}: train {summary['blocks']} of {summary['of']} blocks a batch"
+    return by_arms.draw(study, title, {arm: _name(summary, arm, "\n") for arm in summary["arms"]})
 
 
 def _name(summary, arm: str, between: str = ", ") -> str:
@@ -203,8 +157,7 @@ def describe(study: Study) -> str:
     """The finding in a few lines."""
     s = study.summary
     lines = [
-        f"{_name(s, arm)}: error {found['error_mean']:.2%} (standard deviation "
-        f"{found['error_sd']:.2%} over {s['seeds']} seeds), loss {found['loss_mean']:.4f}, {found['seconds']:.0f} s, "
+        f"{_name(s, arm)}: {by_arms.told(found, s['seeds'])}, loss {found['loss_mean']:.4f}, {found['seconds']:.0f} s, "
         f"an epoch in {found['time_of_an_epoch']:.2f} of the time"
         for arm, found in s["arms"].items()
     ]

@@ -35,8 +35,8 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
         (the sum of squares of the residual branch's output over that of the shortcut's; infinite
         or NaN beside a shortcut of zeros), `cosine` (of the angle between the two outputs: 0, the
         energies add; 1, the amplitudes) and `gamma` (the mean magnitude of the scale of the
-        residual branch's last batch-norm that has one: in post-activation blocks the one in front
-        of the addition, in pre-activation blocks the one in front of the last convolution; NaN
+        residual branch's last batch-norm that has one: the one in front of the addition, or, where
+        there is none, as in pre-activation blocks, the one in front of the last convolution; NaN
         without any).
 
     Raises:

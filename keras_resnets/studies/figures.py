@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 OURS, OTHER, PAPER, INTACT = "tab:blue", "tab:red", "0.45", "tab:orange"
+MEAN = "mean, 95% t interval over seeds"
 COLOURS = (OURS, OTHER, "tab:green", "tab:purple", "tab:brown")
 
 
@@ -22,11 +23,18 @@ def panels(count: int = 1, height: float = 4.6, rows: int = 1):
     return figure, list(axes)
 
 
-def errors(axes, summary: Mapping[str, Any], note: str = "", limits: tuple[float, float] = (0, 1)) -> None:
-    """Makes the vertical axis one of errors, and says what they were measured on."""
+def errors(
+    axes, summary: Mapping[str, Any], note: str = "", limits: tuple[float, float] = (0, 1), axis: str = "y"
+) -> None:
+    """Makes an axis, the vertical one by default, one of errors, and says what they were measured on."""
     name = "top-1 error" if summary["labels"] == "given" else "answers unlike the whole network's"
-    axes.set(ylabel=f"{name}{note}\nover {summary['examples']:,} examples", ylim=limits)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    axes.set(**{f"{axis}label": f"{name}{note}\nover {summary['examples']:,} examples", f"{axis}lim": limits})
+    getattr(axes, f"{axis}axis").set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+
+
+def room(*values) -> tuple[float, float]:
+    """Limits of an axis of errors that leave room above the largest of the values, arrays or numbers."""
+    return 0, min(1.0, 1.05 * max(float(np.max(value)) for value in values)) or 1.0
 
 
 def stage_bands(axes, stages: Sequence[str]) -> None:
@@ -55,6 +63,61 @@ def with_intervals(axes, x, rows, colour: str, label: str, marker: str = "o") ->
     )
 
 
+def seeds_by_arm(axes, values, means, names: Mapping[str, str], colour: str, label: str) -> None:
+    """A row for each arm, from the top: every seed a dot, and a mean with its interval.
+
+    Args:
+        axes: where to.
+        values: a pandas.DataFrame of a column for each arm and a row for each seed.
+        means: for each arm the mean, and how far its interval reaches down and up.
+        names: of the arms.
+        colour: of the means.
+        label: what the means are, for the legend.
+    """
+    for i, arm in enumerate(values):
+        mean, reach = means[arm]
+        axes.plot(values[arm], [i] * len(values), "o", color="0.4", ms=4.5, alpha=0.6, label=None if i else "a seed")
+        told = None if i else label
+        bar = {"fmt": "D", "ms": 5, "capsize": 3, "color": colour, "label": told, "zorder": 4}
+        axes.errorbar(mean, i + 0.2, xerr=[[end] for end in reach], **bar)
+    axes.set_yticks(range(values.shape[1]), [names[arm] for arm in values])
+    axes.set_ylim(values.shape[1] - 0.4, -0.6)
+
+
+def ends(points):
+    """The table `points` of means over seeds with the columns that `with_intervals` draws."""
+    mean, half = points["error_mean"], points["error_half_interval"]
+    return points.assign(error=mean, error_low=mean - half, error_high=mean + half)
+
+
+def over_depth(axes, points, label: str, dots=None) -> None:
+    """Errors with their intervals against depth in layers, a colour for each group of networks.
+
+    Args:
+        axes: where to.
+        points: a pandas.DataFrame of `depth`, `error`, `error_low`, `error_high` and `group`; a group with one
+            point at each depth is joined to a line.
+        label: what a point is, for the legend.
+        dots: of `depth`, `error` and `group`, the single trainings behind the points.
+    """
+    depths, groups = sorted(points["depth"].unique()), list(points["group"].unique())
+    # Beside each other, so that no interval hides another.
+    step = 0.1 * (min(np.diff(depths)) if len(depths) > 1 else 1)
+    for i, group in enumerate(groups):
+        colour, found = COLOURS[i % len(COLOURS)], points[points["group"] == group].sort_values("depth")
+        aside = step * (i - (len(groups) - 1) / 2)
+        name = f"{group}: " if len(groups) > 1 else ""
+        with_intervals(axes, found["depth"] + aside, found, colour, f"{name}{label}", "D")
+        if found["depth"].is_unique:
+            axes.plot(found["depth"] + aside, found["error"], color=colour, lw=1)
+        if dots is not None:
+            single = dots[dots["group"] == group]
+            place = single["depth"] + aside + (0.8 if aside >= 0 else -0.8) * step
+            axes.plot(place, single["error"], "o", ms=3.5, color=colour, alpha=0.5, label=f"{name}a seed")
+    axes.set_xticks(depths)
+    axes.set_xlabel("depth in layers")
+
+
 def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) -> None:
     """A box of quartiles over draws at each position; whiskers to the extremes within 1.5 times the box."""
     drawn = axes.boxplot(
@@ -80,6 +143,19 @@ def decades(axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def far(axes, linear: float) -> None:
+    """Makes the horizontal axis linear up to so much from 0, and logarithmic beyond."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    form, (low, high) = axes.xaxis.get_major_formatter(), axes.get_xlim()
+    axes.set_xscale("symlog", linthresh=linear)
+    steps = (0.5, 1, 2.5, 5, 10, 25) if low >= 0 else (1, 5, 50)
+    ticks = [0.0, *(sign * linear * step for step in steps for sign in (1, -1))]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(form)
 
 
 def by_time(moments: Sequence[int], most: int = 5) -> dict[int, Any]:

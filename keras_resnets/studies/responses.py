@@ -52,10 +52,11 @@ def responses(
     branch gives; where none is, or the convolution has an activation of its own, it is what the
     convolution gives, before that activation. So in a pre-activation network, whose addition comes
     right behind a branch's last convolution, that one's response is the unnormalised term of the
-    sum, as is the stem's, while the inner convolutions of the branch are followed by batch-norm.
+    sum, as is the stem's, while the inner convolutions of the branch are followed by batch-norm. So, too,
+    where batch-norm stands behind the addition (`placement="bn_after"`).
 
     The convolutions are those of the main path: stem, residual branches and what lies between
-    blocks; not the projections of shortcuts. Every one has a row. The paper counts the 3x3 ones:
+    blocks; not the projections of shortcuts, nor gates. Every one has a row. The paper counts the 3x3 ones:
     so do the figure, the summary and the comparisons, unless there are none, and all count.
 
     Moving statistics are used, as for prediction, and labels are not.
@@ -102,7 +103,7 @@ def convolutions(network: ResidualNetwork) -> list[tuple[Tap, Tap]]:
     Raises:
         ArgumentError: there is none.
     """
-    main = [tap for tap in taps_of(network) if tap.part != "shortcut"]
+    main = [tap for tap in taps_of(network) if tap.part not in ("shortcut", "preactivation")]
     found = [(tap, _response(tap)) for tap in main if hasattr(tap.layer, "kernel_size")]
     if not found:
         raise ArgumentError(f"model: {network.name!r} has no convolution outside its shortcuts; use one that has.")

@@ -89,12 +89,15 @@ class Study:
         name: the experiment, such as `"lesion"`; the module of that name draws it.
         rows: one row per measurement.
         summary: the numbers worth quoting, with what they were measured on.
+        environment: what `keras_resnets.runs.environment` says of the process that made it.
+        tables: what has rows of another kind, such as one per epoch, by name.
     """
 
     name: str
     rows: pd.DataFrame
     summary: dict[str, Any]
     environment: dict[str, Any] = dataclasses.field(default_factory=environment)
+    tables: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def figure(self) -> Figure:
         """Draws the figure; close it with `matplotlib.pyplot.close` or save it."""
@@ -107,8 +110,9 @@ class Study:
     def save(self, folder: str | os.PathLike) -> list[Path]:
         """Writes the study and returns the files.
 
-        `rows.csv`, `study.json` (summary, versions, command line), `figure.png`, `figure.svg`, and
-        the figure with the study's curves as TensorBoard events under `logs`.
+        `rows.csv`, `study.json` (summary, versions, command line), `figure.png`, `figure.svg`, a
+        file such as `epochs.csv` for each further table, and the figure with the study's curves as
+        TensorBoard events under `logs`.
 
         Args:
             folder: where to; the files of an earlier study of the same name are replaced.
@@ -116,8 +120,9 @@ class Study:
         import matplotlib
 
         folder = Path(folder)
-        with whole(folder / "rows.csv") as part:
-            self.rows.to_csv(part, index=False)
+        for name, table in {"rows": self.rows, **self.tables}.items():
+            with whole(folder / f"{name}.csv") as part:
+                table.to_csv(part, index=False)
         figure = self.figure()
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             with whole(folder / f"figure.{suffix}") as part, matplotlib.rc_context({"svg.hashsalt": self.name}):
@@ -131,9 +136,11 @@ class Study:
                     events.scalar(f"{self.name}/{curve}", value, step)
         with whole(folder / "study.json") as part:
             content = {"study": self.name, "summary": self.summary, "environment": self.environment}
+            content |= {"tables": list(self.tables)} if self.tables else {}
             part.write_text(json.dumps(content, indent=1) + "\n")
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        return [folder / name for name in ("rows.csv", "study.json", "figure.png", "figure.svg", "logs")]
+        tables = [f"{name}.csv" for name in ("rows", *self.tables)]
+        return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Study:
@@ -145,8 +152,8 @@ class Study:
         folder = Path(folder)
         try:
             content = json.loads((folder / "study.json").read_text())
-            rows = read_csv(folder / "rows.csv")
-            return Study(content["study"], rows, content["summary"], content["environment"])
+            tables = {name: read_csv(folder / f"{name}.csv") for name in ("rows", *content.get("tables", ()))}
+            return Study(content["study"], tables.pop("rows"), content["summary"], content["environment"], tables)
         except (OSError, KeyError, ValueError) as error:
             raise ArgumentError(
                 f"There is no study in {str(folder)!r}; give a folder that Study.save wrote."

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_resnets.data import Data
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.paths import StochasticDepth
 from keras_resnets.recipes import Recipe
 from keras_resnets.spec import Spec
 from keras_resnets.studies import robustness
-from keras_resnets.studies.cells import Cell, spec_of, train_cells
+from keras_resnets.studies.arms import against, facts, over_seeds, told, train_arms
+from keras_resnets.studies.cells import Cell, spec_of
 from keras_resnets.studies.evaluation import spread
-from keras_resnets.studies.paired import MOST, paired, verdict
+from keras_resnets.studies.paired import verdict
 from keras_resnets.studies.study import Study
 from keras_resnets.training import data_of
 
@@ -87,46 +88,36 @@ def survival(
     import pandas as pd
 
     spec = spec_of(network)
-    whole_number("seeds", seeds, 2, MOST)
-    whole_number("epochs", epochs, 1)
-    whole_number("seed", seed, 0, 2**31 - 1 - seeds)
     if not decays:
         raise ArgumentError("decays must name at least one of 'linear', 'uniform'; got none.")
     arms: dict[tuple[str, float], StochasticDepth | None] = {(decays[0], 1.0): None}
     arms |= {(decay, p): StochasticDepth(p, decay) for decay in decays for p in sorted({*survivals} - {1})}
     chosen = _to_lesion(lesion, sorted({*survivals} - {1}))
     cells = [
-        Cell({"decay": decay, "survival": float(p)}, spec, recipe, epochs, seed + k, policy)
-        # Seed by seed: what else the machine does meanwhile weighs on the arms of a seed alike.
-        for k in range(seeds)
+        Cell({"decay": decay, "survival": float(p)}, spec, recipe, epochs, paths=policy)
         for (decay, p), policy in arms.items()
     ]
-    trained = train_cells(cells, data, out=out, verbose=verbose, **options)
+    trained = train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options)
     trained.insert(0, "kind", "trained")
     shares = {arm: float(policy.survival(spec.blocks).mean()) if policy else 1.0 for arm, policy in arms.items()}
     trained.insert(4, "compute", [shares[arm] for arm in zip(trained["decay"], trained["survival"], strict=True)])
-    without = trained[trained["survival"] == 1].set_index("seed")
+    without = trained[trained["survival"] == 1].set_index("seed", drop=False)
     trained.insert(5, "time", trained["epoch_seconds"] / without["epoch_seconds"].loc[trained["seed"]].to_numpy())
     summary = {
         "model": spec.name,
         "blocks": spec.blocks,
-        "seeds": seeds,
-        "first_seed": seed,
         "epochs": epochs,
-        "examples": int(trained["examples"].iloc[0]),
-        "labels": "given",
+        **facts(trained),
         "arms": [
             {
                 "decay": decay,
                 "survival": float(p),
                 "compute": shares[decay, p],
                 "time": spread(found["time"]),
-                "error_mean": float(found["error"].mean()),
-                "error_sd": float(found["error"].std()),
-                "difference": None if p == 1 else paired((found["error"] - without["error"]).tolist()),
+                **over_seeds(found, "error"),
+                "difference": None if p == 1 else against(found, without),
             }
-            for (decay, p), rows in trained.groupby(["decay", "survival"], sort=False)
-            for found in [rows.set_index("seed")]
+            for (decay, p), found in trained.groupby(["decay", "survival"], sort=False)
         ],
         "lesion": None,
     }
@@ -203,7 +194,7 @@ def describe(study: Study) -> str:
     lines = []
     for arm in s["arms"]:
         who = "without" if arm["survival"] == 1 else f"survival {arm['survival']:g}, {arm['decay']}"
-        line = f"{who}: error {arm['error_mean']:.2%} (deviation {arm['error_sd']:.2%} over {s['seeds']} seeds)"
+        line = f"{who}: {told(arm, s['seeds'])}"
         if arm["difference"]:
             t = arm["time"]
             line += (

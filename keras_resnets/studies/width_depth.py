@@ -1,0 +1,199 @@
+"""Deeper or wider at an equal budget: Zagoruyko & Komodakis 2016, Tables 4 and 5, and Wu et al. 2016, Table 1."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_resnets import budget, counting, recipes
+from keras_resnets.data import Data
+from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.spec import Spec
+from keras_resnets.studies.arms import facts, over_seeds, told, train_arms
+from keras_resnets.studies.cells import Cell, spec_of
+from keras_resnets.studies.paired import paired, verdict
+from keras_resnets.studies.study import Study
+from keras_resnets.training import data_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = {"parameters": "parameters", "macs": "multiply-adds", "activations": "activations"}
+
+
+def width_depth(
+    network: str | Spec = "preresnet20",
+    data: str | os.PathLike | Data = "digits",
+    recipe: str | recipes.Recipe = "digits",
+    *,
+    out: str | os.PathLike,
+    depths: Sequence[int] = (1, 2, 3, 5, 9),
+    parameters: int | None = None,
+    macs: int | None = None,
+    activations: int | None = None,
+    tolerance: float = 0.02,
+    seeds: int = 3,
+    epochs: int = 20,
+    seed: int = 0,
+    verbose: bool = False,
+    **options: Any,
+) -> Study:
+    """Trains networks of several depths, each as wide as an equal budget lets it be.
+
+    Zagoruyko & Komodakis (2016, Table 5) find errors on CIFAR-10 of 4.53 % with WRN-40-4, which has 8.9 M
+    parameters, of 4.27 % with WRN-16-8 (11.0 M) and of 4.00 % with WRN-28-10 (36.5 M). Wu et al. (2016, Table 1)
+    find top-1 errors on ImageNet of 19.2 % with 38 wide layers and 20.7 % with a pre-activation ResNet of 200.
+    In both, budgets differ. Here they are equal: all stages have the same number of blocks,
+    and the widths are those at which the network costs what it may.
+
+    Which depth is best is not known beforehand, and one that was chosen by the errors it is then judged by would come
+    out too well. So for each seed that depth is taken which has the least mean error with all other seeds, the
+    shallowest of equals, and judged by that seed alone. Both are done by the same test split: what is inferred is about
+    other seeds with it.
+
+    Args:
+        network: a variant's name or a spec, which gives kind, proportions and number of stages.
+        data: as for `keras_resnets.train`.
+        recipe: as for `keras_resnets.train`.
+        out: where the networks are trained, below `cells`; the same call goes on there after a kill.
+        depths: blocks in each stage, a network for each number; at least two.
+        parameters: the budget, in trainable parameters. Without any budget, what `network` itself has.
+        macs: the budget, in multiply-adds for one example, in place of `parameters`.
+        activations: the budget, in elements of all convolutions' outputs for one example (Wu et al.'s
+            memory), in place of `parameters`.
+        tolerance: how far a network's cost may lie from the budget, as a share of it.
+        seeds: how many trainings of each, 2 to 16.
+        epochs: as for `keras_resnets.train`.
+        seed: the first one; the others follow it.
+        verbose: whether to say a line for each network trained.
+        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
+
+    Returns:
+        A `Study` with a row for every depth and seed: `depth` in layers, `blocks` of a stage, `width` of the last
+        one, `parameters`, `macs`, `activations`, and the columns of
+        `keras_resnets.studies.cells.train_cells`. The summary gives means, standard deviations and
+        intervals over seeds, and the differences of the chosen depth to the least and the greatest, paired by seed.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or no width meets the budget.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> study = kr.studies.width_depth("preresnet20", out="width_depth")  # doctest: +SKIP
+        >>> print(kr.studies.describe(study))  # doctest: +SKIP
+    """
+    spec = spec_of(network)
+    if len({*depths}) < max(2, len(depths)):
+        raise ArgumentError(f"depths must be two or more numbers, each of them once; got {list(depths)!r}.")
+    for blocks in depths:
+        whole_number("depths", blocks, 1)
+    given = {"parameters": parameters, "macs": macs, "activations": activations}
+    asked = {measure: amount for measure, amount in given.items() if amount is not None}
+    if len(asked) > 1:
+        raise ArgumentError(
+            f"The budget must be of one of {', '.join(given)}; got {' and '.join(asked)}. Leave out all but one."
+        )
+    recipe = recipes.get(recipe)
+    if not isinstance(data, Data):
+        data = data_for(recipe, data, seed=seed, **options)
+    spec = spec.replace(input_shape=data.input_shape, classes=data.classes)
+    measure, amount = next(iter(asked.items()), ("parameters", counting.count(spec).parameters))
+    specs = [budget.solve(budget.with_blocks(spec, n), measure, amount, tolerance) for n in sorted(depths)]
+    networks = {found.depth: _costs(found) for found in specs}
+    arms = [Cell({"depth": found.depth}, found, recipe, epochs) for found in specs]
+    rows = train_arms(arms, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
+    for place, column in enumerate(next(iter(networks.values())), 2):
+        rows.insert(place, column, [networks[depth][column] for depth in rows["depth"]])
+    summary = {
+        "model": spec.name,
+        "measure": measure,
+        "budget": amount,
+        "tolerance": tolerance,
+        "epochs": epochs,
+        **facts(rows),
+        "networks": [
+            {"depth": depth, **networks[depth], **over_seeds(found, "error", "loss")}
+            for depth, found in rows.groupby("depth")
+        ],
+        "best": _best(rows),
+    }
+    return Study("width_depth", rows, summary)
+
+
+def _costs(spec: Spec) -> dict[str, int]:
+    """Blocks, width and costs of a network, by column."""
+    counts, last = counting.count(spec), spec.stages[-1]
+    costs = {measure: getattr(counts, measure) for measure in MEASURES}
+    return {"blocks": last.blocks, "width": spec.widths(last)[-1], **costs}
+
+
+def _best(rows: pd.DataFrame) -> dict[str, Any]:
+    """The best depth, chosen for each seed by the others, against the least and the greatest."""
+    errors = rows.pivot(index="seed", columns="depth", values="error")
+
+    def least(table) -> int:
+        # What is equal on paper differs by rounding; the first of equals is the shallowest.
+        return int(table.mean().round(12).idxmin())
+
+    chosen = {int(seed): least(errors.drop(seed)) for seed in errors.index}
+    ends = {"shallowest": int(errors.columns[0]), "deepest": int(errors.columns[-1])}
+    return {
+        "depth": least(errors),
+        "chosen": [{"seed": seed, "depth": depth} for seed, depth in chosen.items()],
+        "against": {
+            end: {
+                "depth": depth,
+                "error": paired([errors.loc[seed, best] - errors.loc[seed, depth] for seed, best in chosen.items()]),
+            }
+            for end, depth in ends.items()
+        },
+    }
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: mean error by depth."""
+    return {"error": study.rows.groupby("depth")["error"].mean()}
+
+
+def draw(study: Study):
+    """Error against depth at the budget, and what the networks cost beside it."""
+    import pandas as pd
+
+    from keras_resnets.studies import figures
+
+    summary, points = study.summary, pd.DataFrame(study.summary["networks"])
+    figure, (left, right) = figures.panels(2)
+    points, dots = (table.assign(group=summary["model"]) for table in (figures.ends(points), study.rows))
+    figures.over_depth(left, points, figures.MEAN, dots)
+    figures.errors(left, summary, limits=figures.room(points["error_high"], dots["error"]))
+    for (measure, name), colour in zip(MEASURES.items(), figures.COLOURS[1:], strict=False):
+        right.plot(points["depth"], points[measure] / points[measure].iloc[0], ".-", color=colour, label=name)
+    right.set(ylabel="relative to the shallowest network", ylim=(0, None))
+    for axes in (left, right):
+        axes.set_xlabel("depth in layers, below it width of the last stage")
+        axes.set_xticks(points["depth"], [f"{row.depth}\n{row.width}" for row in points.itertuples()])
+    title = f"{summary['model']} at {summary['budget']:,} {MEASURES[summary['measure']]}, {summary['seeds']} seeds"
+    figures.finish(figure, title, 3)
+    return figure
+
+
+def describe(study: Study) -> str:
+    """The finding in a few lines."""
+    s = study.summary
+    best = s["best"]
+    lines = [
+        f"{found['depth']} layers, blocks a stage {found['blocks']}, width of the last {found['width']}: "
+        f"{told(found, s['seeds'])}, {found['parameters']:,} parameters, {found['macs']:,} multiply-adds, "
+        f"{found['activations']:,} activations"
+        for found in s["networks"]
+    ]
+    chosen = ", ".join(f"{found['depth']}" for found in best["chosen"])
+    lines.append(
+        f"least mean error: {best['depth']} layers, of {s['seeds']} seeds; chosen for each seed by the others: {chosen}"
+    )
+    for end, found in best["against"].items():
+        itself = {choice["depth"] for choice in best["chosen"]} == {found["depth"]}
+        told_of = "it is that one" if itself else verdict(found["error"])
+        lines.append(f"so chosen, against the {end}, {found['depth']} layers: {told_of}")
+    return "\n".join(lines)
