@@ -173,3 +173,16 @@ def test_paths(run, tmp_path):
     for name, folder in (("all blocks", "all"), (rf"{blocks:.0f} a batch", "short")):
         (error,) = found(rf"\n{name}: test error ([\d.]+) over 397 images", output)
         assert error == pytest.approx(1 - recorded_accuracy(tmp_path / "runs/paths" / folder), abs=1e-4)
+
+
+def test_width_or_depth(run, tmp_path):
+    output = run("width_or_depth")
+    printed = re.findall(r"(\d+) layers, \[([\d, ]+)\] channels: ([\d,]+) parameters", output)
+    assert [int(depth) for depth, *_ in printed] == [8, 14]
+    trials = pd.read_csv(tmp_path / "runs/width_or_depth/trials.csv")
+    assert len(trials) == 3
+    for count in [*(int(parameters.replace(",", "")) for *_, parameters in printed), *trials["parameters"]]:
+        assert abs(count - 5000) <= 100
+    best = trials.loc[trials["score"].idxmax()]
+    (error,) = found(r"validation error ([\d.]+)% over 280, test", output)
+    assert error == pytest.approx(100 * best["error"], abs=0.005)

@@ -499,6 +499,14 @@ def test_tensorboard_shows_every_trial_with_its_cost(found):
     from tensorboard.plugins.hparams import metadata
 
     out, study, _ = found
+    events = EventAccumulator(str(out / "logs"))
+    events.Reload()
+    content = events.summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
+    experiment = metadata.parse_experiment_plugin_data(content)
+    assert {c.name for c in experiment.hparam_infos if c.differs} == {"depth", "width", "parameters", "macs"}
+    (unit,) = (c for c in experiment.hparam_infos if c.name == "unit")
+    assert [value.string_value for value in unit.domain_discrete.values] == ["B(3,1)", "basic"]
+    assert [metric.name.tag for metric in experiment.metric_infos] == ["val_accuracy"]
     for row in study.rows.to_dict("records"):
         events = EventAccumulator(str(out / "logs" / f"trial{row['trial']:04}"))
         events.Reload()
@@ -547,3 +555,59 @@ def test_recipes_come_back_from_json():
         assert recipes.Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     with pytest.raises(ArgumentError, match="no field 'rate'"):
         recipes.Recipe.from_dict({"name": "x", "epochs": 1, "rate": 1})
+
+
+# --- the command line
+
+
+def command(*arguments):
+    from keras_resnets.cli import main
+
+    return main(["search", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "One of --budget-params, --budget-macs and --budget-memory is needed"),
+        (("--budget-params", 5000, "--budget-macs", 5000), "and only one"),
+        (("--budget-params", 5000, "--blocks", "1,x"), "--blocks takes numbers"),
+        (("--budget-params", 5000, "--choose", "unit"), "--choose takes FIELD=A,B,C"),
+        (("--budget-params", 5000, "--choose", "units=basic"), "no 'units'"),
+        (("--budget-params", 5000, "--address", "127.0.0.1:0"), "--address is for --role chief"),
+        (("--budget-params", 5000, "--oracle", "best"), "no 'best'"),
+        (("--budget-params", 50), "leaves a width"),
+        (("--budget-params", 5000, "--role", "chief", "--address", "nowhere"), "HOST:PORT"),
+        (("--role", "worker", "--trials", 3), "trials is the chief's"),
+        (("plain19", "--budget-params", 5000), "plain19"),
+        (("--budget-params", 5000, "--recipe", "none.json"), "cannot be read"),
+    ],
+)
+def test_wrong_commands_are_told_and_leave_nothing(arguments, said, tmp_path, capsys):
+    assert command(*arguments, "--out", tmp_path / "x") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_worker_without_a_search_is_told(tmp_path, capsys):
+    assert command("--role", "worker", "--out", tmp_path / "x") == 1
+    assert "Start its chief first" in capsys.readouterr().err
+
+
+def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
+    from keras_resnets.cli import main
+
+    asked = ("--budget-params", 3000, "--blocks", "1,30", "--choose", "unit=B(3,1),basic", "--choose", "paths=drop:0.1")
+    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
+    said, error = capsys.readouterr()
+    assert "left out, for no width meets the budget: 30 blocks" in error
+    assert "2 trials by grid at 3,000 parameters" in said
+    again = said.split("train it: keras-resnets ")[1].split("\n")[0].replace("--out DIR", f"--out {tmp_path / 'run'}")
+    assert "--paths drop:0.1" in again
+    assert main(again.split()) == 0
+    spec = kr.Spec.from_json((tmp_path / "s" / "best.json").read_text())
+    assert kr.load_model(tmp_path / "run").spec == spec
+    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
+    assert "2 trials by grid" in capsys.readouterr().out

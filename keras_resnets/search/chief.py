@@ -15,7 +15,6 @@ from keras_tuner.src.distribute import oracle_chief
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import write_json
-from keras_resnets.search.journal import STOPPED
 
 # Where a chief says at which address it is.
 ADDRESS = "chief.json"
@@ -57,6 +56,14 @@ class _Servicer(oracle_chief.OracleServicer):
             raise
 
 
+def host_of(address: str) -> str:
+    """Returns the host of `HOST:PORT`, or says what is wrong with it."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ArgumentError(f"address must be HOST:PORT, such as 10.0.0.1:4000; got {address!r}.")
+    return host
+
+
 def serve(
     oracle: Any,
     out: Path,
@@ -85,14 +92,12 @@ def serve(
     oracle.lost = lambda trial: servicer.silence(trial) > lost_after
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    host, _, port = address.rpartition(":")
+    host = host_of(address)
     try:
-        if not host or not port.isdigit():
-            raise RuntimeError
         bound = server.add_insecure_port(address)
     except RuntimeError:
         raise ArgumentError(
-            f"address must be HOST:PORT of this machine with a free port, or port 0 for any; got {address!r}."
+            f"address must be one of this machine with a free port, or port 0 for any; got {address!r}."
         ) from None
     server.start()
     write_json(out / ADDRESS, {"address": f"{socket.gethostname() if host in ('0.0.0.0', '[::]') else host}:{bound}"})
@@ -106,6 +111,3 @@ def serve(
     finally:
         (out / ADDRESS).unlink(missing_ok=True)
         server.stop(grace=None)
-
-
-__all__ = ["ADDRESS", "STOPPED", "serve"]

@@ -10,7 +10,7 @@ import numpy as np
 from keras_resnets import building, recipes
 from keras_resnets.runs import Run, read_csv, whole, write_json
 from keras_resnets.search.journal import COMPLETED
-from keras_resnets.search.trials import RUNG, Setting
+from keras_resnets.search.trials import Setting
 from keras_resnets.studies.evaluation import wilson
 from keras_resnets.studies.study import Study
 from keras_resnets.timing import latency
@@ -169,6 +169,3 @@ def _read(file) -> Any:
     import json
 
     return json.loads(file.read_text())
-
-
-__all__ = ["COSTS", "RUNG", "front", "summarise", "table", "write"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.runs import Run
-from keras_resnets.search import chief, oracles, results
+from keras_resnets.search import chief, hparams, oracles, results
 from keras_resnets.search.crew import Crew
 from keras_resnets.search.journal import Journal, journaled
 from keras_resnets.search.space import DepthWidth
@@ -85,6 +85,8 @@ def search(
             whole_number(name, value, least)
     made = oracles.make(oracle, space, trials, objective, space.seed)
     many = workers > 0 or address is not None
+    if address is not None:
+        chief.host_of(address)
     if many and not space.named:
         raise ArgumentError(
             "data must be given to DepthWidth by its name where other processes train; got a Data, "
@@ -107,6 +109,7 @@ def search(
             return Study.load(out / STUDY)
         setting = Setting(space, out, objective, seeds, patience)
         _resume(made, journal, run.asked, tell)
+        hparams.begin(space, objective, out / "logs")
         if made.stopped:
             tell("all trials are done; what is left is their table")
         elif many:

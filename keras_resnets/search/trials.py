@@ -17,9 +17,9 @@ import keras_tuner
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Busy, Run, read_csv, write_json
+from keras_resnets.search import hparams
 from keras_resnets.search.space import DepthWidth, Plan
 from keras_resnets.studies.stopwatch import Stopwatch
-from keras_resnets.studies.study import Events
 from keras_resnets.training import train
 
 # keras-tuner's name for the epoch at which Hyperband wants to know how a trial is doing.
@@ -152,7 +152,8 @@ class Trials(keras_tuner.engine.base_tuner.BaseTuner):
         self.setting.run(plan, epochs, self.verbose)
         scores = self.setting.scores(plan, epochs)
         score = sum(scores) / len(scores)
-        _note(self.setting, trial.trial_id, plan, epochs, score)
+        setting = self.setting
+        hparams.note(setting.space, setting.objective, setting.out / "logs", trial.trial_id, plan, epochs, score)
         if self.tell is not None:
             self.tell(_line(self.setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
         return {self.setting.objective: score}
@@ -174,26 +175,3 @@ def _line(setting: Setting, trial: str, plan: Plan, epochs: int, score: float, s
         f"trial {trial}  {chosen}: {plan.spec.depth} layers, {plan.spec.stages[-1].widths[-1]} wide, "
         f"{cost['parameters']:,} parameters; {found} after {epochs} epochs, {seconds:.0f} s"
     )
-
-
-def _note(setting: Setting, trial: str, plan: Plan, epochs: int, score: float) -> None:
-    """Writes a trial for TensorBoard's HParams."""
-    folder = setting.out / "logs" / f"trial{trial}"
-    for old in folder.glob("events.*"):
-        old.unlink()
-    cost = setting.space.cost(plan.spec)
-    chosen = {
-        name: value if isinstance(value, int | float | bool) else str(value) for name, value in plan.values.items()
-    }
-    with Events(folder) as events:
-        events.hyperparameters(
-            f"trial {trial}",
-            {
-                "depth": plan.spec.depth,
-                "width": plan.spec.stages[-1].widths[-1],
-                "epochs": epochs,
-                **cost,
-                **chosen,
-            },
-        )
-        events.scalar(setting.objective, score, epochs)

@@ -47,7 +47,7 @@ def stage_bands(axes, stages: Sequence[str]) -> None:
     axes.set_xlim(0.5, len(stages) + 0.5)
 
 
-def with_intervals(axes, x, rows, colour: str, label: str, marker: str = "o") -> None:
+def with_intervals(axes, x, rows, colour: str, label: str | None, marker: str = "o") -> None:
     """Errors with their intervals over examples."""
     spread = [rows["error"] - rows["error_low"], rows["error_high"] - rows["error"]]
     axes.errorbar(

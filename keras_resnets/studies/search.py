@@ -29,28 +29,30 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Error against depth at the budget; error against what differs between networks that meet it, with the front."""
+    from matplotlib.ticker import MaxNLocator
+
     s, rows = study.summary, study.rows[study.rows["status"] == "completed"]
     costs = [cost for cost in ("parameters", "macs", "latency") if cost != s["measure"]]
     figure, (left, *others) = figures.panels(1 + len(costs))
     kind = next((name for name in KINDS if name in rows and rows[name].nunique() > 1), None)
-    groups = list(rows.groupby(kind)) if kind else [("", rows)]
-    for colour, (name, found) in zip(figures.COLOURS, groups, strict=False):
-        label = f"{kind} {name}" if kind else "a network, 95% interval over images"
-        figures.with_intervals(left, found["depth"], found, colour, label)
-        for axes, cost in zip(others, costs, strict=True):
-            figures.with_intervals(axes, COSTS[cost][1] * found[cost], found, colour, label)
-    medians = rows.groupby("depth")["error"].median()
-    left.plot(medians.index, medians, color="0.4", lw=1.2, zorder=2, label="median of a depth")
+    trials = rows.assign(group=rows[kind].astype(str) if kind else s["model"])
+    figures.over_depth(left, trials, "a trial, 95% interval over images")
+    medians = trials.groupby("depth")["error"].median()
+    left.plot(medians.index, medians, color="0.6", lw=1.2, zorder=1, label="median of a depth")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set_xlabel("layers; the width follows from the budget")
     for axes, cost in zip(others, costs, strict=True):
         name, unit = COSTS[cost]
-        front = rows[rows[f"front_{cost}"]].sort_values(cost)
+        for colour, group in zip(figures.COLOURS, trials["group"].unique(), strict=False):
+            found = trials[trials["group"] == group]
+            figures.with_intervals(axes, unit * found[cost], found, colour, None, "D")
+        front = trials[trials[f"front_{cost}"]].sort_values(cost)
         label = "front: none is better in both"
-        axes.step(unit * front[cost], front["error"], where="post", color="0.2", lw=1.4, zorder=2, label=label)
+        ring = {"marker": "o", "ms": 9, "mfc": "none", "color": "0.2", "lw": 1.2, "zorder": 2}
+        axes.step(unit * front[cost], front["error"], where="post", label=label, **ring)
         axes.set_xlabel(name)
-    left.set_xlabel("layers; the width follows from the budget")
-    top = min(1.0, 1.15 * float(rows["error_high"].max())) if len(rows) else 1.0
     for axes in (left, *others):
-        figures.errors(axes, s, ", validation split", (0, top))
+        figures.errors(axes, s, ", validation split", figures.room(trials["error_high"]) if len(trials) else (0, 1))
     title = f"{s['model']} at {s['budget']:,} {s['measure']}: {len(rows)} trials of {s['epochs']} epochs on {s['data']}"
     figures.finish(figure, title, 4)
     return figure

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +48,11 @@ class Events:
     def scalar(self, tag: str, value: float, step: int) -> None:
         self._add(step, tag=tag, simple_value=float(value))
 
-    def hyperparameters(self, name: str, values: Mapping[str, Any]) -> None:
-        """Makes the folder a session of the HParams tab; its scalars are the session's metrics."""
+    def summary(self, summary) -> None:
+        """Writes a summary that a plugin of TensorBoard has made."""
         from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-        self._writer.add_event(Event(wall_time=time.time(), summary=hparams_pb(dict(values), trial_id=name)))
+        self._writer.add_event(Event(wall_time=time.time(), summary=summary))
 
     def figure(self, tag: str, figure: Figure, step: int) -> None:
         import io
