@@ -1,5 +1,6 @@
 from . import (
     applications,
+    budget,
     callbacks,
     counting,
     data,
@@ -10,9 +11,11 @@ from . import (
     paths,
     recipes,
     runs,
+    search,
     spectrum,
     studies,
     taps,
+    timing,
     variants,
 )
 from .adopt import adopt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from keras_resnets.runs import write_json
 
 # Where a chief says at which address it is.
 ADDRESS = "chief.json"
+# Where a worker says why it could not go on.
+FAILURE = "failure.json"
 # Seconds for which a chief that is done still answers, so that every worker hears it.
 _FAREWELL = 3.0
 
@@ -87,7 +90,10 @@ def serve(
 
     Raises:
         ArgumentError: the address cannot be listened at.
+        RuntimeError: a worker failed, as all others would that got its trial.
     """
+    failure = out / FAILURE
+    failure.unlink(missing_ok=True)
     servicer = _Servicer(oracle)
     oracle.lost = lambda trial: servicer.silence(trial) > lost_after
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
@@ -104,9 +110,12 @@ def serve(
     try:
         while not servicer.stop_triggered:
             time.sleep(0.2)
-            watch()
             if servicer.failure is not None:
                 raise servicer.failure
+            if failure.exists():
+                told = json.loads(failure.read_text())
+                raise RuntimeError(f"Worker {told['worker']} failed: {told['error']} The same command goes on.")
+            watch()
         time.sleep(_FAREWELL)
     finally:
         (out / ADDRESS).unlink(missing_ok=True)

@@ -46,7 +46,7 @@ class Crew:
             code = member.poll()
             if code is None or code == 0:
                 continue
-            if code > 0:
+            if code > 0:  # it could not even begin, or the chief would know why
                 raise RuntimeError(f"Worker {k + 1} failed, for the reason given above; the same command goes on.")
             self._died += 1
             if self._died > _MOST:

@@ -96,7 +96,8 @@ class Setting:
 
     def _reached(self, place: Path, epochs: int) -> bool:
         try:
-            return Run(place, {}).finished or len(self.history(place)) >= epochs
+            # After its last epoch a training still has to be saved and tested.
+            return Run(place, {}).finished or (epochs < self.space.epochs and len(self.history(place)) >= epochs)
         except ArgumentError:  # a damaged record: training mends it
             return False
 

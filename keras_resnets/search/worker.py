@@ -17,8 +17,8 @@ import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_client
 
-from keras_resnets.runs import Run
-from keras_resnets.search.chief import ADDRESS
+from keras_resnets.runs import Run, write_json
+from keras_resnets.search.chief import ADDRESS, FAILURE
 from keras_resnets.search.journal import IDLE
 from keras_resnets.search.trials import Setting, Trials
 
@@ -146,8 +146,14 @@ def work(
         trials = Trials(setting, oracle, name, tell, verbose)
         trials.oracle = _Client(oracle, stub, name)
         trials.on_trial_begin = lambda trial: pulse.of(trial.trial_id)
-        with contextlib.suppress(SearchOver):
+        try:
             trials.search()
+        except SearchOver:
+            pass
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            write_json(setting.out / FAILURE, {"worker": name, "error": reason.rstrip(".") + "."})
+            raise
 
 
 class _Pulse(threading.Thread):
