@@ -26,7 +26,6 @@ space = kr.search.DepthWidth(
     parameters=5_000 if arguments.tiny else 20_000,
     blocks=(1, 2) if arguments.tiny else (1, 2, 3, 5, 9),
     epochs=1 if arguments.tiny else 20,
-    where={"validation": 0.2},
     unit=("basic", "bottleneck"),
     learning_rate=kr.search.Range(0.03, 0.3),
 )

@@ -132,7 +132,7 @@ def _space(network, options: dict[str, Any]):
         blocks=_blocks(options["blocks"]),
         epochs=options["epochs"],
         seed=options["seed"],
-        where=where,
+        **where,
         **given,
         **dict(_choice(text) for text in options["choices"]),
     )

@@ -124,7 +124,7 @@ def test_stages_may_have_different_numbers_of_blocks(digits):
 def test_a_space_comes_back_from_its_config():
     space = kr.search.DepthWidth(
         "resnet20", "digits", "digits", macs=200_000, blocks=((1, 2, 1), 2), epochs=3, seed=4,
-        where={"validation": 0.25}, learning_rate=kr.search.Range(0.01, 0.1), shortcut=("A", "B"),
+        validation=0.25, learning_rate=kr.search.Range(0.01, 0.1), shortcut=("A", "B"),
         zero_gamma=(True, False),
     )  # fmt: skip
     again = kr.search.DepthWidth.from_config(json.loads(json.dumps(space.config())))
@@ -543,7 +543,7 @@ def test_wrong_searches_are_told(digits, tmp_path):
         with pytest.raises(ArgumentError, match=said):
             kr.search.search(space, out=tmp_path / "x", **arguments)
     assert not (tmp_path / "x").exists()
-    bare = kr.search.DepthWidth("preresnet20", "digits", parameters=4_000, blocks=(1,), where={"validation": 0})
+    bare = kr.search.DepthWidth("preresnet20", "digits", parameters=4_000, blocks=(1,), validation=0)
     with pytest.raises(ArgumentError, match="validation must be"):
         kr.search.search(bare, out=tmp_path / "x", trials=1)
 

@@ -65,8 +65,11 @@ class DepthWidth(keras_tuner.HyperModel):
         blocks: blocks of each stage to choose from; an entry for different numbers in the stages is
             a sequence such as `(3, 4, 6, 3)`.
         epochs: as for `keras_resnets.train`.
-        seed: of the data's order and augmentation.
-        where: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
+        seed: of an oracle's draws, and the first of the trainings'.
+        data_dir: as for `keras_resnets.train`.
+        image_size: as for `keras_resnets.train`.
+        validation: share of the training split that is held out, for trials to be scored on.
+        download: as for `keras_resnets.train`.
         **choices: further hyperparameters, each with the values to choose from: `unit`, as for
             `keras_resnets.budget.with_unit`; `paths`, short forms of path policies, `"all"` for none; a field
             of `Spec` such as `shortcut`, `placement`, `skip` or `dropout`; or a field of `Recipe` such as
@@ -100,7 +103,10 @@ class DepthWidth(keras_tuner.HyperModel):
         blocks: Sequence[int | Sequence[int]] = (1, 2, 3, 5, 9),
         epochs: int | None = None,
         seed: int = 0,
-        where: Mapping[str, Any] | None = None,
+        data_dir: str | os.PathLike | None = None,
+        image_size: int | None = None,
+        validation: float = 0.2,
+        download: bool = False,
         **choices: Sequence[Any] | Range,
     ):
         super().__init__(name="depth_width")
@@ -111,7 +117,13 @@ class DepthWidth(keras_tuner.HyperModel):
                 f"A budget of parameters, macs or activations must be given, and only one; got {named or 'none'}."
             )
         ((self.measure, self.amount),) = named.items()
-        self.tolerance, self.seed, self.where = tolerance, seed, dict(where or {})
+        self.tolerance, self.seed = tolerance, seed
+        self._where = {
+            "data_dir": None if data_dir is None else str(data_dir),
+            "image_size": image_size,
+            "validation": validation,
+            "download": download,
+        }
         self.recipe, self._source = recipes.get(recipe), data
         self._loaded: dict[str, datasets.Data] = {}
         first = self.data_for(self.recipe)
@@ -188,7 +200,7 @@ class DepthWidth(keras_tuner.HyperModel):
             return self._source
         key = json.dumps({name: value for name, value in recipe.to_dict().items() if name in LOADING})
         if key not in self._loaded:
-            self._loaded[key] = training.data_for(recipe, self._source, seed=self.seed, **self.where)
+            self._loaded[key] = training.data_for(recipe, self._source, seed=self.seed, **self._where)
         return self._loaded[key]
 
     def build(self, hp) -> ResidualNetwork:
@@ -233,10 +245,7 @@ class DepthWidth(keras_tuner.HyperModel):
             "blocks": [list(number) if isinstance(number, tuple) else number for number in self._kept],
             "epochs": self.epochs,
             "seed": self.seed,
-            "where": {
-                name: value if value is None else str(value) if name == "data_dir" else value
-                for name, value in self.where.items()
-            },
+            **self._where,
             "choices": {
                 name: dataclasses.asdict(values) if isinstance(values, Range) else list(values)
                 for name, values in self.choices.items()
