@@ -291,6 +291,9 @@ def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, t
     oracle.lost = lambda trial: trial == lost.trial_id
     assert oracle.create_trial("c") is lost
     oracle.lost = lambda trial: False
+    meanwhile = journaled(oracles.make("random", space, 2), journal)
+    meanwhile.replay(journal.read()[0])
+    assert {name: trial.trial_id for name, trial in meanwhile.ongoing_trials.items()} == {"c": "0", "b": "1"}
     for trial in (lost, other, lost):  # the third is the worker that was only slow
         oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
         trial.status = "COMPLETED"
