@@ -84,6 +84,9 @@ def test_a_depth_is_kept_only_if_all_choices_leave_a_width(digits):
     assert 6 in alone.blocks
     both = space_of(digits, parameters=3_000, blocks=(1, 6), unit=("B(3)", "B(3,3,3,3)"))
     assert both.left_out == [6]
+    # With four blocks a stage, 2,500 parameters leave a width for shortcuts A, not for C.
+    assert space_of(digits, parameters=2_500, blocks=(2, 4), unit=("basic",), shortcut=("A",)).left_out == []
+    assert space_of(digits, parameters=2_500, blocks=(2, 4), unit=("basic",), shortcut=("A", "C")).left_out == [4]
 
 
 def test_what_is_chosen_reaches_network_recipe_and_paths(digits):
