@@ -159,6 +159,17 @@ def test_wrong_spaces_are_told(digits, arguments, said):
         space_of(digits, **arguments)
 
 
+def test_a_range_is_drawn_by_factors_or_by_differences(digits):
+    for log, middle in ((True, 0.1), (False, 0.505)):
+        space = space_of(digits, learning_rate=kr.search.Range(0.01, 1.0, log=log))
+        hp = keras_tuner.HyperParameters()
+        space.declare_hyperparameters(hp)
+        (rate,) = (choice for choice in hp.space if choice.name == "learning_rate")
+        drawn = [rate.random_sample(seed) for seed in range(2000)]
+        assert np.median(drawn) == pytest.approx(middle, rel=0.15)
+        assert 0.01 <= min(drawn) < max(drawn) <= 1
+
+
 def test_ranges_rise():
     with pytest.raises(ArgumentError, match="smaller number to a larger"):
         kr.search.Range(0.3, 0.1)
