@@ -97,9 +97,12 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     """Makes the study of a search that is done: table, latencies, fronts, error by depth."""
     import pandas as pd
 
-    rows = table(setting, oracle)
     space = setting.space
     plans = {int(number): space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
+    for number, trial in oracle.trials.items():
+        # Nothing to do, unless something damaged what a trial had left.
+        setting.run(plans[int(number)], setting.epochs(trial.hyperparameters.values))
+    rows = table(setting, oracle)
     measured: dict[Any, dict[str, Any]] = {}
     for number in rows["trial"]:
         spec = plans[number].spec
