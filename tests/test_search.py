@@ -485,6 +485,8 @@ def test_patience_stops_a_training_also_over_rungs(digits, tmp_path):
     history = setting.history(setting.place(plan) / "seed0")
     best = int(history["val_loss"].argmin())
     assert len(history) in (best + 3, 8)
+    assert setting.scores(plan, 1) == [history["val_loss"].iloc[0]]
+    assert setting.scores(plan, 8) == [history["val_loss"].iloc[-1]]
 
 
 # --- results
