@@ -21,10 +21,13 @@ from keras_resnets.studies import search as drawing
 
 @pytest.fixture(scope="module")
 def digits():
-    """A hundred images, so that an epoch takes no time."""
+    """A few hundred images, so that an epoch takes no time."""
     data = kr.data.load("digits", batch_size=32, validation=0.3)
     splits = {
-        name: kr.data.sources.Arrays(split.images[:64], split.labels[:64]) for name, split in data._splits.items()
+        name: kr.data.sources.Arrays(split.images[:most], split.labels[:most])
+        for (name, split), most in zip(
+            sorted(data._splits.items()), (64, 256, 64), strict=True
+        )  # test, train, validation
     }
     return kr.data.Data(data.name, data.input_shape, 10, data.class_names, data.options, splits, data._mean, data._std)
 
@@ -196,8 +199,8 @@ def test_every_tuner_of_keras_tuner_takes_the_space(digits, kind, tmp_path):
     if kind == "Hyperband":
         last = next(trial for trial in trials if trial.hyperparameters.values["tuner/initial_epoch"] == 1)
         model = tuner.load_model(last)
-        # Two epochs of two steps: the optimiser went on counting, and with it the schedule.
-        assert int(model.optimizer.iterations) in (2, 4)
+        # Two epochs of eight steps: the optimiser went on counting, and with it the schedule.
+        assert int(model.optimizer.iterations) == 16
 
 
 # --- the journal
@@ -364,7 +367,7 @@ def test_the_table_is_of_what_was_trained(found, digits):
 def test_the_best_is_what_train_takes(found, tmp_path, digits):
     out, study, _ = found
     best = study.rows.set_index("trial").loc[study.summary["best"]]
-    assert best["score"] == study.rows["score"].max()
+    assert best["score"] == study.rows["score"].max() > study.rows["score"].min()
     spec = kr.Spec.from_json((out / "best.json").read_text())
     assert counting.count(spec).parameters == best["parameters"]
     recipe = recipes.Recipe.from_dict(json.loads((out / "best_recipe.json").read_text()))
@@ -451,6 +454,7 @@ def test_a_rung_of_hyperband_is_a_stop_of_one_training(digits, tmp_path):
     again = rows[rows["run"].duplicated(keep=False)].sort_values("epochs")
     assert list(again["epochs"]) == [1, 3]
     assert list(again["status"]) == ["stopped", "completed"]
+    assert list(again["test_error"].isna()) == [True, False]
     run = Run(tmp_path / "search" / again["run"].iloc[0] / "seed0", {})
     asked = run.record["asked"]
     spec = kr.Spec.from_dict(asked["spec"])
