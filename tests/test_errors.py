@@ -68,6 +68,7 @@ def place(tmp_path_factory):
     it.torn = root / "torn"
     shutil.copytree(it.run, it.torn)
     (it.torn / "run.json").write_text((it.run / "run.json").read_text()[:100])
+    (it.torn / "checkpoints" / "last.safetensors").unlink()  # from which it would be written anew
     it.cut = root / "cut"
     shutil.copytree(it.run, it.cut)
     # As after a crash of the machine: not finished, and only the first half of the checkpoint on disk.

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import keras_resnets as kr
+from keras_resnets.errors import ArgumentError
 
 PACKAGE = Path(kr.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -23,6 +24,7 @@ ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 RUN = """
 import sys
 import keras_resnets as kr
+from keras_resnets.errors import ArgumentError
 
 stages = (kr.Stage(1, (8, 8)), kr.Stage(1, (16, 16), stride=2))
 spec = kr.Spec("tiny", stages, (8, 8, 1), 10, stem_width=8, dropout=0.3)
@@ -199,6 +201,24 @@ def test_what_a_kill_left_half_written_is_swept(tmp_path, few, small):
         with pytest.raises(KeyboardInterrupt):
             kr.train(small, few, out=tmp_path / "run", epochs=1, verbose=0, callbacks=[Witness(interrupt=0)])
         assert not half.exists()
+
+
+def test_a_damaged_record_is_rebuilt_from_the_checkpoint(tmp_path, few, small):
+    arguments = {"out": tmp_path / "run", "epochs": 1, "verbose": 0}
+    model = kr.train(small, few, **arguments)
+    file = tmp_path / "run" / "run.json"
+    before = json.loads(file.read_text())
+    for damaged in ("", file.read_text()[:100]):
+        file.write_text(damaged)
+        witness = Witness()
+        _equal(kr.train(small, few, callbacks=[witness], **arguments).weights, model.weights)
+        assert witness._weights == []  # nothing was trained again
+        after = json.loads(file.read_text())
+        assert (after["asked"], after["results"]) == (before["asked"], before["results"])
+    file.write_text("")
+    # What was asked is known, so other work is refused as ever.
+    with pytest.raises(ArgumentError, match="seed = 0, now 1"):
+        kr.train(small, few, seed=1, **arguments)
 
 
 # Steps of CIFAR-10: 391 batches of 128, 390 without the remainder; ImageNet: 5005 of 256; digits: 40 of 32.
