@@ -1,5 +1,6 @@
 """A network of three blocks, data it can be measured on, and a seed."""
 
+import dataclasses
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,3 +44,15 @@ def scramble():
         return model
 
     return apply
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """A few hundred of the digits, so that an epoch takes no time."""
+    data = kr.data.load("digits", batch_size=32, validation=0.3)
+    most = {"train": 256, "validation": 64, "test": 64}
+    splits = {
+        name: kr.data.sources.Arrays(split.images[: most[name]], split.labels[: most[name]])
+        for name, split in data._splits.items()
+    }
+    return dataclasses.replace(data, _splits=splits)

@@ -1,329 +1,21 @@
-"""The search: its space, its journal, its oracles, what it keeps when it is stopped, and what comes out."""
+"""A search: what it keeps when it is stopped, what comes out, and how it is asked for."""
 
 import itertools
 import json
-import random
 
 import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
+from search_setting import space_of
 
 import keras_resnets as kr
-from keras_resnets import building, counting, recipes, training
+from keras_resnets import counting, recipes, training
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Run
-from keras_resnets.search import oracles, results
-from keras_resnets.search.journal import Journal, journaled
+from keras_resnets.search import results
 from keras_resnets.search.trials import Setting
 from keras_resnets.studies import search as drawing
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """A few hundred images, so that an epoch takes no time."""
-    data = kr.data.load("digits", batch_size=32, validation=0.3)
-    splits = {
-        name: kr.data.sources.Arrays(split.images[:most], split.labels[:most])
-        for (name, split), most in zip(
-            sorted(data._splits.items()), (64, 256, 64), strict=True
-        )  # test, train, validation
-    }
-    return kr.data.Data(data.name, data.input_shape, 10, data.class_names, data.options, splits, data._mean, data._std)
-
-
-def space_of(data, **choices):
-    given = {"parameters": 4_000, "blocks": (1, 2), "epochs": 2, "unit": ("basic", "B(3,1)"), **choices}
-    return kr.search.DepthWidth("preresnet20", data, "digits", **given)
-
-
-# --- the space
-
-
-def test_at_a_thousand_random_points_the_built_network_meets_the_budget(digits):
-    built: dict = {}
-    cases = [
-        ({"parameters": 6_000}, kr.parameters),
-        ({"macs": 150_000}, kr.macs),
-        ({"parameters": 25_000}, kr.parameters),
-        ({"macs": 900_000}, kr.macs),
-    ]
-    for (budget, measured), seed in zip(cases, itertools.count(), strict=False):
-        ((_, amount),) = budget.items()
-        space = kr.search.DepthWidth(
-            "preresnet20",
-            digits,
-            blocks=(1, 2),
-            unit=("basic", "bottleneck", "B(3,1,3)"),
-            shortcut=("A", "B"),
-            placement=("pre", "post"),
-            learning_rate=kr.search.Range(0.01, 0.3),
-            **budget,
-        )
-        hp = keras_tuner.HyperParameters()
-        space.declare_hyperparameters(hp)
-        points = set()
-        for k in range(250):
-            point = hp.copy()
-            point.values = {p.name: p.random_sample(1000 * seed + 10 * k + i) for i, p in enumerate(hp.space)}
-            spec = space.plan(point).spec
-            points.add((spec.depth, spec.shortcut, spec.placement, spec.stages[0].kernels))
-            if spec not in built:
-                built[spec] = building.build(spec)
-            assert abs(measured(built[spec]) - amount) <= 0.02 * amount
-        assert len(points) == 24  # the points differ
-
-
-def test_depths_without_a_width_are_left_out_and_told(digits):
-    space = space_of(digits, parameters=4_000, blocks=(1, 2, 40))
-    assert space.blocks == [1, 2]
-    assert space.left_out == [40]
-    with pytest.raises(ArgumentError, match=r"none of \[40\]"):
-        space_of(digits, blocks=(40,))
-
-
-def test_a_depth_is_kept_only_if_all_choices_leave_a_width(digits):
-    alone = space_of(digits, parameters=3_000, blocks=(1, 6), unit=("B(3)",))
-    assert 6 in alone.blocks
-    both = space_of(digits, parameters=3_000, blocks=(1, 6), unit=("B(3)", "B(3,3,3,3)"))
-    assert both.left_out == [6]
-    # With four blocks a stage, 2,500 parameters leave a width for shortcuts A, not for C.
-    assert space_of(digits, parameters=2_500, blocks=(2, 4), unit=("basic",), shortcut=("A",)).left_out == []
-    assert space_of(digits, parameters=2_500, blocks=(2, 4), unit=("basic",), shortcut=("A", "C")).left_out == [4]
-
-
-def test_what_is_chosen_reaches_network_recipe_and_paths(digits):
-    space = space_of(
-        digits,
-        shortcut=("B", "A"),
-        weight_decay=(0.0, 1e-3),
-        dropout=kr.search.Range(0.1, 0.4, log=False),
-        paths=("all", "bernoulli:0.5"),
-    )
-    hp = keras_tuner.HyperParameters()
-    space.declare_hyperparameters(hp)
-    hp.values.update(blocks=2, unit="B(3,1)", shortcut="A", weight_decay=1e-3, dropout=0.3, paths="bernoulli:0.5")
-    plan = space.plan(hp)
-    assert (plan.spec.shortcut, plan.spec.dropout, plan.recipe.weight_decay, plan.paths) == (
-        "A",
-        0.3,
-        1e-3,
-        "bernoulli:0.5",
-    )
-    assert {s.kernels for s in plan.spec.stages} == {(3, 1)}
-    model = space.build(hp)
-    assert model.spec == plan.spec
-    assert model.paths.survival(6) == pytest.approx([0.5] * 6)
-    first = keras_tuner.HyperParameters()
-    plan = space.plan(first)
-    assert (plan.spec.shortcut, plan.paths, plan.recipe.weight_decay) == ("B", None, 0.0)
-    assert plan.spec.dropout == pytest.approx(0.25)
-
-
-def test_stages_may_have_different_numbers_of_blocks(digits):
-    space = space_of(digits, blocks=((1, 2, 1), 2), unit=("basic",))
-    assert space.blocks == ["1-2-1", "2"]
-    spec = space.plan(keras_tuner.HyperParameters()).spec
-    assert [s.blocks for s in spec.stages] == [1, 2, 1]
-
-
-def test_a_space_comes_back_from_its_config():
-    space = kr.search.DepthWidth(
-        "resnet20", "digits", "digits", macs=200_000, blocks=((1, 2, 1), 2), epochs=3, seed=4,
-        validation=0.25, learning_rate=kr.search.Range(0.01, 0.1), shortcut=("A", "B"),
-        zero_gamma=(True, False),
-    )  # fmt: skip
-    again = kr.search.DepthWidth.from_config(json.loads(json.dumps(space.config())))
-    assert again.config() == space.config()
-    ours, theirs = (keras_tuner.HyperParameters() for _ in range(2))
-    space.declare_hyperparameters(ours)
-    again.declare_hyperparameters(theirs)
-    assert ours.get_config() == theirs.get_config()
-    assert space.plan(ours).to_dict() == again.plan(theirs).to_dict()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"parameters": None}, "only one; got none"),
-        ({"macs": 1000}, "only one; got"),
-        ({"widths": (1, 2)}, "no 'widths'"),
-        ({"shortcut": kr.search.Range(1, 2)}, "list of values"),
-        ({"unit": ("basic", 3)}, "list of different"),
-        ({"unit": ("basic", "basic")}, "list of different"),
-        ({"paths": ("all", "fixd:3")}, "no policy 'fixd'"),
-        ({"unit": ("basic", "tall")}, "unit must be"),
-        ({"shortcut": ("A", "D")}, "shortcut must be"),
-        ({"epochs": 0}, "epochs"),
-    ],
-)
-def test_wrong_spaces_are_told(digits, arguments, said):
-    with pytest.raises(ArgumentError, match=said):
-        space_of(digits, **arguments)
-
-
-def test_a_range_is_drawn_by_factors_or_by_differences(digits):
-    for log, middle in ((True, 0.1), (False, 0.505)):
-        space = space_of(digits, learning_rate=kr.search.Range(0.01, 1.0, log=log))
-        hp = keras_tuner.HyperParameters()
-        space.declare_hyperparameters(hp)
-        (rate,) = (choice for choice in hp.space if choice.name == "learning_rate")
-        drawn = [rate.random_sample(seed) for seed in range(2000)]
-        assert np.median(drawn) == pytest.approx(middle, rel=0.15)
-        assert 0.01 <= min(drawn) < max(drawn) <= 1
-
-
-def test_ranges_rise():
-    with pytest.raises(ArgumentError, match="smaller number to a larger"):
-        kr.search.Range(0.3, 0.1)
-    with pytest.raises(ArgumentError, match="positive"):
-        kr.search.Range(0, 0.1)
-
-
-# --- keras-tuner's own tuners
-
-
-@pytest.mark.parametrize("kind", ["RandomSearch", "GridSearch", "BayesianOptimization", "Hyperband"])
-def test_every_tuner_of_keras_tuner_takes_the_space(digits, kind, tmp_path):
-    space = space_of(digits, unit=("basic",), learning_rate=(0.05, 0.1))
-    own = {"max_epochs": 2, "factor": 2} if kind == "Hyperband" else {"max_trials": 2}
-    tuner = getattr(keras_tuner, kind)(space, objective="val_accuracy", seed=1, directory=tmp_path, **own)
-    if kind == "Hyperband":
-        tuner.search(verbose=0)
-    else:
-        tuner.search(epochs=2, verbose=0)
-    trials = tuner.oracle.trials.values()
-    assert {trial.status for trial in trials} == {"COMPLETED"}
-    for trial in trials:
-        assert abs(kr.parameters(tuner.hypermodel.build(trial.hyperparameters)) / 4_000 - 1) <= 0.02
-    if kind == "Hyperband":
-        last = next(trial for trial in trials if trial.hyperparameters.values["tuner/initial_epoch"] == 1)
-        model = tuner.load_model(last)
-        # Two epochs of eight steps: the optimiser went on counting, and with it the schedule.
-        assert int(model.optimizer.iterations) == 16
-
-
-# --- the journal
-
-
-def play(oracle, *, workers, seed, stop=None):
-    """Drives an oracle by workers that are done in a random order; a trial's score follows from its values."""
-    rng, held, done = random.Random(seed), {}, 0
-    asking = [f"w{k}" for k in range(workers)]
-    held = {name: trial.trial_id for name, trial in oracle.ongoing_trials.items()}
-    events = 0
-    while True:
-        if stop is not None and events >= stop:
-            return
-        free = [name for name in asking if name not in held]
-        # Whoever comes next is a function of what happened so far, as in the run that is not disturbed.
-        rng = random.Random(f"{seed} {len(oracle.trials)} {len(oracle.end_order)}")
-        if free and (not held or rng.random() < 0.6):
-            trial = oracle.create_trial(free[0])
-            if trial.status == "RUNNING":
-                held[free[0]] = trial.trial_id
-                events += 1
-                continue
-            if trial.status == "STOPPED":
-                return
-        name = rng.choice(sorted(held))
-        trial = oracle.trials[held.pop(name)]
-        values = json.dumps(trial.hyperparameters.values, sort_keys=True)
-        score = random.Random(values).random()
-        oracle.update_trial(trial.trial_id, {"val_accuracy": score})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
-        events += 1
-        done += 1
-
-
-def told(oracle):
-    return [(t.trial_id, t.status, t.score, t.hyperparameters.values) for _, t in sorted(oracle.trials.items())]
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("kind", oracles.NAMES)
-def test_an_oracle_told_the_journal_goes_on_as_the_one_that_wrote_it(digits, kind, workers, tmp_path):
-    space = space_of(digits, blocks=(1, 2), epochs=9, learning_rate=kr.search.Range(0.01, 0.3))
-    trials = {"grid": None, "hyperband": None, "random": 12, "bayesian": 12}[kind]
-
-    def fresh(file):
-        journal = Journal(file)
-        oracle = journaled(oracles.make(kind, space, trials, seed=3), journal)
-        events, torn = journal.read()
-        assert torn == 0
-        oracle.replay(events)
-        return oracle
-
-    undisturbed = fresh(tmp_path / "undisturbed.jsonl")
-    play(undisturbed, workers=workers, seed=7)
-    assert len(undisturbed.trials) >= 12
-    assert undisturbed.stopped
-    disturbed = fresh(tmp_path / "disturbed.jsonl")
-    for stop in (1, 6, 8, None):
-        play(disturbed, workers=workers, seed=7, stop=stop)
-        disturbed = fresh(tmp_path / "disturbed.jsonl")
-    assert told(disturbed) == told(undisturbed)
-    assert disturbed.stopped
-    assert disturbed.create_trial("w0").status == "STOPPED"
-    assert Journal(tmp_path / "disturbed.jsonl").read() == Journal(tmp_path / "undisturbed.jsonl").read()
-
-
-def test_of_a_journal_torn_anywhere_the_whole_lines_are_read(tmp_path):
-    journal = Journal(tmp_path / "j.jsonl")
-    events = [
-        {"event": "search", "asked": {"a": 1}},
-        {"event": "begin", "trial": "0", "values": {"x": 0.1}},
-        {"event": "stop"},
-    ]
-    for event in events:
-        journal.append(event)
-    content = journal.file.read_bytes()
-    ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n")]
-    for cut in range(len(content) + 1):
-        journal.file.write_bytes(content[:cut])
-        found, torn = journal.read()
-        assert found == events[: sum(end <= cut for end in ends)]
-        assert torn == (cut not in (0, *ends))
-    journal.file.write_bytes(content[: ends[0]] + b"\x00\x00\x00\n" + content[ends[0] :])
-    assert journal.read() == (events[:1], 3)
-
-
-def test_a_journal_of_another_oracle_is_refused(digits, tmp_path):
-    space = space_of(digits, learning_rate=kr.search.Range(0.01, 0.3))
-    journal = Journal(tmp_path / "j.jsonl")
-    journaled(oracles.make("random", space, 3, seed=0), journal).create_trial("w0")
-    with pytest.raises(ArgumentError, match="the oracle proposes"):
-        journaled(oracles.make("random", space, 3, seed=1), journal).replay(journal.read()[0])
-
-
-def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, tmp_path):
-    space, journal = space_of(digits), Journal(tmp_path / "j.jsonl")
-    oracle = journaled(oracles.make("random", space, 2), journal)
-    lost = oracle.create_trial("a")
-    other = oracle.create_trial("b")
-    assert oracle.create_trial("a") is lost  # the same worker gets its own again
-    # Nobody is dismissed while a trial may be left behind.
-    assert oracle.create_trial("c").status == "IDLE"
-    oracle.lost = lambda trial: trial == lost.trial_id
-    assert oracle.create_trial("c") is lost
-    oracle.lost = lambda trial: False
-    meanwhile = journaled(oracles.make("random", space, 2), journal)
-    meanwhile.replay(journal.read()[0])
-    assert {name: trial.trial_id for name, trial in meanwhile.ongoing_trials.items()} == {"c": "0", "b": "1"}
-    for trial in (lost, other, lost):  # the third is the worker that was only slow
-        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
-    assert oracle.end_order == [lost.trial_id, other.trial_id]
-    assert oracle.create_trial("a").status == "STOPPED"
-    again = journaled(oracles.make("random", space, 2), journal)
-    again.replay(journal.read()[0])
-    assert again.end_order == oracle.end_order
-    assert not again.ongoing_trials
-
-
-# --- a search in one process
 
 
 def stable(rows):
@@ -493,9 +185,6 @@ def test_patience_stops_a_training_also_over_rungs(digits, tmp_path):
     assert setting.scores(plan, 8) == [history["val_loss"].iloc[-1]]
 
 
-# --- results
-
-
 def test_the_front_is_what_nothing_beats():
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"error": rng.integers(0, 6, 40) / 10, "macs": rng.integers(0, 12, 40)})
@@ -553,9 +242,6 @@ def test_figure_and_text_tell_the_table(found):
     assert len(figure.axes) == 3  # the budget's own measure is no axis
 
 
-# --- arguments
-
-
 def test_wrong_searches_are_told(digits, tmp_path):
     space = space_of(digits)
     for arguments, said in (
@@ -578,9 +264,6 @@ def test_recipes_come_back_from_json():
         assert recipes.Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     with pytest.raises(ArgumentError, match="no field 'rate'"):
         recipes.Recipe.from_dict({"name": "x", "epochs": 1, "rate": 1})
-
-
-# --- the command line
 
 
 def command(*arguments):
