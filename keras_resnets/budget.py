@@ -18,6 +18,12 @@ MEASURES = ("parameters", "macs", "activations")
 _REACH = 2
 
 
+def costs(spec: Spec) -> dict[str, int]:
+    """Returns what a network costs, by each of `MEASURES`."""
+    counts = count(spec)
+    return {measure: getattr(counts, measure) for measure in MEASURES}
+
+
 def with_blocks(spec: Spec, blocks: int | Sequence[int]) -> Spec:
     """Returns the spec with another number of blocks.
 

@@ -86,7 +86,7 @@ def serve(
         address: `HOST:PORT` to listen at; port 0 takes a free one. The protocol knows no passwords:
             whoever reaches the port can take part, so it should be that of a private network.
         lost_after: seconds; workers make themselves heard every few of them.
-        watch: called about once a second; an exception from it ends the chief.
+        watch: called a few times a second; an exception from it ends the chief.
 
     Raises:
         ArgumentError: the address cannot be listened at.

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# So many deaths by signal with no trial begun between them are no accident.
+# So many deaths by signal in one search are no accident.
 _MOST = 10
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from keras_resnets import budget
 from keras_resnets.search.choices import BLOCKS
 from keras_resnets.search.space import DepthWidth, Plan
 from keras_resnets.studies.study import Events
@@ -39,7 +40,7 @@ def note(space: DepthWidth, objective: str, logs: Path, trial: str, plan: Plan, 
 
     texts = _texts(space)
     values: dict[str, Any] = {"depth": plan.spec.depth, "width": plan.spec.stages[-1].widths[-1], "epochs": epochs}
-    values |= space.cost(plan.spec)
+    values |= budget.costs(plan.spec)
     values |= {name: str(value) if name in texts else value for name, value in plan.values.items()}
     folder = logs / f"trial{trial}"
     _clean(folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import numpy as np
 
-from keras_resnets import building, recipes
+from keras_resnets import budget, building
 from keras_resnets.runs import Run, read_csv, whole, write_json
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
@@ -49,7 +50,7 @@ def table(setting: Setting, oracle):
                 "width": plan.spec.stages[-1].widths[-1],
                 "widths": "-".join(str(stage.widths[-1]) for stage in plan.spec.stages),
             }
-            | setting.space.cost(plan.spec)
+            | budget.costs(plan.spec)
             | dict(plan.values)
             | {"bracket": trial.hyperparameters.values.get("tuner/bracket")}
             | {"run": str(setting.place(plan).relative_to(setting.out))}
@@ -95,8 +96,6 @@ def front(rows, cost: str) -> list[bool]:
 
 def summarise(setting: Setting, oracle, kind: str) -> Study:
     """Makes the study of a search that is done: table, latencies, fronts, error by depth."""
-    import pandas as pd
-
     space = setting.space
     plans = {int(number): space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
     for number, trial in oracle.trials.items():
@@ -150,7 +149,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
         "best": best,
         "by_depth": by_depth,
     }
-    return Study("search", pd.DataFrame(rows), summary)
+    return Study("search", rows, summary)
 
 
 def write(setting: Setting, study: Study) -> dict[str, Any]:
@@ -162,13 +161,7 @@ def write(setting: Setting, study: Study) -> dict[str, Any]:
     if best is None:
         return {"best": None}
     row = study.rows.set_index("trial").loc[best]
-    plan = _read(out / row["run"] / "plan.json")
+    plan = json.loads((out / row["run"] / "plan.json").read_text())
     write_json(out / "best.json", plan["spec"])
-    write_json(out / "best_recipe.json", recipes.Recipe.from_dict(plan["recipe"]).to_dict())
+    write_json(out / "best_recipe.json", plan["recipe"])
     return {"best": best, "paths": plan["paths"], "score": float(row["score"]), "trials": len(study.rows)}
-
-
-def _read(file) -> Any:
-    import json
-
-    return json.loads(file.read_text())

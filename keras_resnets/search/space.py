@@ -12,7 +12,7 @@ from typing import Any
 
 import keras_tuner
 
-from keras_resnets import budget, building, counting, recipes, training, variants
+from keras_resnets import budget, building, recipes, training, variants
 from keras_resnets import data as datasets
 from keras_resnets import paths as policies
 from keras_resnets.errors import ArgumentError, whole_number
@@ -228,11 +228,6 @@ class DepthWidth(keras_tuner.HyperModel):
             args = (data.epochs(first, last),)
             kwargs = {**ours, "steps_per_epoch": data.steps_per_epoch, **kwargs}
         return model.fit(*args, **kwargs)
-
-    def cost(self, spec: Spec) -> dict[str, int]:
-        """Returns parameters, multiply-adds and activations of a network of the space."""
-        counts = counting.count(spec)
-        return {measure: getattr(counts, measure) for measure in budget.MEASURES}
 
     def config(self) -> dict[str, Any]:
         """Returns the space as plain data; data given as `Data` has to be given again to `from_config`."""

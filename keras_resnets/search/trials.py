@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import keras_tuner
 
+from keras_resnets import budget
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Busy, Run, read_csv, write_json
 from keras_resnets.search import hparams
@@ -167,7 +168,7 @@ class Trials(keras_tuner.engine.base_tuner.BaseTuner):
 
 
 def _line(setting: Setting, trial: str, plan: Plan, epochs: int, score: float, seconds: float) -> str:
-    cost = setting.space.cost(plan.spec)
+    cost = budget.costs(plan.spec)
     chosen = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in plan.values.items()
     )

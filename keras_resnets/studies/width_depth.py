@@ -123,9 +123,8 @@ def width_depth(
 
 def _costs(spec: Spec) -> dict[str, int]:
     """Blocks, width and costs of a network, by column."""
-    counts, last = counting.count(spec), spec.stages[-1]
-    costs = {measure: getattr(counts, measure) for measure in MEASURES}
-    return {"blocks": last.blocks, "width": spec.widths(last)[-1], **costs}
+    last = spec.stages[-1]
+    return {"blocks": last.blocks, "width": spec.widths(last)[-1], **budget.costs(spec)}
 
 
 def _best(rows: pd.DataFrame) -> dict[str, Any]:
