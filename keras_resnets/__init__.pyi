@@ -4,6 +4,7 @@ from . import (
     callbacks,
     counting,
     data,
+    dilation,
     export,
     lanes,
     layers,
@@ -31,6 +32,9 @@ from .applications import (
     Plain34,
     ResNet18,
     ResNet34,
+    ResNet38,
+    ResNet38A1,
+    ResNet38A2,
     ResNet50,
     ResNet50V2,
     ResNet50V15,
@@ -41,11 +45,18 @@ from .applications import (
     ResNet152V2,
     ResNet152V15,
     ResNet200V2,
+    Wu16,
+    WuB,
+    WuC,
+    WuD,
+    WuE,
+    WuF,
 )
 from .blocks import ResidualBlock, Segment
 from .building import build, load_model
 from .cost import macs, parameters
 from .network import ResidualNetwork
+from .preprocessing import Preprocessing
 from .spec import Spec, Stage
 from .surgery import delete, reorder, unskip
 from .training import train

@@ -17,9 +17,12 @@ from keras_resnets.variants import imagenet_models
 
 
 def _function_name(variant: str) -> str:
-    """`resnet50_v15` -> `ResNet50V15`, `wrn50_2` -> `WRN50_2`, `plain18` -> `Plain18`."""
-    name = re.sub("^resnet", "ResNet", re.sub("^wrn", "WRN", re.sub("^plain", "Plain", variant)))
-    return re.sub(r"_([vw])(\d+)$", lambda match: match[1].upper() + match[2], name)
+    """`resnet50_v15` -> `ResNet50V15`, `wrn50_2` -> `WRN50_2`, `plain18` -> `Plain18`, `wu_b` -> `WuB`."""
+    name = variant
+    for start, capital in (("resnet", "ResNet"), ("wrn", "WRN"), ("plain", "Plain"), ("wu_", "Wu")):
+        name = re.sub(f"^{start}", capital, name)
+    name = re.sub("^Wu[a-z]$", lambda match: "Wu" + match[0][-1].upper(), name)
+    return re.sub(r"_([avw])(\d+)$", lambda match: match[1].upper() + match[2], name)
 
 
 def _function(variant: str) -> Callable[..., ResidualNetwork]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from keras_resnets import layout, variants
+from keras_resnets import dilation, layout, variants
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.spec import Spec
@@ -69,18 +69,20 @@ def build(
     _check_size(spec)
     links = [layout.stem(spec)]
     channels, activated = spec.stem_width, spec.stem == "conv7"
-    for s, stage in enumerate(spec.stages, 1):
+    for s, (stage, grid) in enumerate(zip(spec.stages, dilation.grids(spec), strict=True)):
         if stage.pool:
-            links.append(layout.pool(stage, f"stage{s}_pool"))
+            links.append(layout.pool(spec, stage, grid, f"stage{s + 1}_pool"))
         for b in range(1, stage.blocks + 1):
-            links.append(layout.block(spec, stage, f"stage{s}_block{b}", channels, b == 1, activated))
+            links.append(layout.block(spec, s, grid, f"stage{s + 1}_block{b}", channels, b == 1, activated))
             channels, activated = spec.widths(stage)[-1], False
     end = layout.head(spec, include_top, pooling, classifier_activation)
     links += [end] if end else []
     source = spec.input_shape if input_tensor is None else input_tensor
     model = ResidualNetwork(links, source, spec, spec.name)
     if weights is not None:
-        _copy_weights(load_model(weights), model, weights)
+        source = load_model(weights)
+        _copy_weights(source, model, weights)
+        model.preprocessing = getattr(source, "preprocessing", None)
     return model
 
 

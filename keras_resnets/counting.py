@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keras_resnets import dilation
 from keras_resnets.errors import ArgumentError
-from keras_resnets.spec import Spec
+from keras_resnets.spec import Spec, Stage
 
 
 @dataclass
@@ -73,15 +74,12 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
     counts.norms(("bn",) if deep else places.stem, spec.stem_width)
     size = shrink(2) if deep else size
     channels = spec.stem_width
-    for s, stage in enumerate(spec.stages):
-        size = shrink(2) if stage.pool else size
+    for s, (stage, grid) in enumerate(zip(spec.stages, dilation.grids(spec), strict=True)):
+        size = pooled(spec, stage, size) if grid.pool > 1 else size
         widths = spec.widths(stage)
         for b in range(stage.blocks):
-            stride = stage.stride if b == 0 else 1
-            before, after = size, shrink(stride)
-            strided = 0
-            if spec.stride_place == "3x3":
-                strided = next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)
+            before, after = size, shrink(grid.stride if b == 0 else 1)
+            strided = dilation.strided(spec, stage)
             reads = channels
             for i, (out, kernel) in enumerate(zip(widths, stage.kernels, strict=True)):
                 # Behind an activated stem the first activation in front of a convolution is left out.
@@ -91,7 +89,7 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
                 counts.norms(places.last if i == len(widths) - 1 else places.behind, out)
                 reads = out
             counts.norms(places.total, reads)
-            changes = channels != widths[-1] or stride != 1
+            changes = channels != widths[-1] or (b == 0 and stage.stride != 1)
             if spec.shortcut == "C" or (spec.shortcut == "B" and changes):
                 counts.convolution(channels, widths[-1], 1, after)
                 counts.norms(places.projection, widths[-1])
@@ -100,9 +98,22 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
                 counts.convolution(channels, widths[-1], 1, before if spec.skips.kind == "gate" else after, bias=True)
             size, channels = after, widths[-1]
     counts.norms(places.end, channels)
+    if spec.is_dense:
+        if spec.head == "2conv":
+            counts.convolution(channels, spec.scaled(spec.head_width), 3, size, bias=True)
+            channels = spec.scaled(spec.head_width)
+        counts.convolution(channels, spec.classes, 3, size, bias=True)
+        return counts
     for hidden in spec.hidden:
         counts.dense(channels, hidden, bias=False)
         counts.norms(("bn",), hidden)
         channels = hidden
     counts.dense(channels, spec.classes, bias=True)
     return counts
+
+
+def pooled(spec: Spec, stage: Stage, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the size of a map behind the strided max-pool in front of a stage (`Spec.pool_padding`)."""
+    reach = 2 * ((stage.pool - 1) // 2) if spec.pool_padding == "both" else 1
+    height, width = (max(side + reach - stage.pool, 0) // 2 + 1 for side in size)
+    return height, width

@@ -1,11 +1,13 @@
-"""Custom layers that know nothing of blocks: a fused `BatchNorm` and `PadChannels`."""
+"""Custom layers that know nothing of blocks: a fused `BatchNorm`, `MaxPool`, `PadChannels`, `TakeChannels`."""
 
 from __future__ import annotations
+
+import functools
 
 import keras
 from keras import ops
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, one_of
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -22,6 +24,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         momentum: share of the old value that the moving statistics keep at each step. The default
             of 0.9 is the papers'; Keras' 0.99 needs hundreds of steps to forget its start.
         epsilon: added to the variance.
+        frozen: whether to normalise with the moving statistics in training, too, and leave them as they are, while
+            scale and offset learn; `trainable=False` would still these as well.
         **kwargs: as for `keras.layers.BatchNormalization`.
 
     Example:
@@ -29,8 +33,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         >>> y = kr.layers.BatchNorm()(np.ones((2, 4, 4, 3), "float32"))
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        self.frozen = frozen
 
     def _can_fuse(self, inputs, training, mask) -> bool:
         return (
@@ -47,6 +52,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         )
 
     def call(self, inputs, training=None, mask=None):
+        training = False if self.frozen else training
         if not self._can_fuse(inputs, training, mask):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
@@ -69,6 +75,63 @@ class BatchNorm(keras.layers.BatchNormalization):
             self.moving_mean.assign(mean + (1 - self.momentum) * (batch_mean - mean))
             self.moving_variance.assign(variance + (1 - self.momentum) * (biased * batch_variance - variance))
         return outputs
+
+    def get_config(self):
+        return {**super().get_config(), "frozen": self.frozen}
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class MaxPool(keras.layers.Layer):
+    """Max-pooling with the paddings of MXNet and torch, and with a dilated window; what is padded is no candidate.
+
+    Args:
+        window: side of the window.
+        stride: step from window to window.
+        dilation: distance of the pixels in a window; with stride 1 alone.
+        padding: `"end"`, the first window starts at the first pixel and the last one may be cut (MXNet's old "full"
+            convention), or `"both"`, half a window is padded on each side (torch).
+
+    Raises:
+        ArgumentError: `stride` and `dilation` are both more than 1.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> x = np.tile(np.arange(6, dtype="float32"), (6, 1)).reshape(1, 6, 6, 1)
+        >>> [np.array(kr.layers.MaxPool(3, 2, padding=p)(x))[0, 0, :, 0].tolist() for p in ("end", "both")]
+        [[2.0, 4.0, 5.0], [1.0, 3.0, 5.0]]
+    """
+
+    def __init__(self, window, stride=1, dilation=1, padding="end", **kwargs):
+        super().__init__(**kwargs)
+        one_of("padding", padding, ("end", "both"))
+        if stride > 1 and dilation > 1:
+            raise ArgumentError(f"stride or dilation must be 1; got stride {stride} and dilation {dilation}.")
+        self.window, self.stride, self.dilation, self.padding = window, stride, dilation, padding
+        if padding == "both":
+            self._pad = [(window - 1) // 2 * dilation] * 2
+        else:
+            self._pad = [0, (window - 1) * dilation if stride == 1 else stride - 1]
+
+    def compute_output_shape(self, input_shape):
+        reach = (self.window - 1) * self.dilation + 1
+        sides = (side and max(side + sum(self._pad) - reach, 0) // self.stride + 1 for side in input_shape[1:3])
+        return (input_shape[0], *sides, input_shape[3])
+
+    def call(self, inputs):
+        lowest = float("-inf")
+        x = ops.pad(inputs, [[0, 0], self._pad, self._pad, [0, 0]], constant_values=lowest)
+        if self.dilation == 1:
+            return ops.max_pool(x, self.window, self.stride, "valid")
+        for axis in (1, 2):
+            shifts = [self.dilation * i for i in range(self.window)]
+            cuts = [slice(start, (start - shifts[-1]) or None) for start in shifts]
+            views = [x[:, cut] if axis == 1 else x[:, :, cut] for cut in cuts]
+            x = functools.reduce(ops.maximum, views)
+        return x
+
+    def get_config(self):
+        own = {"window": self.window, "stride": self.stride, "dilation": self.dilation, "padding": self.padding}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("keras_resnets")

@@ -7,10 +7,11 @@ import functools
 import keras
 from keras import layers
 
-from keras_resnets import skips
+from keras_resnets import dilation, skips
 from keras_resnets.blocks import ResidualBlock, Segment, chained, resample
+from keras_resnets.dilation import Grid
 from keras_resnets.errors import ArgumentError
-from keras_resnets.layers import BatchNorm
+from keras_resnets.layers import BatchNorm, MaxPool
 from keras_resnets.spec import Spec, Stage
 
 
@@ -26,6 +27,7 @@ def _norm(spec: Spec, name: str, zero: bool = False) -> keras.Layer:
     return BatchNorm(
         momentum=spec.bn_momentum,
         epsilon=spec.bn_epsilon,
+        frozen=spec.frozen_bn,
         gamma_initializer="zeros" if zero else "ones",
         gamma_regularizer=decay,
         beta_regularizer=decay,
@@ -72,19 +74,22 @@ def stem(spec: Spec) -> Segment:
     return Segment(keras.Sequential(body, name="body"), name="stem")
 
 
-def pool(stage: Stage, name: str) -> Segment:
-    """The max-pool in front of a stage; "same" pads without taking part in the maximum."""
-    return Segment(layers.MaxPooling2D(stage.pool, 2, padding="same", name="body"), name=name)
+def pool(spec: Spec, stage: Stage, grid: Grid, name: str) -> Segment:
+    """The max-pool in front of a stage."""
+    if stage.pool == 2 and grid.pool == 2 and spec.pool_padding == "end":
+        # Keras' own does the same here, and pads inside the kernel.
+        return Segment(layers.MaxPooling2D(2, 2, padding="same", name="body"), name=name)
+    body = MaxPool(stage.pool, grid.pool, grid.pool_dilation, spec.pool_padding, name="body")
+    return Segment(body, name=name)
 
 
-def _units(spec: Spec, stage: Stage, stride: int) -> list[keras.Layer]:
+def _units(spec: Spec, number: int, grid: Grid, first: bool) -> list[keras.Layer]:
     """The residual branch: convolution, BN and ReLU for each width, in the order of `placement`."""
-    places = spec.activations
-    strided = 0
-    if spec.stride_place == "3x3":
-        strided = next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)
+    places, stage = spec.activations, spec.stages[number]
+    stride = grid.stride if first else 1
+    strided, dilations = dilation.strided(spec, stage), dilation.of_block(spec, stage, grid, first)
     widths, last = spec.widths(stage), len(stage.widths) - 1
-    rate = spec.dropout if stage.dropout is None else stage.dropout
+    rate = spec.dropout_of(number)
     branch: list[keras.Layer] = []
     for i, (width, kernel) in enumerate(zip(widths, stage.kernels, strict=True)):
         n, end = i + 1, i == last
@@ -95,7 +100,7 @@ def _units(spec: Spec, stage: Stage, stride: int) -> list[keras.Layer]:
             width,
             kernel,
             stride if i == strided else 1,
-            stage.dilation if kernel > 1 else 1,
+            dilations[i],
             # A zero gamma in front of ReLU would never leave zero, so the convolution starts there.
             zero=zero and "bn" not in places.last,
         )
@@ -105,11 +110,14 @@ def _units(spec: Spec, stage: Stage, stride: int) -> list[keras.Layer]:
     return branch
 
 
-def _shortcut(spec: Spec, channels: int, width: int, stride: int) -> list[keras.Layer] | None:
-    """The layers of the shortcut branch, none for an identity; whether it projects follows from the shapes."""
+def _shortcut(spec: Spec, channels: int, width: int, stride: int, shrinks: bool) -> list[keras.Layer] | None:
+    """The layers of the shortcut branch, none for an identity; whether it projects follows from the shapes.
+
+    Those of the network whose strides are all there: `shrinks` says that it has one here.
+    """
     if spec.shortcut == "none":
         return None
-    if spec.shortcut == "C" or (spec.shortcut == "B" and (channels != width or stride != 1)):
+    if spec.shortcut == "C" or (spec.shortcut == "B" and (channels != width or shrinks)):
         return [*_conv(spec, "conv", width, 1, stride), *_place(spec, spec.activations.projection)]
     if channels > width:
         raise ArgumentError(
@@ -135,21 +143,23 @@ def _gate(spec: Spec, width: int, stride: int) -> keras.Layer:
     return gate
 
 
-def block(spec: Spec, stage: Stage, name: str, channels: int, first: bool, activated: bool) -> ResidualBlock:
+def block(spec: Spec, number: int, grid: Grid, name: str, channels: int, first: bool, activated: bool) -> ResidualBlock:
     """Lays out one block.
 
     Args:
         spec: the network's spec.
-        stage: the block's stage.
+        number: the number of the block's stage, from 0.
+        grid: how the stage samples its input.
         name: the block's name.
         channels: channels of the block's input.
         first: whether the block is the first of its stage.
         activated: whether the input has been through BN-ReLU already (He et al. 2016: no second
             pre-activation behind an activated stem).
     """
-    stride, width, places = stage.stride if first else 1, spec.widths(stage)[-1], spec.activations
-    branch = _units(spec, stage, stride)
-    shortcut = _shortcut(spec, channels, width, stride)
+    stage, places = spec.stages[number], spec.activations
+    stride, width = grid.stride if first else 1, spec.widths(stage)[-1]
+    branch = _units(spec, number, grid, first)
+    shortcut = _shortcut(spec, channels, width, stride, first and stage.stride > 1)
     front: list[keras.Layer] = []
     before = len(places.before)
     projects = shortcut is not None and any(isinstance(layer, layers.Conv2D) for layer in shortcut)
@@ -167,27 +177,42 @@ def block(spec: Spec, stage: Stage, name: str, channels: int, first: bool, activ
 def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> Segment | None:
     """The layers behind the last block, or None when there are none."""
     body = _place(spec, spec.activations.end)
-    if include_top or pooling == "avg":
+    if include_top:
+        body += _scores(spec) if spec.is_dense else _classifier(spec)
+        # In float32 whatever the policy: half-precision probabilities lose the small ones.
+        body += [layers.Activation(classifier_activation or "linear", dtype="float32", name="predictions")]
+    elif pooling == "avg":
         body += [layers.GlobalAveragePooling2D(name="pool")]
     elif pooling == "max":
         body += [layers.GlobalMaxPooling2D(name="pool")]
-    if include_top:
-        for i, width in enumerate(spec.hidden, 1):
-            body += [
-                layers.Dense(width, use_bias=False, kernel_regularizer=_regularizer(spec), name=f"hidden{i}"),
-                _norm(spec, f"hidden{i}_bn"),
-                layers.ReLU(name=f"hidden{i}_relu"),
-            ]
-        body += [
-            layers.Dense(
-                spec.classes,
-                # Uniform within 1/sqrt(fan_in), as the Torch and MXNet originals have it.
-                kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
-                kernel_regularizer=_regularizer(spec),
-                bias_regularizer=_regularizer(spec, normalisation=True),
-                name="logits",
-            )
-        ]
-        # In float32 whatever the policy: half-precision probabilities lose the small ones.
-        body += [layers.Activation(classifier_activation or "linear", dtype="float32", name="predictions")]
     return Segment(keras.Sequential(body, name="body"), name="head") if body else None
+
+
+def _classifier(spec: Spec) -> list[keras.Layer]:
+    """Pooling, dense layers, and the logits of the image."""
+    body: list[keras.Layer] = [layers.GlobalAveragePooling2D(name="pool")]
+    for i, width in enumerate(spec.hidden, 1):
+        body += [
+            layers.Dense(width, use_bias=False, kernel_regularizer=_regularizer(spec), name=f"hidden{i}"),
+            _norm(spec, f"hidden{i}_bn"),
+            layers.ReLU(name=f"hidden{i}_relu"),
+        ]
+    logits = layers.Dense(
+        spec.classes,
+        # Uniform within 1/sqrt(fan_in), as the Torch and MXNet originals have it.
+        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+        kernel_regularizer=_regularizer(spec),
+        bias_regularizer=_regularizer(spec, normalisation=True),
+        name="logits",
+    )
+    return [*body, logits]
+
+
+def _scores(spec: Spec) -> list[keras.Layer]:
+    """The logits of each pixel of the last map (Wu et al. 2016, "1 conv." and "2 conv.")."""
+    options = {"use_bias": True, "bias_regularizer": _regularizer(spec, normalisation=True)}
+    body: list[keras.Layer] = []
+    if spec.head == "2conv":
+        width = spec.scaled(spec.head_width)
+        body += _conv(spec, "conv", width, 3, dilation=spec.head_dilation, activation="relu", **options)
+    return body + _conv(spec, "logits", spec.classes, 3, dilation=spec.head_dilation, **options)

@@ -12,6 +12,7 @@ from keras_resnets import paths as policies
 from keras_resnets.blocks import ResidualBlock, Segment
 from keras_resnets.errors import ArgumentError
 from keras_resnets.gating import Gated
+from keras_resnets.preprocessing import Preprocessing
 from keras_resnets.spec import Spec
 
 
@@ -26,6 +27,7 @@ class ResidualNetwork(keras.Model):
             studies work on.
         inputs: shape of the input without the batch, or a Keras tensor to start from.
         spec: the `Spec` that the chain was built from; None for adopted and edited networks.
+        preprocessing: the `Preprocessing` that its weights call for; None where it is not known.
         name: name of the model.
         dtype: the policy; None takes the global one.
 
@@ -36,7 +38,7 @@ class ResidualNetwork(keras.Model):
         ['stage1_block1', 'stage1_block2']
     """
 
-    def __init__(self, chain, inputs, spec=None, name=None, dtype=None, **kwargs):
+    def __init__(self, chain, inputs, spec=None, name=None, dtype=None, preprocessing=None, **kwargs):
         if not isinstance(inputs, keras.KerasTensor):
             inputs = keras.Input(inputs, name="input")
         source, x = inputs, inputs
@@ -53,6 +55,7 @@ class ResidualNetwork(keras.Model):
             # A functional model takes the global policy; an adopted or loaded one scales its loss by its own.
             self.dtype_policy = keras.dtype_policies.get(dtype)
         self._spec = spec
+        self.preprocessing = preprocessing
         self._only_shape = False
         self._paths: policies.Policy | None = None
         self._gated = Gated()
@@ -61,6 +64,21 @@ class ResidualNetwork(keras.Model):
     def spec(self) -> Any:
         """The spec the network was built from; None for an adopted or edited network."""
         return self._spec
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What its weights call for between raw pixels and its input: `model(model.preprocessing(images))`.
+
+        Set by `kr.train`, `kr.weights.load` and the functions that adopt a network of `keras.applications`, saved with
+        the network, and None where it is not known.
+        """
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, value: Preprocessing | None) -> None:
+        if value is not None and not isinstance(value, Preprocessing):
+            raise ArgumentError(f"preprocessing must be a keras_resnets.Preprocessing or None; got {value!r}.")
+        self._preprocessing = value
 
     @property
     def chain(self) -> list[keras.Layer]:
@@ -251,6 +269,7 @@ class ResidualNetwork(keras.Model):
             "inputs": {"shape": list(source.shape[1:]), "dtype": source.dtype},
             "chain": [keras.saving.serialize_keras_object(link) for link in self.chain],
             "spec": self.spec and self.spec.to_dict(),
+            "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
         }
 
     @classmethod
@@ -259,7 +278,9 @@ class ResidualNetwork(keras.Model):
         spec = config["spec"] and Spec.from_dict(config["spec"])
         source = keras.Input(**config["inputs"], name="input")
         policy = keras.dtype_policies.deserialize(config["dtype"])
-        return cls(chain, source, spec, config["name"], policy, trainable=config["trainable"])
+        preprocessing = config.get("preprocessing")
+        preprocessing = Preprocessing.from_dict(preprocessing) if preprocessing else None
+        return cls(chain, source, spec, config["name"], policy, preprocessing, trainable=config["trainable"])
 
 
 def _refuse_activity_losses(blocks: list[ResidualBlock]) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 from keras_resnets import unit
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 
+# What a network may end in.
+HEADS = ("classifier", "1conv", "2conv")
+
 
 def _between(argument: str, value: Any, low: float, high: float) -> None:
     """Demands low <= value < high."""
@@ -36,7 +39,7 @@ class Stage:
         kernels: kernel size of each convolution of a block.
         stride: down-sampling factor of the stage's first block.
         pool: window of a stride-2 max-pool in front of the stage; 0 for none.
-        dilation: dilation of the convolutions with a kernel larger than 1.
+        dilation: dilation of the convolutions with a kernel larger than 1, whatever the output stride.
         dropout: rate in front of a block's last convolution; None takes the spec's rate.
     """
 
@@ -103,11 +106,29 @@ class Spec:
             `"projection"`, those with a projection (Zagoruyko & Komodakis 2016).
         stride_place: which convolution of a stage's first block has the stride: `"first"`
             (He et al. 2015, released models) or `"3x3"`, the first one larger than 1x1 (v1.5).
+        output_stride: factor by which the last map is smaller than the input; None for what stem, pools and
+            strides give. With a smaller one, strides from there on are taken out, and what follows them is dilated.
+        dilation_rule: which convolutions are dilated where a stride is taken out: `"exact"`, those behind the one that
+            had it, so that the features are those of the strided network, and more in between (Wu et al. 2016's code:
+            the first convolution of the stage keeps the old dilation); `"block"`, those of the blocks behind the first
+            (torchvision; the same for `stride_place="3x3"` bottlenecks); or `"stage"`, all of the stage (the PyTorch
+            ports of ResNet-38 known as `wider_resnet38`).
+        pool_padding: of max-pools between stages: `"end"`, whole and cut windows from the first pixel on (MXNet's old
+            convention, with which ResNet-38 was trained), or `"both"`, half a window on each side (torch).
+        head: what the network ends in: `"classifier"`, global average pooling and a dense layer; `"2conv"`, a score
+            for each class at each pixel of the last map, by a 3x3 convolution with ReLU and another (Wu et al. 2016,
+            "2 conv."), or `"1conv"`, by the last of these alone.
+        head_width: output channels of the first convolution of `"2conv"`.
+        head_dilation: dilation of the convolutions of `"2conv"` and `"1conv"`.
+        head_dropout: rates in front of the last convolution of the blocks of the last stages, where the head is one of
+            these two: of so many stages as there are rates (Wu et al. 2016's code).
         hidden: widths of dense layers between pooling and classifier (VGG).
-        width: multiplies the widths of all stages, not the stem's.
+        width: multiplies the widths of all stages and the head's, not the stem's.
         dropout: rate in front of a block's last convolution (Wide ResNets, section 2.4).
         bn_momentum: share of the old value that moving statistics keep at each step.
         bn_epsilon: added to the variance.
+        frozen_bn: whether batch-norm takes its moving statistics in training, too, and leaves them as they are; scales
+            and offsets still learn (Wu et al. 2016's segmentation).
         zero_gamma: start every block as its shortcut: the last normalisation of the branch gets
             scale 0; where the branch ends in a convolution, that convolution starts at 0. Not with
             `placement="relu_before"`: a ReLU at 0 passes no gradient.
@@ -136,11 +157,19 @@ class Spec:
     skip: str = "identity"
     shared_preactivation: str = "stage"
     stride_place: str = "first"
+    output_stride: int | None = None
+    dilation_rule: str = "exact"
+    pool_padding: str = "end"
+    head: str = "classifier"
+    head_width: int = 512
+    head_dilation: int = 12
+    head_dropout: tuple[float, ...] = ()
     hidden: tuple[int, ...] = ()
     width: float = 1.0
     dropout: float = 0.0
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
+    frozen_bn: bool = False
     zero_gamma: bool = False
     weight_decay: float = 0.0
     decay: str = "kernels"
@@ -169,6 +198,24 @@ class Spec:
         one_of("decay", self.decay, ("kernels", "all"))
         one_of("init", self.init, ("fan_in", "fan_out"))
         one_of("zero_gamma", self.zero_gamma, (True, False))
+        one_of("frozen_bn", self.frozen_bn, (True, False))
+        one_of("dilation_rule", self.dilation_rule, ("exact", "block", "stage"))
+        one_of("pool_padding", self.pool_padding, ("end", "both"))
+        one_of("head", self.head, HEADS)
+        whole_number("head_width", self.head_width, 1)
+        whole_number("head_dilation", self.head_dilation, 1)
+        for rate in self.head_dropout:
+            _between("head_dropout", rate, 0, 1)
+        if len(self.head_dropout) > len(self.stages):
+            raise ArgumentError(
+                f"head_dropout must have no more than one rate for each of the {len(self.stages)} stages; "
+                f"got {self.head_dropout!r}."
+            )
+        if self.output_stride is not None and self.output_stride not in self.strides:
+            raise ArgumentError(
+                f"output_stride of {self.name!r} must be None or a factor that its stem or one of its stages reaches, "
+                f"one of {', '.join(map(str, dict.fromkeys(self.strides)))}; got {self.output_stride!r}."
+            )
         if self.skips.kind != "identity" and self.shortcut == "none":
             raise ArgumentError(
                 f"skip must be 'identity' in a network without skips, shortcut='none'; got {self.skip!r}. Choose "
@@ -190,7 +237,8 @@ class Spec:
     @property
     def depth(self) -> int:
         """Convolutions and dense layers on the longest path from input to output."""
-        return 2 + sum(stage.blocks * len(stage.kernels) for stage in self.stages) + len(self.hidden)
+        head = 2 if self.head == "2conv" else 1 + (len(self.hidden) if self.head == "classifier" else 0)
+        return 1 + sum(stage.blocks * len(stage.kernels) for stage in self.stages) + head
 
     @property
     def blocks(self) -> int:
@@ -208,16 +256,39 @@ class Spec:
         return unit.skip(self.skip)
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """Factors by which the maps of stem and stages are smaller than the input, before any `output_stride`."""
+        factors = [4 if self.stem == "conv7" else 1]
+        for stage in self.stages:
+            factors.append(factors[-1] * stage.stride * (2 if stage.pool else 1))
+        return tuple(factors)
+
+    @property
     def total_stride(self) -> int:
         """Factor by which the last stage's map is smaller than the input."""
-        stride = 4 if self.stem == "conv7" else 1
-        for stage in self.stages:
-            stride *= stage.stride * (2 if stage.pool else 1)
-        return stride
+        return self.output_stride or self.strides[-1]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the network ends in scores for each pixel, not for the image."""
+        return self.head != "classifier"
+
+    def dropout_of(self, stage: int) -> float:
+        """Rate in front of the last convolution of the blocks of a stage, by its number from 0."""
+        rates = self.head_dropout if self.is_dense else ()
+        place = stage - (len(self.stages) - len(rates))
+        if place >= 0:
+            return rates[place]
+        own = self.stages[stage].dropout
+        return self.dropout if own is None else own
 
     def widths(self, stage: Stage) -> tuple[int, ...]:
         """The widths of `stage` after the multiplier `width`."""
-        return tuple(max(1, round(width * self.width)) for width in stage.widths)
+        return tuple(self.scaled(width) for width in stage.widths)
+
+    def scaled(self, width: int) -> int:
+        """A number of channels after the multiplier `width`."""
+        return max(1, round(width * self.width))
 
     def replace(self, **overrides: Any) -> Spec:
         """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""

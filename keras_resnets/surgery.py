@@ -152,7 +152,7 @@ def _chain(model: ResidualNetwork, blocks: list[ResidualBlock], copy: bool) -> R
     replacement = iter(blocks)
     chain = [next(replacement) if isinstance(link, ResidualBlock) else link.rewrap() for link in model.chain]
     source = keras.Input(tuple(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="input")
-    edited = ResidualNetwork(chain, source, None, model.name, dtype=model.dtype_policy)
+    edited = ResidualNetwork(chain, source, None, model.name, model.dtype_policy, model.preprocessing)
     if not copy:
         return edited
     own = ResidualNetwork.from_config(edited.get_config())

@@ -71,6 +71,35 @@ def vgg15(name: str) -> Spec:
     return Spec(name, stages, stem_width=64, shortcut="none", hidden=(512,))
 
 
+def wu(name: str, units: tuple[int, ...], side: int, pools: tuple[int, ...], strides: tuple[int, ...] = (), **fields):
+    """The networks of Wu et al. 2016, Table 1, which "input-n1-...-n7" denotes.
+
+    `units` is n1 to n7; `pools` are the levels with a max-pool in front, `strides` those whose first convolution and
+    shortcut have stride 2 (the code of models A1 and A2).
+    """
+    widths = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 1024), (512, 1024, 2048), (1024, 2048, 4096))
+    stages = tuple(
+        Stage(
+            count,
+            width,
+            BOTTLENECK if len(width) == 3 else (3, 3),
+            stride=2 if level in strides else 1,
+            pool=3 if level in pools else 0,
+        )
+        for level, (count, width) in enumerate(zip(units, widths, strict=True), 1)
+        if count
+    )
+    options: dict[str, Any] = {
+        "stem_width": 64,
+        "placement": "pre",
+        "shortcut": "B",
+        "shared_preactivation": "projection",
+        "bn_epsilon": 1.001e-5,
+        "head_dropout": (0.3, 0.5),
+    }
+    return Spec(name, stages, (side, side, 3), 1000, **{**options, **fields})
+
+
 _BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -81,6 +110,9 @@ _BLOCKS = {
 }
 _V15: dict[str, Any] = {"stride_place": "3x3", "init": "fan_out"}
 _PRE: dict[str, Any] = {**_V15, "placement": "pre"}
+
+# Units of the levels of models A, A1 and A2, which differ in where they shrink their maps (Wu et al. 2016's code).
+_WU38 = (0, 3, 3, 6, 3, 1, 1)
 
 # Each value takes the variant's name and gives its spec.
 _TABLE: dict[str, Callable[[str], Spec]] = {
@@ -93,6 +125,15 @@ _TABLE: dict[str, Callable[[str], Spec]] = {
     **{f"wrn{d}_2": partial(imagenet, blocks=_BLOCKS[d], kernels=BOTTLENECK, inner=2, **_V15) for d in (50, 101)},
     **{f"wrn18_w{w}": partial(imagenet, blocks=_BLOCKS[18], out=f) for w, f in (("15", 1.5), ("2", 2), ("3", 3))},
     **{f"wrn34_w{w}": partial(imagenet, blocks=_BLOCKS[34], out=f) for w, f in (("15", 1.5), ("2", 2))},
+    "resnet38": partial(wu, units=_WU38, side=224, pools=(2, 3, 4, 5, 6)),
+    "resnet38_a1": partial(wu, units=_WU38, side=224, pools=(), strides=(2, 3, 4, 5, 6)),
+    "resnet38_a2": partial(wu, units=_WU38, side=224, pools=(2, 3), strides=(4, 5, 6)),
+    "wu_16": partial(wu, units=(0, 1, 1, 1, 1, 1, 1), side=224, pools=(2, 3, 4, 5, 6)),
+    "wu_b": partial(wu, units=(0, 1, 1, 1, 3, 1, 1), side=224, pools=(2, 3, 4, 5, 6)),
+    "wu_c": partial(wu, units=(1, 1, 1, 1, 13, 1, 1), side=112, pools=(2, 3, 4, 5)),
+    "wu_d": partial(wu, units=(1, 1, 1, 1, 9, 1, 1), side=112, pools=(2, 3, 4, 5)),
+    "wu_e": partial(wu, units=(1, 1, 1, 1, 5, 1, 1), side=112, pools=(2, 3, 4, 5)),
+    "wu_f": partial(wu, units=(1, 1, 1, 1, 9, 1, 1), side=56, pools=(2, 3, 4)),
 }
 
 # Depths that the papers report; the patterns of `spec` accept every other one as well.

@@ -10,6 +10,8 @@ from keras_resnets import counting, variants
 
 M, G = 10**6, 10**9
 
+_STRIDE8 = {"head": "2conv", "output_stride": 8}
+
 # variant, overrides, trainable parameters, moving statistics, multiply-adds as printed (value, unit)
 # He et al. 2015, Tables 1 and 6; He et al. 2016, section 4; Zagoruyko & Komodakis 2016, Tables 1, 7 and 8.
 COUNTS = [
@@ -87,12 +89,27 @@ COUNTS = [
     ("wrn34_w2", {}, 86_036_008, None, 14.09, G),
     ("wrn50_2", {}, 68_883_240, None, 11.40, G),
     ("wrn101_2", {}, 126_886_696, None, 22.75, G),
+    # Wu et al. 2016, Table 1, and models A1 and A2.
+    ("wu_f", {}, 139_328_040, 53_120, 7.16, G),
+    ("wu_e", {}, 101_567_016, 40_832, 7.64, G),
+    ("wu_d", {}, 139_328_040, 53_120, 9.49, G),
+    ("wu_c", {}, 177_089_064, 65_408, 11.34, G),
+    ("wu_16", {}, 63_732_008, 28_288, 12.52, G),
+    ("wu_b", {}, 82_612_520, 34_432, 16.22, G),
+    ("resnet38", {}, 109_167_912, 47_744, 49.52, G),
+    ("resnet38", {"input_shape": (320, 320, 3)}, 109_167_912, 47_744, 101.05, G),
+    ("resnet38_a1", {}, 109_167_912, 47_744, 49.52, G),
+    ("resnet38_a2", {}, 109_167_912, 47_744, 49.52, G),
+    # Their segmentation network of stride 8, of 504x504 and 1024x1024 pixels.
+    ("resnet38_a1", {**_STRIDE8, "classes": 21, "input_shape": (504, 504, 3)}, 124_042_581, 47_744, 580, G),
+    ("resnet38_a1", {**_STRIDE8, "classes": 19, "input_shape": (1024, 1024, 3)}, 124_033_363, 47_744, None, None),
+    ("resnet38_a1", {**_STRIDE8, "classes": 150}, 124_637_142, 47_744, None, None),
 ]
 
 # Built with Keras in every run of the tests: one of each kind of layout, the deepest ones aside.
 BUILT = {
     "resnet18", "plain18", "resnet34", "resnet50", "resnet50_v15", "resnet20", "plain20", "preresnet110",
-    "preresnet164", "resnet110", "wrn_28_2", "wrn_16_4", "wrn_40_1", "wrn18_w15", "resnet56",
+    "preresnet164", "resnet110", "wrn_28_2", "wrn_16_4", "wrn_40_1", "wrn18_w15", "resnet56", "wu_16",
 }  # fmt: skip
 
 
@@ -120,6 +137,10 @@ def test_counts(name, overrides, parameters, statistics, value, unit):
         ("resnet50_v2", {}),
         ("resnet20", {"width": 1.5, "input_shape": (31, 17, 2)}),
         ("wrn_10_1", {"shortcut": "C"}),
+        ("resnet38", {"width": 0.1, "input_shape": (67, 50, 3)}),
+        ("resnet38", {"width": 0.1, "input_shape": (67, 50, 3), "pool_padding": "both"}),
+        ("resnet38_a2", {"width": 0.1, "input_shape": (72, 64, 3), **_STRIDE8}),
+        ("resnet18", {"width": 0.5, "input_shape": (75, 64, 3), "head": "1conv", "output_stride": 16}),
     ],
 )
 def test_built_network_has_the_counted_cost(name, overrides):
@@ -127,7 +148,7 @@ def test_built_network_has_the_counted_cost(name, overrides):
     spec = variants.spec(name).replace(**overrides)
     model, counts = kr.build(spec), counting.count(spec)
     assert kr.parameters(model) == counts.parameters
-    assert sum(int(np.prod(v.shape)) for v in model.non_trainable_variables) == counts.statistics
+    assert sum(int(np.prod(v.shape)) for v in model.weights if "moving" in v.path) == counts.statistics
     assert kr.macs(model) == counts.macs
     assert len(model.blocks) == spec.blocks == sum(stage.blocks for stage in spec.stages)
 
@@ -160,7 +181,20 @@ def test_patterns_accept_every_n(name, depth):
     assert spec.name == name
 
 
-@pytest.mark.parametrize("name", kr.list_models())
+@pytest.mark.parametrize(("name", "depth"), [("b", 20), ("c", 42), ("d", 34), ("e", 26), ("f", 34)])
+def test_depth_of_networks_named_by_a_letter(name, depth):
+    assert variants.spec(f"wu_{name}").depth == depth  # Wu et al. 2016, Table 1
+
+
+@pytest.mark.parametrize(
+    ("name", "elements"),
+    [("f", 2.68), ("e", 5.77), ("d", 6.07), ("c", 6.37), ("16", 12.97), ("b", 13.57)],
+)
+def test_outputs_of_convolutions(name, elements):
+    assert counting.count(variants.spec(f"wu_{name}")).activations == pytest.approx(elements * M, abs=0.00501 * M)
+
+
+@pytest.mark.parametrize("name", [name for name in kr.list_models() if not re.fullmatch("wu_[a-z]", name)])
 def test_the_depth_in_a_name_is_the_depth(name):
     depth = int(re.findall(r"\d+", name)[0])
     # A Wide ResNet's name counts the three projections and not the classifier (their section 3).
