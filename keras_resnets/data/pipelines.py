@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.data import sources
+from keras_resnets.data import labels, masks, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
+from keras_resnets.data.scenes import scenes
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 
 
@@ -21,19 +22,23 @@ class Data:
     """A data set, ready for `fit`: training, validation and test pipelines of (image, label) batches.
 
     Made by `load`. Images are float32, normalised with statistics of the training split; labels
-    are int32 class numbers.
+    are int32 class numbers, one for an image or, for segmentation, (batch, height, width).
 
     Attributes:
         name: the name given to `load`.
-        input_shape: height, width and channels of an image.
+        input_shape: height, width and channels of an image, as a network takes it; height and width are None where
+            batches differ in them.
         classes: number of classes.
         class_names: their names.
         sizes: number of examples of each split.
         options: the arguments of `load`, enough to load the same data again.
+        task: `"classification"` or `"segmentation"`.
+        ignore: the label of pixels that are in no loss and no score, 255; None for classification.
+        colors: red, green and blue of each class, for pictures of masks; None for classification.
     """
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int | None, int | None, int]
     classes: int
     class_names: tuple[str, ...]
     options: dict[str, Any]
@@ -42,6 +47,11 @@ class Data:
     _std: np.ndarray = dataclasses.field(repr=False)
     _held_out: bool = dataclasses.field(default=False, repr=False)
     _most: int | None = dataclasses.field(default=None, repr=False)
+    task: str = "classification"
+    ignore: int | None = None
+    colors: tuple[labels.Color, ...] | None = dataclasses.field(default=None, repr=False)
+    # Height and width of evaluated images, for segmentation; None where they differ.
+    _frame: tuple[int, int] | None = dataclasses.field(default=None, repr=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -79,6 +89,8 @@ class Data:
 
         def epoch(number):
             key = tf.stack([tf.constant(seed, "int32"), tf.cast(number % (2**31 - 1), "int32")])
+            if self.task == "segmentation":
+                return self._splits["train"].batches(batch, drop, key, functools.partial(self._pair, augmentation))
             batches = self._splits["train"].batches(batch, drop, key).enumerate()
             return batches.map(
                 lambda i, xy: (augment(self._normalize(xy[0]), augmentation, tf.random.fold_in(key, i)), xy[1]),
@@ -93,15 +105,35 @@ class Data:
 
         return (tf.cast(images, "float32") - self._mean) / self._std
 
+    def _pair(self, augmentation: Augmentation, image, mask, seed):
+        """An example of a set for segmentation as a network sees it; in evaluation, without a seed, whole."""
+        import tensorflow as tf
+
+        if augmentation.color:
+            image = pairs.recolored(image, augmentation, seed)
+        image, longer = self._normalize(image), self.options["image_size"]
+        image, mask = pairs.window(image, mask, augmentation, longer, seed)
+        size = augmentation.window or self._frame
+        if not augmentation.window:
+            multiple = self.options["pad_to"]
+            image, mask = pairs.frame(image, mask, size or -(-tf.shape(mask) // multiple) * multiple)
+        image.set_shape((*(size or (None, None)), self.input_shape[2]))
+        mask.set_shape(size or (None, None))
+        return image, tf.cast(mask, "int32")
+
     def _evaluation(self, split: str):
         import tensorflow as tf
 
         if split not in self._splits:
             return None
-        size = self.options["batch_size"]
-        batches = self._splits[split].batches(size)
+        segments = self.task == "segmentation"
+        size = self.options["batch_size"] if self._frame or not segments else 1
+        pair = functools.partial(self._pair, Augmentation()) if segments else None
+        batches = self._splits[split].batches(size, example=pair)
         if self._most is not None:
             batches = batches.unbatch().take(self._most).batch(size)
+        if segments:
+            return batches.prefetch(tf.data.AUTOTUNE)
         return batches.map(lambda x, y: (self._normalize(x), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     @property
@@ -136,6 +168,21 @@ class Data:
         """How many examples of a split `validation` or `test` gives, `first` taken into account."""
         return min(self.sizes[split], self._most or self.sizes[split])
 
+    def class_share(self) -> np.ndarray:
+        """Returns the share of each class among the training examples or, for segmentation, their labelled pixels.
+
+        Example:
+            >>> import keras_resnets as kr
+            >>> share = kr.data.load("scenes", task="segmentation").class_share()
+            >>> round(float(share[0]), 2)  # of the background
+            0.86
+        """
+        counts = np.zeros(self.classes, "int64")
+        for _, batch in self._splits["train"].batches(1):
+            found = batch.numpy().ravel()
+            counts += np.bincount(found[found != self.ignore], minlength=self.classes)
+        return counts / counts.sum()
+
     @property
     def unseen(self):
         """Batches for a network not trained on this set: its own test split, or all splits if it has none."""
@@ -155,19 +202,25 @@ def load(
     drop_remainder: bool = False,
     seed: int = 0,
     download: bool = False,
+    task: str = "classification",
+    pad_to: int = 1,
 ) -> Data:
-    """Loads a data set for image classification.
+    """Loads a data set for image classification, or for semantic segmentation: a class for each pixel.
 
     Args:
         name: `"digits"` (scikit-learn's 1,797 images of 8x8, embedded), the name of a
             tensorflow-datasets set such as `"cifar10"`, or the path of a folder with one folder
-            of images per class, at its top or under `train`, `validation` and `test`.
+            of images per class, at its top or under `train`, `validation` and `test`. For segmentation,
+            `"scenes"` (1,100 scenes of 64x64, those digits before textures, drawn when loaded), or a
+            tensorflow-datasets set such as `"camvid"`.
         data_dir: where tensorflow-datasets keeps its prepared sets; None for its default.
         batch_size: examples in a batch.
         validation: share of the training split held out, the same examples for every seed; or
             `"test"`, to hold nothing out and follow the test split while training, for curves such
             as those of He et al. 2015, Fig. 6. Nothing may then be chosen by them.
-        image_size: side to which images are brought; None keeps sets of one size as they are.
+        image_size: side to which images are brought; None keeps sets of one size as they are. For segmentation,
+            the length of their longer side; sets of several sizes are filled up to squares of it, with the mean
+            colour and no label. Without it, these are evaluated one by one.
         normalize: `"channel"`, mean and standard deviation of each channel; `"pixel"`, mean of
             each pixel and channel, no division but by 255 (He et al. 2015, section 3.4);
             `"unit"`, division by the largest value; None for raw values.
@@ -175,6 +228,9 @@ def load(
         drop_remainder: leave out the last training batch when it is not full.
         seed: of shuffling and augmentation, from 0 to 2**31 - 1.
         download: let tensorflow-datasets fetch a set that is not there.
+        task: `"classification"` or `"segmentation"`.
+        pad_to: for segmentation, images that are not cropped are filled up at the right and at the bottom to
+            multiples of so many pixels, with the mean colour and no label.
 
     Returns:
         A `Data`.
@@ -188,7 +244,11 @@ def load(
         >>> data = kr.data.load("digits", batch_size=32)
         >>> data.input_shape, data.classes, data.sizes["test"]
         ((8, 8, 1), 10, 397)
+        >>> data = kr.data.load("scenes", task="segmentation", batch_size=32)
+        >>> data.input_shape, data.classes, data.sizes["test"]
+        ((64, 64, 3), 11, 200)
     """
+    one_of("task", task, ("classification", "segmentation"))
     one_of("normalize", normalize, ("channel", "pixel", "unit", None))
     whole_number("batch_size", batch_size, 1, 2**31 - 1)
     whole_number("seed", seed, 0, 2**31 - 1)
@@ -203,7 +263,11 @@ def load(
     augmentation = Augmentation() if augmentation is None else augmentation
     if not isinstance(augmentation, Augmentation):
         raise ArgumentError(f"augmentation must be a keras_resnets.data.Augmentation or None; got {augmentation!r}.")
-    options = {
+    augmentation.check(task)
+    whole_number("pad_to", pad_to, 1, 2**31 - 1)
+    if pad_to > 1 and task != "segmentation":
+        raise ArgumentError(f"pad_to is for segmentation; got {pad_to} for {task}, leave it out.")
+    options: dict[str, Any] = {
         "data_dir": data_dir and str(data_dir),
         "batch_size": batch_size,
         "validation": validation,
@@ -213,8 +277,15 @@ def load(
         "drop_remainder": drop_remainder,
         "seed": seed,
     }
-    folder = Path(name)
-    if name == "digits":
+    if task == "segmentation":
+        options |= {"task": task, "pad_to": pad_to}
+    folder, known = Path(name), None
+    if task == "segmentation":
+        splits, known = _segmented(name, data_dir, image_size, download)
+        names = known.names
+    elif name == "scenes":
+        raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
+    elif name == "digits":
         splits, names = sources.digits(image_size, augmentation)
     elif folder.is_dir():
         splits, names = sources.folder(folder, image_size, augmentation)
@@ -238,11 +309,48 @@ def load(
         first, _ = next(iter(splits["train"].batches(1)))
         mean, std = _statistics(splits["train"], normalize)
     shape = tuple(first.shape[1:])
+    if known is not None:
+        size = _frame(splits, shape, image_size, pad_to)
+        if size is None and not augmentation.window and batch_size > 1:
+            raise ArgumentError(
+                f"image_size, or an augmentation with a crop, is needed for batches of {str(name)!r}, whose images "
+                f"differ in size; got neither, and a batch_size of {batch_size}."
+            )
+        taken = size if size and augmentation.window in (None, size) else (None, None)
+        colors = known.colors or labels.palette(len(names))
+        return Data(
+            str(name), (*taken, shape[2]), len(names), tuple(names), options, splits, mean, std, held_out, None, task,
+            labels.IGNORE, colors, size,
+        )  # fmt: skip
     if augmentation.pad_mode == "reflect" and augmentation.pad >= min(shape[:2]):
         raise ArgumentError(
             f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
         )
     return Data(str(name), shape, len(names), tuple(names), options, splits, mean, std, held_out)
+
+
+def _segmented(name: str | os.PathLike, data_dir, image_size: int | None, download: bool):
+    """Splits of a set for segmentation, and its `Labels`."""
+    if name == "scenes":
+        return scenes(image_size)
+    if name == "digits":
+        raise ArgumentError("data: 'digits' has no label for each pixel; give 'scenes', which is made of them.")
+    splits, known = masks.tensorflow_datasets(str(name), data_dir, download)
+    if known.test == "validation" and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+    return splits, known
+
+
+def _frame(splits, shape, image_size: int | None, multiple: int) -> tuple[int, int] | None:
+    """Height and width of evaluated images of a set for segmentation, or None where they differ."""
+    height, width = shape[:2]
+    if not all(isinstance(split, sources.Arrays) for split in splits.values()):
+        if image_size is None:
+            return None
+        height = width = image_size
+    elif image_size is not None:
+        height, width = pairs.scaled_size(shape, image_size).numpy().tolist()
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def _statistics(split, normalize: str | None):
