@@ -2,4 +2,5 @@
 
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.data.labels import palette
-from keras_resnets.data.pipelines import Data, load
+from keras_resnets.data.loading import load
+from keras_resnets.data.pipelines import Data

@@ -22,9 +22,9 @@ def scenes(image_size: int | None):
 
     Each scene has a seed of its own, and looks alike at every size.
     """
-    sizes = COUNTS.items()
-    arrays = {split: _render(split, count, image_size or SIDE) for split, count in sizes}
-    return {split: sources.Arrays(*pair) for split, pair in arrays.items()}, LABELS
+    side = image_size or SIDE
+    splits = {split: sources.Arrays(*_render(split, count, side)) for split, count in COUNTS.items()}
+    return splits, LABELS, (side, side, 3)
 
 
 @functools.lru_cache(maxsize=6)

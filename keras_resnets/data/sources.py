@@ -170,12 +170,13 @@ def folder(path: Path, image_size: int | None, augmentation: Augmentation):
         files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
         paths, labels = (list(column) for column in zip(*files, strict=True))
         dataset = tf.data.Dataset.from_tensor_slices((paths, labels))
-        sets[split] = (dataset.map(lambda file, label: (_decode(file), label), tf.data.AUTOTUNE), len(files))
+        sets[split] = (dataset.map(lambda file, label: (decode(file), label), tf.data.AUTOTUNE), len(files))
     with naming_damaged_files(path):
         return _read(str(path), sets, (None, None, 3), image_size, augmentation), names
 
 
-def _decode(file):
+def decode(file):
+    """An image file as (height, width, 3)."""
     import tensorflow as tf
 
     return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
@@ -191,7 +192,7 @@ def naming_damaged_files(path: Path) -> Iterator[None]:
     except tf.errors.InvalidArgumentError:
         for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES):
             try:
-                _decode(str(file))
+                decode(str(file))
             except tf.errors.InvalidArgumentError as error:
                 raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
         raise
