@@ -1,10 +1,12 @@
 """Data for segmentation: what a pixel's label is, and that it stays with its pixel."""
 
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 import keras_resnets as kr
@@ -177,10 +179,17 @@ def test_a_small_image_lies_anywhere_in_its_crop():
     assert corners == {(i, j) for i in range(4) for j in range(3)}
 
 
-def test_an_image_is_averaged_where_it_shrinks():
-    image = np.indices((64, 64)).sum(0)[..., None] % 2 * 200.0
-    small, _ = pairs.resize(image.astype("float32"), np.zeros((64, 64), "uint8"), (8, 8))
-    np.testing.assert_allclose(small.numpy()[1:-1, 1:-1], 100, atol=1)
+@pytest.mark.parametrize("size", [(9, 7), (47, 61)], ids=["smaller", "larger"])
+def test_resizing_is_that_of_pillow(size):
+    """Pillow's bilinear, too, averages over what a pixel covers where an image shrinks."""
+    rng = np.random.default_rng(0)
+    image, mask = rng.normal(size=(32, 40)).astype("float32"), rng.choice([0, 9, 255], (32, 40)).astype("uint8")
+    out, labels_out = pairs.resize(image[..., None], mask, size)
+    expected = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(out.numpy()[..., 0], np.asarray(expected), atol=1e-4)
+    nearest = Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST)
+    assert labels_out.dtype == "uint8"
+    assert (labels_out.numpy() == np.asarray(nearest)).mean() > 0.99
 
 
 def test_what_a_window_holds_is_normalised_first():
@@ -249,6 +258,16 @@ def test_every_example_is_in_one_split_and_once_in_an_epoch(streamed, folder, mo
     assert data.first(3).evaluated("test") == 3
 
 
+def test_options_read_back_from_json_load_the_same_data(folder):
+    data = _load(folder, augmentation=kr.data.Augmentation(crop=(24, 16), scale=(0.7, 1.3)), pad_to=8, seed=2)
+    options = json.loads(json.dumps(data.options))
+    options["augmentation"] = kr.data.Augmentation(**options["augmentation"])
+    again = kr.data.load(data.name, **options)
+    assert again.options == data.options
+    for one, other in zip(_arrays(data.epochs(0, 1)), _arrays(again.epochs(0, 1)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Folders.
 
 
@@ -292,6 +311,18 @@ def test_a_folder_has_the_numbers_of_its_masks_and_not_their_colours(folder):
         share += np.bincount(_mask_of(int(image[0, 0, 0]))[:, :16].ravel(), minlength=3)
     np.testing.assert_allclose(data.class_share(), share / share.sum())
     assert data.class_share().sum() == pytest.approx(1)
+
+
+def test_a_folder_without_splits_is_split_for_you(tmp_path):
+    _fill(tmp_path, range(10, 130, 10))
+    (tmp_path / "classes.txt").write_text("sky\nsea\nsand")
+    data = _load(tmp_path, validation=0.2)
+    # A fifth of 12 for testing, then a fifth of the 9 left, both rounded up.
+    assert data.sizes == {"train": 7, "validation": 2, "test": 3}
+    images, found = _arrays(data.unseen)
+    assert sorted(images[:, 0, 0, 0].astype(int).tolist()) == list(range(10, 130, 10))
+    for image, mask in zip(images, found, strict=True):
+        np.testing.assert_array_equal(mask, _mask_of(int(image[0, 0, 0])))
 
 
 def test_a_folder_laid_out_as_voc_is_tested_on_val(tmp_path):
@@ -429,7 +460,76 @@ def test_images_of_several_sizes_need_a_size_or_a_crop(folder):
         _load(folder)
 
 
-# Sets that are known.
+# Sets of tensorflow-datasets.
+
+
+class TinyMasks(tfds.core.GeneratorBasedBuilder):
+    """Masks of two classes, whose first row is no class."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    names: list[str] | None = ["sea", "sky"]
+    mask = "segmentation_label"
+    border = 255
+
+    def _info(self):
+        shape = (4, 6, 1)
+        mask = (
+            tfds.features.LabeledImage(labels=self.names, shape=shape)
+            if self.names
+            else tfds.features.Image(shape=shape)
+        )
+        features = {"image_left": tfds.features.Image(shape=(4, 6, 3)), self.mask: mask}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(5), "test": self._generate_examples(2)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            mask = np.full((4, 6, 1), i % 2, "uint8")
+            mask[0] = self.border
+            yield i, {"image_left": np.full((4, 6, 3), 10 * i, "uint8"), self.mask: mask}
+
+
+class TinyMasksStrayNumber(TinyMasks):
+    border = 2
+
+
+class TinyMasksWithoutNames(TinyMasks):
+    names = None
+
+
+class TinyMasksElsewhere(TinyMasks):
+    mask = "depth"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
+def test_a_set_with_named_classes_needs_nothing_else(streamed, tmp_path, monkeypatch):
+    if streamed:
+        monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 10)
+    data = _load("tiny_masks", data_dir=tmp_path, download=True, validation=0)
+    assert (data.input_shape, data.class_names) == ((4, 6, 3), ("sea", "sky"))
+    assert data.sizes == {"train": 5, "test": 2}
+    images, found = _arrays(data.epochs(0, 1))
+    assert sorted(images[:, 0, 0, 0].tolist()) == [0, 10, 20, 30, 40]
+    assert (found[:, 0] == 255).all()
+    np.testing.assert_array_equal(found[:, 1, 0], images[:, 0, 0, 0] / 10 % 2)
+    np.testing.assert_allclose(data.class_share(), [0.6, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tiny_masks_stray_number", ["none of its classes"]),
+        ("tiny_masks_without_names", ["how many classes", "classes.txt"]),
+        ("tiny_masks_elsewhere", ["['depth', 'image_left']", "'segmentation_mask'"]),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_refused(name, words, tmp_path):
+    with pytest.raises(ArgumentError) as raised:
+        _load(name, data_dir=tmp_path, download=True)
+    for word in [name, *words]:
+        assert word in str(raised.value)
 
 
 @camvid

@@ -58,7 +58,8 @@ def tensorflow_datasets(name: str, data_dir, download: bool):
         try:
             splits[split] = sources.in_memory(stream, shape)
         except tf.errors.InvalidArgumentError as error:
-            if refusal in error.message:
+            # TensorFlow puts backslashes before the quotation marks of its sentence.
+            if refusal in error.message.replace("\\", ""):
                 raise ArgumentError(refusal) from error
             raise
     return splits, known, shape
