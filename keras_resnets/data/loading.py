@@ -106,12 +106,16 @@ def load(
         "drop_remainder": drop_remainder,
         "seed": seed,
     }
+    folder, known, native, frame = Path(name), None, (), None
     if task == "segmentation":
         options |= {"task": task, "pad_to": pad_to}
-    folder, known = Path(name), None
-    if task == "segmentation":
         splits, known, native = _segmented(name, data_dir, image_size, download)
-        names = known.names
+        names, frame = known.names, _frame(native, image_size, pad_to)
+        if frame is None and not augmentation.window and batch_size > 1:
+            raise ArgumentError(
+                f"image_size, or an augmentation with a crop, is needed for batches of {str(name)!r}, whose images "
+                f"differ in size; got neither, and a batch_size of {batch_size}."
+            )
         if None in native and normalize == "pixel":
             raise ArgumentError(
                 f"normalize must be 'channel', 'unit' or None for {str(name)!r}, whose images differ in size; got "
@@ -141,26 +145,31 @@ def load(
         )
     with sources.naming_damaged_files(folder):
         first, _ = next(iter(splits["train"].batches(1)))
-        mean, std = _statistics(splits["train"], normalize, known is None or None not in native)
+        mean, std = _statistics(splits["train"], normalize, None not in native)
     shape = tuple(first.shape[1:])
-    if known is not None:
-        size = _frame(native, image_size, pad_to)
-        if size is None and not augmentation.window and batch_size > 1:
+    if known is None:
+        if augmentation.pad_mode == "reflect" and augmentation.pad >= min(shape[:2]):
             raise ArgumentError(
-                f"image_size, or an augmentation with a crop, is needed for batches of {str(name)!r}, whose images "
-                f"differ in size; got neither, and a batch_size of {batch_size}."
+                f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
             )
-        taken = size if size and augmentation.window in (None, size) else (None, None)
-        colors = known.colors or labels.palette(len(names))
-        return Data(
-            str(name), (*taken, shape[2]), len(names), tuple(names), options, splits, mean, std, held_out, None, task,
-            labels.IGNORE, colors, size,
-        )  # fmt: skip
-    if augmentation.pad_mode == "reflect" and augmentation.pad >= min(shape[:2]):
-        raise ArgumentError(
-            f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
-        )
-    return Data(str(name), shape, len(names), tuple(names), options, splits, mean, std, held_out)
+        return Data(str(name), shape, len(names), tuple(names), options, splits, mean, std, held_out)
+    # A network must take the crops that it is trained on as well as whole images.
+    taken = frame if frame and augmentation.window in (None, frame) else (None, None)
+    return Data(
+        str(name),
+        (*taken, shape[2]),
+        len(names),
+        names,
+        options,
+        splits,
+        mean,
+        std,
+        held_out,
+        task=task,
+        ignore=labels.IGNORE,
+        colors=known.colors or labels.palette(len(names)),
+        _frame=frame,
+    )
 
 
 def _segmented(name: str | os.PathLike, data_dir, image_size: int | None, download: bool):

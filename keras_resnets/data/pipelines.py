@@ -174,9 +174,10 @@ class Data:
             >>> round(float(share[0]), 2)  # of the background
             0.86
         """
-        counts = np.zeros(self.classes, "int64")
-        for _, batch in self._splits["train"].batches(1):
-            found = batch.numpy().ravel()
+        split, counts = self._splits["train"], np.zeros(self.classes, "int64")
+        parts = [split.labels] if isinstance(split, sources.Arrays) else (found for _, found in split.batches(1))
+        for part in parts:
+            found = part.numpy().ravel()
             counts += np.bincount(found[found != self.ignore], minlength=self.classes)
         return counts / counts.sum()
 
