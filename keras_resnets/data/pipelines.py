@@ -12,6 +12,7 @@ import numpy as np
 from keras_resnets.data import labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.errors import whole_number
+from keras_resnets.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,14 @@ class Data:
     def watched(self):
         """Batches that a training is measured on after each epoch: `validation`, or `test` where that was asked."""
         return self.test if self.options["validation"] == "test" else self.validation
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The same normalisation for raw images of other sources; None where it differs from pixel to pixel."""
+        if self._mean.ndim > 1:
+            return None
+        mean, std = (tuple(float(value) for value in np.atleast_1d(array)) for array in (self._mean, self._std))
+        return Preprocessing(mean, std)
 
     def seeded(self, seed: int) -> Data:
         """Returns the same data in the order, and with the augmentation, of another seed."""
