@@ -158,8 +158,9 @@ def _checked(pair: tuple[Path, Path], classes: int) -> tuple[int, int]:
         try:
             with Image.open(file) as opened:
                 size, mode = opened.size, opened.mode
-                opened.load() if file == mask else None
-        except OSError as error:
+                # Of an image the first bytes tell its size; a mask is read to its end.
+                numbers = np.unique(np.asarray(opened)) if file == mask else np.empty(0)
+        except (OSError, SyntaxError) as error:
             raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
         if file == image:
             wanted = size
@@ -169,7 +170,6 @@ def _checked(pair: tuple[Path, Path], classes: int) -> tuple[int, int]:
         raise ArgumentError(
             f"{str(mask)!r} must be as large as its image, {wanted[0]}x{wanted[1]}; got {size[0]}x{size[1]}."
         )
-    numbers = np.unique(read_mask(mask))
     wrong = numbers[(numbers >= classes) & (numbers != labels.IGNORE)]
     if len(wrong):
         raise ArgumentError(

@@ -97,8 +97,8 @@ def texture(side: int, rng: np.random.Generator) -> np.ndarray:
     else:
         cells = 64 if kind == 3 else int(rng.integers(4, 12))
         pattern = np.clip(_enlarge(rng.uniform(-0.2, 1.2, (cells, cells, 1)), side)[..., 0], 0, 1)
-    first = rng.uniform(20, 235, 3)
-    second = np.clip(first + rng.uniform(-70, 70, 3), 0, 255)
+    first = rng.uniform(10, 130, 3)
+    second = np.clip(first + rng.uniform(-60, 60, 3), 0, 255)
     light = 1 + rng.uniform(-0.3, 0.3) * (2 * u / u.max() - 1)
     return np.clip((first + pattern[..., None] * (second - first)) * light[..., None], 0, 255)
 
@@ -132,10 +132,10 @@ def _digit(digit: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _color(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A colour that can be told from the ground."""
+    """A light colour that can be told from the ground."""
     while True:
-        color = rng.uniform(0, 255, 3)
-        if np.linalg.norm(color - behind) > 100:
+        color = rng.uniform(60, 255, 3)
+        if np.linalg.norm(color - behind) > 120:
             return color
 
 
