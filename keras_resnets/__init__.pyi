@@ -18,6 +18,7 @@ from . import (
     taps,
     timing,
     variants,
+    weights,
 )
 from .adopt import adopt
 from .applications import (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -37,8 +39,9 @@ def build(
         include_top: whether to end in pooling and classifier.
         pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
         classifier_activation: activation of the classifier; None for logits.
-        weights: path of a `.keras` file or run directory of the same network; None for random.
-            Without the top, a classifier's weights will do.
+        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
+            (`keras_resnets.weights`), whose batch-norm epsilon and the like are then taken unless given, where the
+            network is named; None for random. Without the top, a classifier's weights will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
@@ -64,6 +67,10 @@ def build(
         if value is not None:
             overrides[field] = tuple(value) if isinstance(value, list) else value
     spec = spec.replace(**overrides)
+    public = weights is not None and _is_public(Path(weights))
+    if public and not isinstance(name_or_spec, Spec):
+        trained = importlib.import_module("keras_resnets.weights").settings(weights, spec)
+        spec = spec.replace(**{**trained, **overrides})
     one_of("include_top", include_top, (True, False))
     one_of("pooling", pooling, (None, "avg", "max"))
     _check_size(spec)
@@ -79,11 +86,24 @@ def build(
     links += [end] if end else []
     source = spec.input_shape if input_tensor is None else input_tensor
     model = ResidualNetwork(links, source, spec, spec.name)
-    if weights is not None:
+    if public:
+        importlib.import_module("keras_resnets.weights").load(model, weights)
+    elif weights is not None:
         source = load_model(weights)
         _copy_weights(source, model, weights)
         model.preprocessing = getattr(source, "preprocessing", None)
     return model
+
+
+def _is_public(file: Path) -> bool:
+    """Whether a file is of somebody else's making, and not one that a network of ours was saved in."""
+    if not file.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return b'"class_name": "ResidualNetwork"' not in archive.open("config.json").read(1000)
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, OSError):
+        return True
 
 
 def _check_size(spec: Spec) -> None:
