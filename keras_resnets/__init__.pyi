@@ -13,6 +13,7 @@ from . import (
     recipes,
     runs,
     search,
+    segmentation,
     spectrum,
     studies,
     taps,

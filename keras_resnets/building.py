@@ -90,7 +90,7 @@ def build(
         importlib.import_module("keras_resnets.weights").load(model, weights)
     elif weights is not None:
         source = load_model(weights)
-        _copy_weights(source, model, weights)
+        copy_weights(source, model, weights)
         model.preprocessing = getattr(source, "preprocessing", None)
     return model
 
@@ -116,12 +116,29 @@ def _check_size(spec: Spec) -> None:
             )
 
 
-def _copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathLike) -> None:
+def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathLike, *, new_head: bool = False) -> None:
     """Copies variable by variable, matched by path, after checking that all are there and fit.
 
     What only the source's head has may be left over: a classifier's weights fill its backbone.
+
+    Args:
+        source: where from.
+        target: where to.
+        where: what a message calls the source.
+        new_head: whether what the head of the target has and the source lacks, or has in another shape, stays as it is.
+
+    Raises:
+        ArgumentError: a variable is missing, left over or of another shape; nothing is copied then.
     """
     have, want = ({v.path: v for v in m.weights} for m in (source, target))
+    if new_head:
+        want = {
+            path: variable
+            for path, variable in want.items()
+            if not path.startswith("head/") or tuple(getattr(have.get(path), "shape", ())) == tuple(variable.shape)
+        }
+    # Random states, such as of dropout, are no weights.
+    have, want = ({p: v for p, v in m.items() if "seed_generator" not in p} for m in (have, want))
     start = f"weights: {str(where)!r} is of another network, {source.name!r} and not {target.name!r}:"
     remedy = "Give weights of the same network, or build the one that these are of with the same options."
     for path in sorted(want.keys() - have.keys()):

@@ -178,9 +178,8 @@ def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activati
     """The layers behind the last block, or None when there are none."""
     body = _place(spec, spec.activations.end)
     if include_top:
-        body += _scores(spec) if spec.is_dense else _classifier(spec)
-        # In float32 whatever the policy: half-precision probabilities lose the small ones.
-        body += [layers.Activation(classifier_activation or "linear", dtype="float32", name="predictions")]
+        make = scores if spec.is_dense else _classifier
+        body += make(spec, classifier_activation)
     elif pooling == "avg":
         body += [layers.GlobalAveragePooling2D(name="pool")]
     elif pooling == "max":
@@ -188,8 +187,13 @@ def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activati
     return Segment(keras.Sequential(body, name="body"), name="head") if body else None
 
 
-def _classifier(spec: Spec) -> list[keras.Layer]:
-    """Pooling, dense layers, and the logits of the image."""
+def _predictions(activation: str | None) -> keras.Layer:
+    """In float32 whatever the policy: half-precision probabilities lose the small ones."""
+    return layers.Activation(activation or "linear", dtype="float32", name="predictions")
+
+
+def _classifier(spec: Spec, activation: str | None) -> list[keras.Layer]:
+    """Pooling, dense layers, and the scores of the image."""
     body: list[keras.Layer] = [layers.GlobalAveragePooling2D(name="pool")]
     for i, width in enumerate(spec.hidden, 1):
         body += [
@@ -205,14 +209,15 @@ def _classifier(spec: Spec) -> list[keras.Layer]:
         bias_regularizer=_regularizer(spec, normalisation=True),
         name="logits",
     )
-    return [*body, logits]
+    return [*body, logits, _predictions(activation)]
 
 
-def _scores(spec: Spec) -> list[keras.Layer]:
-    """The logits of each pixel of the last map (Wu et al. 2016, "1 conv." and "2 conv.")."""
+def scores(spec: Spec, activation: str | None) -> list[keras.Layer]:
+    """The scores of each pixel of the last map (Wu et al. 2016, "1 conv." and "2 conv.")."""
     options = {"use_bias": True, "bias_regularizer": _regularizer(spec, normalisation=True)}
     body: list[keras.Layer] = []
     if spec.head == "2conv":
         width = spec.scaled(spec.head_width)
         body += _conv(spec, "conv", width, 3, dilation=spec.head_dilation, activation="relu", **options)
-    return body + _conv(spec, "logits", spec.classes, 3, dilation=spec.head_dilation, **options)
+    body += _conv(spec, "logits", spec.classes, 3, dilation=spec.head_dilation, **options)
+    return [*body, _predictions(activation)]

@@ -7,6 +7,9 @@ from keras import ops
 
 from keras_resnets.errors import ArgumentError, one_of
 
+# What weight decay may be of.
+DECAYS = ("kernels", "weights", "all")
+
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class SGD(keras.optimizers.SGD):
@@ -25,12 +28,15 @@ class SGD(keras.optimizers.SGD):
         momentum: share of the velocity that is kept.
         nesterov: whether to look ahead.
         l2: weight decay, added to the gradient.
-        decay: what decays: `"kernels"`, or `"all"`, normalisation and biases too.
+        decay: what decays: `"kernels"`, `"weights"`, kernels and the scales of normalisation (MXNet), or `"all"`,
+            offsets and biases too.
+        bias_rate: what the learning rate of biases and of the offsets of normalisation is multiplied with (Wu et al.
+            2016's segmentation: 2).
         form: `"keras"` or `"torch"`.
         **kwargs: as for `keras.optimizers.SGD`.
 
     Raises:
-        ArgumentError: `l2`, `decay` or `form` breaks its rule.
+        ArgumentError: `l2`, `decay`, `bias_rate` or `form` breaks its rule.
 
     Example:
         >>> import keras_resnets as kr
@@ -38,24 +44,39 @@ class SGD(keras.optimizers.SGD):
     """
 
     def __init__(
-        self, learning_rate=0.01, momentum=0.0, nesterov=False, *, l2=0.0, decay="all", form="keras", **kwargs
+        self,
+        learning_rate=0.01,
+        momentum=0.0,
+        nesterov=False,
+        *,
+        l2=0.0,
+        decay="all",
+        bias_rate=1.0,
+        form="keras",
+        **kwargs,
     ):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
-        one_of("decay", decay, ("kernels", "all"))
+        one_of("decay", decay, DECAYS)
         one_of("form", form, ("keras", "torch"))
         if not 0 <= l2 < 1:
             raise ArgumentError(f"l2 must be a number from 0 up to, not including, 1; got {l2!r}.")
-        self.l2, self.decay, self.form = l2, decay, form
+        if isinstance(bias_rate, bool) or not isinstance(bias_rate, int | float) or not 0 < bias_rate < float("inf"):
+            raise ArgumentError(f"bias_rate must be a positive number; got {bias_rate!r}.")
+        self.l2, self.decay, self.bias_rate, self.form = l2, decay, bias_rate, form
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
-        self._decays = [self.decay == "all" or "kernel" in variable.name for variable in variables]
+        kinds = {"kernels": ("kernel",), "weights": ("kernel", "gamma"), "all": ("",)}[self.decay]
+        self._decays = [any(kind in variable.name for kind in kinds) for variable in variables]
+        self._rates = [self.bias_rate if variable.name in ("bias", "beta") else 1.0 for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
+        if self._rates[index] != 1:
+            rate = rate * self._rates[index]
         if self.l2 and self._decays[index]:
             gradient = gradient + self.l2 * ops.convert_to_tensor(variable)
         if not self.momentum:
@@ -85,4 +106,5 @@ class SGD(keras.optimizers.SGD):
         )
 
     def get_config(self):
-        return {**super().get_config(), "l2": self.l2, "decay": self.decay, "form": self.form}
+        own = {"l2": self.l2, "decay": self.decay, "bias_rate": self.bias_rate, "form": self.form}
+        return {**super().get_config(), **own}

@@ -8,11 +8,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_resnets.data import Augmentation
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 from keras_resnets.optimizers import SGD
 from keras_resnets.variants import imagenet_models
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class Held(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that is held up to a step, and from there falls in a straight line from a share of it to 0.
+
+    Args:
+        rate: the rate that is held.
+        boundary: the first step of the fall.
+        factor: the share of the rate at which the fall begins.
+        total: the step at which 0 is reached.
+    """
+
+    def __init__(self, rate: float, boundary: int, factor: float, total: int):
+        super().__init__()
+        self.config = {"rate": rate, "boundary": boundary, "factor": factor, "total": total}
+
+    def __call__(self, step):
+        rate, boundary, factor, total = self.config.values()
+        step = ops.cast(step, "float32")
+        falling = rate * factor * ops.maximum(0.0, (total - step) / max(1, total - boundary))
+        return ops.where(step < boundary, rate, falling)
+
+    def get_config(self):
+        return dict(self.config)
 
 
 @dataclass(frozen=True)
@@ -29,17 +55,21 @@ class Recipe:
         nesterov: whether momentum looks ahead.
         momentum_form: `"keras"` or `"torch"`, as for `keras_resnets.optimizers.SGD`.
         schedule: `"steps"`, multiply by `factor` at each of `boundaries`; `"cosine"` or
-            `"linear"`, fall to 0 at the end.
+            `"linear"`, fall to 0 at the end; `"poly"`, to 0 with the power 0.9; `"held"`, the same rate up to the one
+            boundary, from there `factor` of it, falling to 0 in a straight line.
         boundaries: where the rate drops, in iterations when `iterations` is given, else epochs.
         factor: what the rate is multiplied with at each boundary.
         warmup_iterations: number of first steps at `warmup_rate` (`"steps"`), or over which the
             rate rises from `warmup_rate` (`"cosine"`, `"linear"`).
         warmup_rate: rate of the warm-up.
         weight_decay: L2 in the gradient.
-        decay: its scope, `"kernels"` or `"all"`.
+        decay: its scope, as for `keras_resnets.optimizers.SGD`.
+        bias_rate: as for `SGD`.
         normalize: as for `keras_resnets.data.load`.
         augmentation: as for `keras_resnets.data.load`.
         drop_remainder: leave out an incomplete last batch.
+        hardest: of segmentation, as for `keras_resnets.segmentation.PixelLoss`.
+        loss_at: of segmentation, the argument `at` of `PixelLoss`.
     """
 
     name: str
@@ -57,12 +87,17 @@ class Recipe:
     warmup_rate: float = 0.0
     weight_decay: float = 1e-4
     decay: str = "all"
+    bias_rate: float = 1.0
     normalize: str | None = "channel"
     augmentation: Augmentation = field(default_factory=Augmentation)
     drop_remainder: bool = False
+    hardest: float | None = None
+    loss_at: str = "output"
 
     def __post_init__(self) -> None:
-        one_of("schedule", self.schedule, ("steps", "cosine", "linear"))
+        one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
+        if self.schedule == "held" and len(self.boundaries) != 1:
+            raise ArgumentError(f"boundaries must be one with schedule='held'; got {self.boundaries!r}.")
         if self.epochs < 1 and self.iterations < 1:
             raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
         if self.learning_rate <= 0:
@@ -112,8 +147,11 @@ class Recipe:
             # Keras drops behind the boundary, the papers at it.
             return schedules.PiecewiseConstantDecay([s - 1 for s in steps], rates)
         decay = max(1, total - self.warmup_iterations)
-        if self.schedule == "linear":
-            return schedules.PolynomialDecay(self.learning_rate, total, 0.0)
+        if self.schedule == "held":
+            boundary = self.boundaries[0] * (1 if self.iterations else steps_per_epoch)
+            return Held(self.learning_rate, boundary, self.factor, total)
+        if self.schedule in ("linear", "poly"):
+            return schedules.PolynomialDecay(self.learning_rate, total, 0.0, 0.9 if self.schedule == "poly" else 1.0)
         if not self.warmup_iterations:
             return schedules.CosineDecay(self.learning_rate, decay)
         return schedules.CosineDecay(
@@ -128,6 +166,7 @@ class Recipe:
             nesterov=self.nesterov,
             l2=self.weight_decay,
             decay=self.decay,
+            bias_rate=self.bias_rate,
             form=self.momentum_form,
         )
 
@@ -195,6 +234,20 @@ RECIPES = {
             momentum_form="torch",
             augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
         ),
+        # Wu et al. 2016's code, for segmentation: Cityscapes from model A1, with frozen_bn in the network.
+        Recipe(
+            "wu",
+            epochs=204,
+            batch_size=16,
+            learning_rate=0.0016,
+            schedule="held",
+            boundaries=(140,),
+            factor=0.5,
+            weight_decay=5e-4,
+            decay="weights",
+            bias_rate=2.0,
+            hardest=0.6,
+        ),
         # Ours: scikit-learn's 8x8 digits on two processor cores in minutes.
         Recipe(
             "digits",
@@ -227,8 +280,10 @@ def get(name: str | Recipe) -> Recipe:
     return RECIPES[name]
 
 
-def default(network: str, data: str) -> str:
+def default(network: str, data: str, task: str = "classification") -> str:
     """Returns the name of the recipe that fits a variant and a data set."""
+    if task == "segmentation":
+        return "segmentation"
     if data == "digits":
         return "digits"
     if network in imagenet_models():

@@ -174,10 +174,15 @@ def sources(model: ResidualNetwork, archive: Archive) -> tuple[Format, Contents,
     if known.refusal:
         raise ArgumentError(f"{str(archive.path)!r} cannot fill {model.name!r}: {known.refusal}.")
     found: Found = []
-    for variable in model.weights:
+    for variable in _weights(model):
         what = role(variable.path)
         found.append((variable, known.source(what, tuple(variable.shape), spec, contents) if what else None))
     return known, contents, found
+
+
+def _weights(model: ResidualNetwork) -> list[keras.Variable]:
+    """The weights without random states, such as of dropout."""
+    return [variable for variable in model.weights if "seed_generator" not in variable.path]
 
 
 def _by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Format, Contents, Found]:
@@ -194,7 +199,7 @@ def _by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Format, Content
     known = Format("layers of Keras", keras_formats.KINDS, (), classifier=classifier, preprocessing=preprocessing)
     contents = Contents(archive)
     found: Found = []
-    for variable in model.weights:
+    for variable in _weights(model):
         layer, name = variable.path.split("/")[-2:]
         renamed = f"probs/{name}" if layer == "predictions" and f"predictions/{name}" not in contents else None
         found.append((variable, Source((renamed or f"{layer}/{name}",), (tuple(variable.shape),))))

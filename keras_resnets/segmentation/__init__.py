@@ -1,0 +1,7 @@
+"""Networks that answer for each pixel: heads, losses, measures, prediction, pictures (Wu et al. 2016, section 5)."""
+
+from keras_resnets.segmentation.losses import PixelLoss
+from keras_resnets.segmentation.metrics import MeanIoU, PixelAccuracy, Scores, score
+from keras_resnets.segmentation.networks import dense, fcn
+from keras_resnets.segmentation.overlays import Overlays, overlay
+from keras_resnets.segmentation.prediction import evaluate, predict, probabilities

@@ -1,0 +1,100 @@
+"""Cross-entropy over pixels, all of them or the hard ones."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_resnets.errors import ArgumentError, one_of, whole_number
+
+# What datasets write where a pixel has no class, or shall not count.
+IGNORE = 255
+
+
+def classes_at(labels, like):
+    """Takes the labels that the pixels of a coarser map stand for: from half a step on, a step apart.
+
+    For a map of stride 8 these are rows and columns 4, 12, 20, ... (Wu et al. 2016's code).
+
+    Args:
+        labels: class numbers of (examples, height, width), or with a last axis of 1.
+        like: the map, of (examples, rows, columns, classes).
+    """
+    labels = ops.squeeze(labels, -1) if len(labels.shape) == 4 else labels
+    for axis in (1, 2):
+        side, points = ops.shape(labels)[axis], ops.shape(like)[axis]
+        step = (side + points - 1) // points
+        places = ops.minimum(ops.arange(points) * step + step // 2, side - 1)
+        labels = ops.take(labels, places, axis=axis)
+    return labels
+
+
+def enlarged(scores, like, interpolation: str = "bilinear"):
+    """Brings scores to the height and width of labels; half a pixel stays half a pixel."""
+    size = ops.shape(like)[1:3]
+    return scores if tuple(scores.shape[1:3]) == tuple(size) else ops.image.resize(scores, size, interpolation)
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class PixelLoss(keras.losses.Loss):
+    """Mean cross-entropy, in nats, over the pixels that have a class, or over the hardest of them.
+
+    With `hardest`, the online mining of hard examples of Wu et al. 2016's code: only pixels that the network gives
+    their class a probability of no more than that count, and at least `least` of a batch.
+
+    Args:
+        hardest: the probability; None for all pixels. The paper's code has 0.6.
+        least: with `hardest`, how many pixels of a batch count at the least: the hardest ones, where fewer are hard
+            enough.
+        at: where the two are compared: `"output"`, at the pixels of the network's map, with the label in the middle
+            of what each stands for (Wu et al. 2016's code); or `"input"`, at all pixels of the labels, the
+            probabilities being interpolated between (bilinear).
+        ignore: the label of pixels without a class.
+        name: of the loss.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> probabilities = np.full((1, 2, 2, 4), 0.25, "float32")
+        >>> labels = np.array([[[0, 1], [2, 255]]])
+        >>> round(float(kr.segmentation.PixelLoss()(labels, probabilities)), 4)
+        1.3863
+    """
+
+    def __init__(self, hardest=None, least=256, at="output", ignore=IGNORE, name="pixel_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        one_of("at", at, ("output", "input"))
+        whole_number("least", least, 1)
+        if hardest is not None and not 0 < hardest < 1:
+            raise ArgumentError(f"hardest must be a probability between 0 and 1, or None; got {hardest!r}.")
+        self.hardest, self.least, self.at, self.ignore = hardest, least, at, ignore
+
+    def call(self, y_true, y_pred):
+        labels = ops.cast(y_true, "int32")
+        if self.at == "input":
+            y_pred = enlarged(y_pred, labels)
+        labels = ops.reshape(classes_at(labels, y_pred), (-1,))
+        scores = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
+        counts = labels != self.ignore
+        labels = ops.where(counts, labels, 0)
+        # Not by one_hot, which would make an array as large as the scores: one number of each row is wanted.
+        own = ops.squeeze(ops.take_along_axis(scores, labels[:, None], axis=1), 1)
+        own = ops.clip(own, keras.config.epsilon(), 1.0)
+        if self.hardest is not None:
+            counts = self._hard(own, counts)
+        counts = ops.cast(counts, own.dtype)
+        return ops.sum(-ops.log(own) * counts) / ops.maximum(ops.sum(counts), 1.0)
+
+    def _hard(self, own, counts):
+        """The pixels that count, by the probability of their class."""
+        own = ops.stop_gradient(own)
+        # Pixels without a class stand behind all others, whose probabilities are at most 1.
+        ranked = ops.sort(ops.where(counts, own, 2.0))
+        floor = ranked[ops.minimum(self.least, ops.shape(ranked)[0]) - 1]
+        return ops.logical_and(counts, own <= ops.maximum(self.hardest, floor))
+
+    def get_config(self):
+        own = {"hardest": self.hardest, "least": self.least, "at": self.at, "ignore": self.ignore}
+        return {**super().get_config(), **own}

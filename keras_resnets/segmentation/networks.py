@@ -1,0 +1,113 @@
+"""From a backbone to a network that answers for each pixel."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_resnets import building, layout, variants
+from keras_resnets.adopt import adopt
+from keras_resnets.blocks import Segment
+from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.network import ResidualNetwork
+from keras_resnets.spec import HEADS, Spec
+
+
+def dense(network: str | Spec, head: str = "2conv", output_stride: int | None = 8) -> Spec:
+    """Returns the spec of a variant with a head that answers for each pixel.
+
+    Args:
+        network: a variant's name or a spec. One that has such a head is returned as it is.
+        head: `"2conv"` or `"1conv"`, as `Spec.head`.
+        output_stride: as for `Spec`, unless the spec has one of its own; a network that shrinks its input by no more
+            is left as it is.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> spec = kr.segmentation.dense("resnet38_a1")
+        >>> spec.head, spec.output_stride
+        ('2conv', 8)
+    """
+    spec = network if isinstance(network, Spec) else variants.spec(network)
+    one_of("head", head, HEADS[1:])
+    if spec.is_dense:
+        return spec
+    if spec.output_stride is None and output_stride is not None and output_stride < spec.strides[-1]:
+        spec = spec.replace(output_stride=output_stride)
+    return spec.replace(head=head)
+
+
+def fcn(
+    backbone: str | Spec | keras.Model,
+    classes: int,
+    head: str = "2conv",
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    output_stride: int | None = 8,
+    classifier_activation: str | None = "softmax",
+    **overrides,
+) -> ResidualNetwork:
+    """Builds a fully convolutional network: a backbone with a score for each class at each pixel of its last map.
+
+    The head is Wu et al. 2016's: `"2conv"`, a 3x3 convolution of 512 channels with bias and ReLU, and a linear one,
+    both of dilation 12. For small images give a smaller `head_dilation`: at 12 the convolutions reach 96 pixels at
+    stride 8, and beyond the image they read zeros.
+
+    Args:
+        backbone: a variant's name or a spec, built anew; a network of `keras_resnets`, whose weights are copied; or
+            another functional Keras model that ends in a map, such as `keras.applications.MobileNetV2` with
+            `include_top=False`, whose layers are shared and whose stride is its own.
+        classes: number of classes.
+        head: `"2conv"` or `"1conv"`, the linear one alone.
+        input_shape: height, width and channels, of a name or spec; None for any size.
+        output_stride: as for `dense`.
+        classifier_activation: None for logits.
+        **overrides: fields of `Spec` to replace, such as `frozen_bn=True` or `head_dilation=6`; of a model that is no
+            network of `keras_resnets`, only those of the head.
+
+    Returns:
+        A network from images to scores of (examples, height / stride, width / stride, classes).
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or the backbone does not end in a map.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> model = kr.segmentation.fcn("resnet38_a1", 11, width=0.0625)
+        >>> model.compute_output_shape((1, 64, 96, 3))
+        (1, 8, 12, 11)
+    """
+    one_of("head", head, HEADS[1:])
+    spec = getattr(backbone, "spec", None) if isinstance(backbone, keras.Model) else backbone
+    if spec is None:
+        return _on_a_map(adopt(backbone), classes, head, classifier_activation, overrides)
+    spec = dense(spec, head, output_stride)
+    shape = backbone.input_shape[1:] if isinstance(backbone, keras.Model) else input_shape
+    made = building.build(spec, shape, classes, classifier_activation=classifier_activation, **overrides)
+    if isinstance(backbone, ResidualNetwork):
+        building.copy_weights(backbone, made, backbone.name, new_head=True)
+        made.preprocessing = backbone.preprocessing
+    return made
+
+
+def _on_a_map(network: ResidualNetwork, classes: int, head: str, activation: str | None, overrides) -> ResidualNetwork:
+    """Appends a head to a network that no spec describes."""
+    if len(network.output_shape) != 4:
+        raise ArgumentError(
+            f"backbone must end in a map, (examples, height, width, channels); {network.name!r} ends in "
+            f"{network.output_shape}. Build it without its top (include_top=False)."
+        )
+    fields = {"head_width", "head_dilation", "width", "init", "weight_decay", "decay"}
+    for name in overrides.keys() - fields:
+        raise ArgumentError(
+            f"{name}: of a backbone that is no network of keras_resnets, only {', '.join(sorted(fields))} can be "
+            f"replaced; got {name}={overrides[name]!r}."
+        )
+    # A stand-in for the spec that the network does not have: the head reads nothing else of it.
+    spec = variants.spec("resnet8").replace(head=head, classes=classes, **overrides)
+    scores = layout.scores(spec, activation)
+    chain = [*(link.rewrap() for link in network.chain), Segment(keras.Sequential(scores, name="body"), name="scores")]
+    source = keras.Input(network.input_shape[1:], dtype=network.inputs[0].dtype, name="input")
+    return ResidualNetwork(chain, source, None, network.name, network.dtype_policy, network.preprocessing)

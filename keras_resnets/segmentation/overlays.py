@@ -1,0 +1,92 @@
+"""Labels as colours over their images, in files and in TensorBoard."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import numpy as np
+
+from keras_resnets.segmentation.losses import IGNORE
+from keras_resnets.segmentation.prediction import predict
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength: float = 0.6) -> np.ndarray:
+    """Lays the colours of classes over an image.
+
+    Args:
+        image: (height, width, 1 or 3), in whatever units: its darkest value becomes black and its lightest white.
+        labels: class numbers of (height, width); pixels of no class keep their image.
+        colors: red, green and blue of each class, 0 to 255.
+        strength: share of the colour in the mixture, the rest being the image.
+
+    Returns:
+        A picture of (height, width, 3), uint8.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> picture = kr.segmentation.overlay(np.zeros((1, 2, 3)), np.array([[0, 255]]), np.array([[200, 0, 0]]))
+        >>> picture.tolist()
+        [[[120, 0, 0], [0, 0, 0]]]
+    """
+    image = np.broadcast_to(image, (*image.shape[:2], 3)).astype("float64")
+    low, high = image.min(), image.max()
+    picture = 255 * (image - low) / (high - low) if high > low else np.zeros_like(image)
+    known = (labels >= 0) & (labels < len(colors))
+    mixed = (1 - strength) * picture + strength * np.asarray(colors, "float64")[np.where(known, labels, 0)]
+    return np.where(known[..., None], mixed, picture).round().astype("uint8")
+
+
+def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """An image, its labels over it, and what a network answers over it, from left to right."""
+    plain = overlay(image, np.full(labels.shape, IGNORE), colors)
+    gap = np.full((image.shape[0], 2, 3), 255, "uint8")
+    return np.concatenate([plain, gap, overlay(image, labels, colors), gap, overlay(image, answers, colors)], 1)
+
+
+class Overlays(keras.callbacks.Callback):
+    """Shows in TensorBoard what the network makes of a few images, as it learns.
+
+    Each picture is an image, its labels, and the network's answers. `kr.train` adds this by itself.
+
+    Args:
+        data: batches of images and labels; the first images are shown.
+        colors: as for `overlay`.
+        logs: TensorBoard's folder.
+        images: how many.
+        every: epochs from picture to picture; the first and the last epoch are always shown.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> batch = np.zeros((2, 32, 32, 3), "float32"), np.zeros((2, 32, 32), "int32")
+        >>> callback = kr.segmentation.Overlays([batch], np.zeros((2, 3)), "logs")
+    """
+
+    def __init__(self, data, colors: np.ndarray, logs: str | os.PathLike, images: int = 4, every: int = 5):
+        super().__init__()
+        self._data, self._colors, self._logs = data, np.asarray(colors), str(logs)
+        self._most, self._every = images, every
+
+    def _examples(self) -> tuple[np.ndarray, np.ndarray]:
+        images, labels, found = [], [], 0
+        for x, y in self._data:
+            images.append(np.asarray(x))
+            labels.append(np.asarray(y).reshape(images[-1].shape[:3]))
+            found += len(images[-1])
+            if found >= self._most:
+                break
+        return np.concatenate(images)[: self._most], np.concatenate(labels)[: self._most]
+
+    def on_epoch_end(self, epoch, logs=None):
+        last = epoch + 1 == self.params.get("epochs")
+        if epoch % self._every and not last:
+            return
+        import tensorflow as tf
+
+        images, labels = self._examples()
+        answers = predict(self.model, images, flip=False)
+        pictures = [side_by_side(*example, self._colors) for example in zip(images, labels, answers, strict=True)]
+        writer = tf.summary.create_file_writer(self._logs)
+        with writer.as_default():
+            tf.summary.image("image, labels, answers", np.stack(pictures), step=epoch + 1, max_outputs=self._most)
+        writer.close()
