@@ -64,22 +64,24 @@ def relu(x):
 
 
 class Drawn:
-    """Random arrays of a file, with statistics far from 0 and 1."""
+    """Random arrays of a file, with statistics far from 0 and 1; zeros where the seed is None."""
 
     def __init__(self, seed=0):
-        self.arrays, self.rng = {}, np.random.default_rng(seed)
+        self.arrays, self.rng = {}, None if seed is None else np.random.default_rng(seed)
+
+    def _put(self, name, shape, draw):
+        self.arrays[name] = np.zeros(shape, "float32") if self.rng is None else draw().astype("float32")
 
     def kernel(self, name, *shape):
-        scale = np.sqrt(2 / np.prod(shape[1:]))
-        self.arrays[name] = self.rng.normal(0, scale, shape).astype("float32")
+        self._put(name, shape, lambda: self.rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape))
 
     def vector(self, name, width):
-        self.arrays[name] = self.rng.normal(0, 0.5, width).astype("float32")
+        self._put(name, (width,), lambda: self.rng.normal(0, 0.5, width))
 
     def norm(self, names, width):
         for name, positive in zip(names, (True, False, False, True), strict=True):
-            value = self.rng.uniform(0.3, 3, width) if positive else self.rng.normal(0, 0.7, width)
-            self.arrays[name] = value.astype("float32")
+            spread = (lambda: self.rng.uniform(0.3, 3, width)) if positive else (lambda: self.rng.normal(0, 0.7, width))
+            self._put(name, (width,), spread)
 
 
 def torch_norm(layer):
@@ -216,8 +218,8 @@ def wide(arrays, x):
     return relu(net.bn(x, "bn")).mean((2, 3)) @ arrays["fc.weight"].T + arrays["fc.bias"]
 
 
-# Wu et al. 2016: level -> widths of a unit's convolutions, at an eighth of a hundredth of the paper's.
-WU_WIDTHS = {1: (4, 4), 2: (4, 4), 3: (6, 6), 4: (8, 8), 5: (8, 12), 6: (8, 12, 16), 7: (12, 16, 20)}
+# Wu et al. 2016: level -> widths of a unit's convolutions, slim; a level's last is the next one's input, as there.
+WU_WIDTHS = {1: (4, 4), 2: (6, 6), 3: (8, 8), 4: (10, 10), 5: (8, 12), 6: (8, 12, 16), 7: (12, 16, 20)}
 
 
 def mxnet_names(level, unit, branch, what):
@@ -243,11 +245,12 @@ def wider_names(level, unit, branch, what):
     return torch_norm(f"{block}.bn1.0" if number == 1 else f"{block}.convs.bn{number}.0")
 
 
+MXNET_END = ["arg:bn7_gamma", "arg:bn7_beta", "aux:bn7_moving_mean", "aux:bn7_moving_var"]
 ENDS = {
-    "mxnet": ("arg:conv1a_weight", [f"{k}:bn7_{p}" for k, p in zip(("arg",) * 2 + ("aux",) * 2, ("gamma", "beta", "moving_mean", "moving_var"), strict=True)]),
+    "mxnet": ("arg:conv1a_weight", MXNET_END),
     "psa": ("conv1a.weight", torch_norm("bn7")),
     "wider": ("mod1.conv1.weight", torch_norm("bn_out.0")),
-}  # fmt: skip
+}
 NAMES = {"mxnet": mxnet_names, "psa": psa_names, "wider": wider_names}
 BRANCHES = ("2a", "2b1", "2b2")
 

@@ -133,8 +133,9 @@ def derived(known: Format, contents: Contents, name: str | None = None) -> Spec:
     specs = [_shaped(known, contents, model) for model in models]
     named = [spec for spec, model in zip(specs, models, strict=True) if spec.stages == model.stages]
     if not named:
-        # No variant's blocks and widths: what remains is where maps shrink.
-        named = list({spec.replace(name=models[0].name): spec for spec in specs}.values())
+        # No variant has these blocks and widths. Where those that are left differ in nothing else, they are one network.
+        alike = {spec.replace(name="resnet") for spec in specs}
+        named = list(alike) if len(specs) > len(alike) == 1 else specs
     if len(named) > 1:
         raise ArgumentError(
             f"name: the names and shapes of {str(contents.archive.path)!r} are those of {len(named)} networks; give "
