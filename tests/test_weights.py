@@ -11,8 +11,8 @@ from weight_references import Held
 
 import keras_resnets as kr
 from keras_resnets import variants
+from keras_resnets.cli import main
 from keras_resnets.errors import ArgumentError
-from keras_resnets.weights.archive import Archive
 
 IMAGENET = (123.675, 116.28, 103.53, 58.395, 57.12, 57.375)  # 255 times torch's mean and deviation
 
@@ -343,21 +343,19 @@ def scrambled(model):
     return model, x, np.asarray(model(x))
 
 
-@pytest.mark.parametrize("kind", ["h5", "keras"])
-def test_first_networks_of_keras(kind, keras_first, tmp_path):
+def test_first_networks_of_keras(keras_first, tmp_path):
     original, x, expected = keras_first
-    original.save(tmp_path / f"net.{kind}")
-    model = kr.weights.network(tmp_path / f"net.{kind}", input_shape=(64, 64, 3), classifier_activation=None)
+    original.save(tmp_path / "net.keras")
+    model = kr.weights.network(tmp_path / "net.keras", input_shape=(64, 64, 3), classifier_activation=None)
     close(np.asarray(model(x)), expected)
     assert (model.spec.name, model.spec.bn_epsilon, model.spec.classes) == ("resnet50", 1.001e-5, 7)
     assert model.preprocessing == kr.Preprocessing((103.939, 116.779, 123.68), (1.0,), "bgr")
 
 
-@pytest.mark.parametrize("kind", ["h5", "keras"])
-def test_second_networks_of_keras(kind, keras_second, tmp_path):
+def test_second_networks_of_keras(keras_second, tmp_path):
     original, x, expected = keras_second
-    original.save(tmp_path / f"net.{kind}")
-    model = kr.weights.network(tmp_path / f"net.{kind}", input_shape=(64, 64, 3), classifier_activation=None)
+    original.save(tmp_path / "net.keras")
+    model = kr.weights.network(tmp_path / "net.keras", input_shape=(64, 64, 3), classifier_activation=None)
     np.testing.assert_array_equal(np.asarray(model(x)), expected)
     assert model.preprocessing == kr.Preprocessing((127.5,), (127.5,))
     raw = np.array([[[0, 127.5, 255]]])
@@ -618,5 +616,69 @@ def test_preprocessing_is_saved_with_the_network(small, tmp_path):
     assert again.preprocessing is not None
 
 
-def test_the_fake_is_an_archive():
-    assert isinstance(Held("torch", {}), Archive)
+# Parity, and the command
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        reference.draw_torchvision((1, 2, 1, 1), 4, True),
+        reference.draw_torchvision((1, 2, 1, 1), 4),
+        reference.draw_akamaster(1),
+        reference.draw_wide(1),
+    ],
+    ids=["bottleneck", "basic", "akamaster", "wide"],
+)
+def test_parity_with_torch(arrays):
+    pytest.importorskip("torch", reason="the reference is torch itself")
+    archive = Held("torch", arrays)
+    model = kr.weights.network(archive, input_shape=(32, 32, 3))
+    found = kr.weights.parity(model, archive)
+    assert found.reference == "torch"
+    assert found.difference < 1e-4 * max(1, found.scale)
+    last = model.blocks[-1].residual.layers[-1]
+    last.set_weights([2 * last.get_weights()[0], *last.get_weights()[1:]])
+    assert kr.weights.parity(model, archive).difference > 0.01 * found.scale
+
+
+def test_parity_with_keras(keras_first):
+    archive = Held("hdf5", by_layer(keras_first[0]))
+    model = kr.weights.network(archive, input_shape=(64, 64, 3))
+    found = kr.weights.parity(model, archive, examples=1)
+    assert (found.reference, found.examples) == ("keras.applications.ResNet50", 1)
+    assert found.difference < 1e-4
+    assert "over 1 random inputs" in str(found)
+    backbone = kr.weights.network(archive, include_top=False)
+    assert str(kr.weights.parity(backbone, archive)) == "no independent computation to compare with"
+
+
+def test_the_command_converts(tmp_path, capsys):
+    from safetensors.numpy import save_file
+
+    arrays = reference.draw_torchvision((2, 2, 2, 2), 64)
+    file, out = tmp_path / "model.safetensors", tmp_path / "out" / "net.keras"
+    save_file(arrays, file)
+    assert main(["convert", str(file), "--image-size", "64", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    model = kr.load_model(out)
+    assert f"{file}: torchvision" in said
+    assert "102 fits of 102 variables; 0 unused, 16 left" in said
+    assert f"resnet18, {kr.parameters(model):,} parameters, as counted from its spec" in said
+    assert "preprocessing: (RGB from 0 to 255 - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]" in said
+    assert "largest difference of logits from torch" in said or "no independent computation" in said
+    x = images(1, 3, 64, 64)
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(reference.torchvision(arrays, x)))
+    close(scores(model, x), expected)
+    assert model.preprocessing.std[0] == pytest.approx(58.395)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.pth", "--out", "x.keras"], "none.pth"),
+        (["none.pth", "--out", "x.h5"], "--out must end in .keras; got 'x.h5'."),
+    ],
+)
+def test_the_command_refuses(arguments, message, capsys):
+    assert main(["convert", *arguments]) == 2
+    assert message in capsys.readouterr().err

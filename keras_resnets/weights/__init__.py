@@ -2,5 +2,7 @@
 
 from keras_resnets.weights.loading import load, network, settings
 from keras_resnets.weights.matching import Plan, Row, plan
+from keras_resnets.weights.parity import Parity, parity
+from keras_resnets.weights.reading import open_archive
 
-__all__ = ["Plan", "Row", "load", "network", "plan", "settings"]
+__all__ = ["Parity", "Plan", "Row", "load", "network", "open_archive", "parity", "plan", "settings"]

@@ -42,6 +42,15 @@ def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
     Raises:
         ArgumentError: the file cannot be read; it is of no known family; a variable is missing or of another shape; or
             the network has a field of the spec otherwise than the family needs it. The message says what to build.
+
+    Example:
+        >>> import keras, keras_resnets as kr, os, tempfile
+        >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
+        >>> keras.applications.ResNet50(weights=None, include_top=False).save(file)
+        >>> model = kr.build("resnet50", include_top=False, bn_epsilon=1.001e-5)
+        >>> plan = kr.weights.load(model, file)
+        >>> model.preprocessing.channels
+        'bgr'
     """
     with matching.opened(file) as archive:
         known, contents, found = matching.sources(model, archive)
@@ -90,6 +99,13 @@ def network(
     Raises:
         ArgumentError: as for `load`; or the file does not tell which variant it is of, and the message names those
             that it may be.
+
+    Example:
+        >>> import keras, keras_resnets as kr, os, tempfile
+        >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
+        >>> keras.applications.ResNet50V2(weights=None, include_top=False).save(file)
+        >>> kr.weights.network(file).preprocessing
+        Preprocessing(mean=(127.5,), std=(127.5,), channels='rgb')
     """
     with matching.opened(file) as archive:
         known, contents = matching.recognised(archive)
@@ -113,6 +129,13 @@ def settings(file: str | os.PathLike | Archive, spec: Spec) -> dict[str, Any]:
     """Returns the fields that a file's numbers were trained with, where a spec has others.
 
     These change neither shapes nor places of layers: the network keeps its name.
+
+    Args:
+        file: the weight file, or an open archive.
+        spec: the network that is to be filled.
+
+    Raises:
+        ArgumentError: the file cannot be read, or is of no family that is known.
     """
     with matching.opened(file) as archive:
         known, _ = matching.recognised(archive)
@@ -133,7 +156,7 @@ def derived(known: Format, contents: Contents, name: str | None = None) -> Spec:
     specs = [_shaped(known, contents, model) for model in models]
     named = [spec for spec, model in zip(specs, models, strict=True) if spec.stages == model.stages]
     if not named:
-        # No variant has these blocks and widths. Where those that are left differ in nothing else, they are one network.
+        # No variant has these blocks and widths; where those that are left differ in nothing else, they are one.
         alike = {spec.replace(name="resnet") for spec in specs}
         named = list(alike) if len(specs) > len(alike) == 1 else specs
     if len(named) > 1:

@@ -225,6 +225,14 @@ def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
 
     Raises:
         ArgumentError: the file cannot be read, or is of no family that is known.
+
+    Example:
+        >>> import keras, keras_resnets as kr, os, tempfile
+        >>> original = keras.applications.ResNet50V2(weights=None, include_top=False)
+        >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
+        >>> original.save(file)
+        >>> kr.weights.plan(kr.adopt(original), file).summary
+        '270 fits of 270 variables; 0 unused, 0 left'
     """
     with opened(file) as archive:
         return made(archive, *sources(model, archive), head=head)
