@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import struct
 
 import keras
 import numpy as np
@@ -90,8 +91,17 @@ def test_torch_itself():
         close(scores(model, x), expected)
 
 
+def test_a_checkpoint_of_torch(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch writes the file")
+    arrays, x = reference.draw_torchvision((1, 1, 1, 1), 2), images(1, 3, 32, 32)
+    state = {f"module.{name}": torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    torch.save({"epoch": 3, "state_dict": state, "best": None}, tmp_path / "checkpoint.pth.tar")
+    model = logits(tmp_path / "checkpoint.pth.tar", input_shape=(32, 32, 3))
+    close(scores(model, x), reference.torchvision(arrays, x))
+
+
 def torch_resnet(torch, blocks, bottleneck, inner):
-    """The module of papers.md 8.7: v1.5, max-pool of pad 1, random statistics."""
+    """torchvision's module: the stride on the 3x3, a max-pool with a pixel on each side; random statistics."""
     nn = torch.nn
 
     class Block(nn.Module):
@@ -273,6 +283,27 @@ def test_names_of_mxnet_for_segmentation():
 
 def drawn_bias(arrays, layer):
     return arrays[f"arg:{layer}_bias"][:, None, None]
+
+
+def test_a_params_file(wu38, tmp_path):
+    file, (names, arrays) = tmp_path / "ilsvrc-cls_rna-a1_cls1000_ep-0001.params", zip(*wu38.items(), strict=True)
+    with open(file, "wb") as out:
+        out.write(struct.pack("<QQQ", 0x112, 0, len(arrays)))
+        for array in arrays:
+            out.write(struct.pack("<II", 0xF993FAC8, array.ndim) + struct.pack(f"<{array.ndim}q", *array.shape))
+            out.write(struct.pack("<iii", 1, 0, 0) + array.tobytes())
+        out.write(struct.pack("<Q", len(names)))
+        for name in names:
+            out.write(struct.pack("<Q", len(name)) + name.encode())
+    x = images(1, 3, 32, 32)
+    features = reference.wu("mxnet", wu38, x, (), (2, 3, 4, 5, 6), "end", 1.001e-5)
+    model = kr.build(
+        kr.weights.network(Held("mxnet", wu38), "resnet38_a1").spec,
+        (32, 32, 3),
+        weights=file,
+        classifier_activation=None,
+    )
+    close(scores(model, x), wu_scores(features, wu38))
 
 
 def test_names_of_psa():

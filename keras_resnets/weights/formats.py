@@ -19,7 +19,7 @@ from keras_resnets.weights.roles import Role
 # What training scripts wrap a network, or what they save of it, in.
 _WRAPPERS = re.compile(r"((module|model|net|network|state_dict|model_state_dict|params)\.)*")
 
-# ImageNet's mean and deviation of torch, and of Wu et al. 2016 (section 5.5 of the facts: `iclass/ilsvrc.py`).
+# ImageNet's mean and deviation, of torchvision and of Wu et al. 2016's code (`iclass/ilsvrc.py`) alike.
 TORCH_PREPROCESSING = Preprocessing(
     tuple(255 * value for value in (0.485, 0.456, 0.406)), tuple(255 * value for value in (0.229, 0.224, 0.225))
 )
