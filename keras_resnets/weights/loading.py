@@ -17,7 +17,7 @@ from keras_resnets.spec import Spec
 from keras_resnets.weights import keras_formats, matching
 from keras_resnets.weights.archive import Archive
 from keras_resnets.weights.formats import Contents, Format
-from keras_resnets.weights.matching import Plan
+from keras_resnets.weights.plans import Plan
 from keras_resnets.weights.roles import Role
 
 # More than the deepest network of the papers has, resnet1202.
@@ -111,6 +111,11 @@ def network(
         known, contents = matching.recognised(archive)
         options: dict[str, Any] = {"pooling": pooling, "classifier_activation": classifier_activation}
         if known is keras_formats.SECOND:
+            for field in (["name"] if name is not None else []) + list(overrides):
+                raise ArgumentError(
+                    f"{field} cannot be given for {str(archive.path)!r}, whose network is keras.applications' own and "
+                    f"has no spec; leave it out."
+                )
             model = _second(contents, include_top, input_shape, options)
         elif known.refusal:
             raise ArgumentError(f"{str(archive.path)!r} cannot be used: {known.refusal}.")
@@ -192,14 +197,15 @@ def _shaped(known: Format, contents: Contents, model: Spec) -> Spec:
 
 
 def _check_size(spec: Spec, contents: Contents, top: bool) -> None:
-    """Refuses to build what is larger than the file, whose first blocks alone were looked at."""
+    """Refuses to build what is larger than the file, of whose stages the first blocks alone were looked at."""
     need = counting.count(spec if top else spec.replace(classes=1, head="classifier")).parameters
     need -= 0 if top else spec.stages[-1].widths[-1] + 1
     held = sum(math.prod(tensor.shape) for tensor in contents.values())
     if need > held:
         raise ArgumentError(
-            f"{str(contents.archive.path)!r} is damaged: its first blocks are those of a network of {need:,} "
-            f"parameters, and it holds {held:,} numbers; fetch it again."
+            f"{str(contents.archive.path)!r} is damaged, or of another network: its first blocks are those of a "
+            f"{spec.name!r} of {need:,} parameters, and it holds {held:,} numbers. Fetch it again, or give another "
+            f"name."
         )
 
 
