@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import weight_references as reference
+from safetensors.numpy import save_file
 from weight_references import Held
 
 import keras_resnets as kr
@@ -414,10 +415,12 @@ def test_caffe_names_of_old(keras_first):
     for name, array in renamed.items():
         layer, variable = name.split("/")
         oldest[f"{layer}/{layer}_{older.get(variable, variable)}"] = array
-    for arrays in (renamed, oldest):
-        model = logits(Held("hdf5", arrays), input_shape=(64, 64, 3), include_top=True)
-        close(np.asarray(model(x)), expected)
-        assert model.spec.bn_epsilon == 1e-3
+    model = logits(Held("hdf5", renamed), input_shape=(64, 64, 3))
+    assert model.spec.bn_epsilon == 1e-3
+    close(np.asarray(model(x)), expected)
+    scrambled(model)
+    kr.weights.load(model, Held("hdf5", oldest))
+    close(np.asarray(model(x)), expected)
 
 
 def old_name(layer):
@@ -463,20 +466,27 @@ def test_an_adopted_network_takes_its_own_layers(images, tmp_path):
 # The ways in
 
 
-def test_build_takes_a_file(tmp_path, keras_first):
+def test_functions_of_applications_take_a_file(tmp_path, keras_first):
     original, x, expected = keras_first
     original.save(tmp_path / "net.h5")
-    options = {"input_shape": (64, 64, 3), "classes": 7, "classifier_activation": None}
-    for model in (
-        kr.build("resnet50", weights=tmp_path / "net.h5", **options),
-        kr.ResNet50(weights=tmp_path / "net.h5", **options),
+    model = kr.ResNet50(weights=tmp_path / "net.h5", input_shape=(64, 64, 3), classes=7, classifier_activation=None)
+    close(np.asarray(model(x)), expected)
+    assert model.spec.bn_epsilon == 1.001e-5
+
+
+def test_build_takes_a_file(tmp_path):
+    arrays, x = reference.draw_akamaster(1, 16, 10), images(1, 3, 32, 32)
+    file = tmp_path / "model.safetensors"
+    save_file(arrays, file)
+    model = kr.build("resnet8", weights=file, classifier_activation=None)
+    close(scores(model, x), reference.akamaster(arrays, x))
+    with pytest.raises(
+        ArgumentError, match=r"needs bn_epsilon 1e-05 \(it has 0.001\).*build\('resnet8', bn_epsilon=1e"
     ):
-        close(np.asarray(model(x)), expected)
-        assert model.spec.bn_epsilon == 1.001e-5
-    with pytest.raises(ArgumentError, match=r"needs bn_epsilon 1.001e-05 \(it has 0.001\)"):
-        kr.build("resnet50", weights=tmp_path / "net.h5", bn_epsilon=1e-3, **options)
-    with pytest.raises(ArgumentError, match=r"build\('resnet50', bn_epsilon=1.001e-05\)"):
-        kr.build(variants.spec("resnet50"), weights=tmp_path / "net.h5", **options)
+        kr.build("resnet8", weights=file, bn_epsilon=1e-3)
+    spec = variants.spec("resnet8").replace(bn_epsilon=1e-3)
+    with pytest.raises(ArgumentError, match=r"needs bn_epsilon 1e-05 \(it has 0.001\)"):
+        kr.build(spec, weights=file)
 
 
 def test_applications_of_the_second_kind_take_a_file(tmp_path, keras_second):
@@ -623,6 +633,16 @@ def test_no_family_is_told_as_such(small):
         kr.weights.load(keras.Sequential(), unknown)
 
 
+def test_names_of_strangers_are_printed_in_a_line(small):
+    arrays, model = small
+    archive = Held("torch", {**arrays, "layer1.0.\x1b[2J\nweight": zeros(1), "layer1." + "x" * 10**5: zeros(1)})
+    with pytest.raises(ArgumentError, match=r"lacks: 'layer1.0.\\x1b\[2J\\nweight', layer1.x") as caught:
+        kr.weights.load(model, archive)
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+    assert "\x1b" not in str(kr.weights.plan(model, archive))
+
+
 def test_a_file_cannot_have_a_large_network_built(monkeypatch):
     arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
     for block in range(1, 400):
@@ -681,26 +701,25 @@ def test_parity_with_keras(keras_first):
     assert (found.reference, found.examples) == ("keras.applications.ResNet50", 1)
     assert found.difference < 1e-4
     assert "over 1 random inputs" in str(found)
-    backbone = kr.weights.network(archive, include_top=False)
-    assert str(kr.weights.parity(backbone, archive)) == "no independent computation to compare with"
+    small = Held("torch", reference.draw_torchvision((1, 1, 1, 1), 2))
+    backbone = kr.weights.network(small, include_top=False)
+    assert str(kr.weights.parity(backbone, small)) == "no independent computation to compare with"
 
 
 def test_the_command_converts(tmp_path, capsys):
-    from safetensors.numpy import save_file
-
-    arrays = reference.draw_torchvision((2, 2, 2, 2), 64)
+    arrays = reference.draw_akamaster(3, 16, 10)
     file, out = tmp_path / "model.safetensors", tmp_path / "out" / "net.keras"
     save_file(arrays, file)
-    assert main(["convert", str(file), "--image-size", "64", "--out", str(out)]) == 0
+    assert main(["convert", str(file), "--image-size", "24", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     model = kr.load_model(out)
-    assert f"{file}: torchvision" in said
-    assert "102 fits of 102 variables; 0 unused, 16 left" in said
-    assert f"resnet18, {kr.parameters(model):,} parameters, as counted from its spec" in said
+    assert f"{file}: akamaster" in said
+    assert "97 fits of 97 variables; 0 unused, 0 left" in said
+    assert f"resnet20, {kr.parameters(model):,} parameters, as counted from its spec" in said
     assert "preprocessing: (RGB from 0 to 255 - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]" in said
     assert "largest difference of logits from torch" in said or "no independent computation" in said
-    x = images(1, 3, 64, 64)
-    expected = keras.ops.convert_to_numpy(keras.ops.softmax(reference.torchvision(arrays, x)))
+    x = images(1, 3, 24, 24)
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(reference.akamaster(arrays, x)))
     close(scores(model, x), expected)
     assert model.preprocessing.std[0] == pytest.approx(58.395)
 
