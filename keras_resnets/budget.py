@@ -89,7 +89,8 @@ def solve(spec: Spec, measure: str, amount: int, tolerance: float = 0.02) -> Spe
     All stages are widened or narrowed by one factor, so their proportions are those of `spec` up to
     rounding. Where whole channels are too coarse for that, as in a narrow network, single stages are
     moved by a channel or two; of what meets the budget, that closest in proportion is taken. The stem
-    keeps its width in a wider network (Zagoruyko & Komodakis 2016, Table 1) and narrows with a narrower one.
+    keeps its width in a wider network (Zagoruyko & Komodakis 2016, Table 1) and narrows with a narrower one. A head
+    for segmentation is widened and narrowed with the stages.
 
     Args:
         spec: the network, its number of blocks, and the proportions of its widths.
@@ -116,7 +117,8 @@ def solve(spec: Spec, measure: str, amount: int, tolerance: float = 0.02) -> Spe
     whole_number(f"the budget of {measure}", amount, 1)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
         raise ArgumentError(f"tolerance must be a share between 0 and 1; got {tolerance!r}.")
-    spec = spec.replace(stages=tuple(dataclasses.replace(s, widths=spec.widths(s)) for s in spec.stages), width=1.0)
+    stages = tuple(dataclasses.replace(stage, widths=spec.widths(stage)) for stage in spec.stages)
+    spec = spec.replace(stages=stages, head_width=spec.scaled(spec.head_width), width=1.0)
     bases = tuple(stage.widths[0] for stage in spec.stages)
 
     def cost(widths: Sequence[int], factor: float) -> int:
@@ -168,4 +170,5 @@ def _widened(spec: Spec, widths: Sequence[int], factor: float) -> Spec:
         stem = max(1, min(round(stem * factor), stages[0].widths[-1]))
     elif spec.shortcut == "A":
         stem = min(stem, stages[0].widths[-1])
-    return spec.replace(stages=stages, stem_width=stem)
+    head = max(1, round(spec.head_width * factor)) if spec.is_dense else spec.head_width
+    return spec.replace(stages=stages, stem_width=stem, head_width=head)

@@ -53,14 +53,26 @@ def models(name: str | None) -> None:
 @cli.command()
 @click.argument("model")
 @console.data_options
-@click.option("--recipe", help="he15, he16, wrn, imagenet, digits, or a JSON file; by default one that fits.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "segmentation"]),
+    default="classification",
+    show_default=True,
+    help="Segmentation gives MODEL a head that answers for each pixel.",
+)
+@click.option(
+    "--recipe",
+    help="he15, he16, wrn, imagenet, digits, wu, segmentation, camvid, scenes, or a JSON file.",
+)
 @click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
 @console.seed
 @console.out
-def train(model, data, data_dir, image_size, download, recipe, epochs, validation, paths, fields, seed, out) -> None:
+def train(
+    model, data, data_dir, image_size, download, task, recipe, epochs, validation, paths, fields, seed, out
+) -> None:
     """Train MODEL, a variant or a spec's JSON file, in a run directory.
 
     The same command goes on with a run that was stopped.
@@ -69,11 +81,12 @@ def train(model, data, data_dir, image_size, download, recipe, epochs, validatio
     from keras_resnets import recipes
     from keras_resnets.training import train as run
 
-    data = data or "digits"
+    data = data or ("scenes" if task == "segmentation" else "digits")
     run(
         console.variant(model, fields),
         data,
-        console.recipe_of(recipe or recipes.default(model, data)),
+        console.recipe_of(recipe or recipes.default(model, data, task)),
+        task=task,
         out=out,
         epochs=epochs,
         paths=paths,
@@ -127,8 +140,9 @@ def _tell_run(out: Path) -> None:
 
     results = json.loads((out / "run.json").read_text())["results"]
     console.tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
+    dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
     click.echo(
-        f"test accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
+        f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
         f"after {results['epochs']} epochs"
     )
 

@@ -44,8 +44,15 @@ def _place(spec: Spec, kinds: tuple[str, ...], number: int | str = "", zero: boo
 def _conv(
     spec: Spec, name: str, width: int, kernel: int, stride=1, dilation=1, zero=False, **options
 ) -> list[keras.Layer]:
-    """A convolution with symmetric padding: "same" pads a strided one on the far side only."""
+    """A convolution with symmetric padding: "same" pads a strided one on the far side only.
+
+    A strided 1x1 reads one pixel of several, and is laid out as just that in front of one of stride 1: what TensorFlow
+    2.21 takes for the gradient of a strided 1x1 of few channels writes past its memory on some processors.
+    """
     reach = dilation * (kernel - 1) // 2
+    front: list[keras.Layer] = []
+    if kernel == 1 and stride > 1:
+        front, stride = [layers.AveragePooling2D(1, stride, name=f"{name}_subsample")], 1
     he_normal = keras.initializers.VarianceScaling(2.0, spec.init, "untruncated_normal")
     conv = layers.Conv2D(
         width,
@@ -58,8 +65,8 @@ def _conv(
         name=name,
         **{"use_bias": False, **options},
     )
-    if stride == 1 or reach == 0:
-        return [conv]
+    if stride == 1:
+        return [*front, conv]
     return [layers.ZeroPadding2D(reach, name=f"{name}_pad"), conv]
 
 
@@ -127,9 +134,9 @@ def _shortcut(spec: Spec, channels: int, width: int, stride: int, shrinks: bool)
     return resample(channels, width, stride)
 
 
-def _gate(spec: Spec, width: int, stride: int) -> keras.Layer:
+def _gate(spec: Spec, width: int, stride: int) -> list[keras.Layer]:
     """The convolution that gives a skip's gate."""
-    (gate,) = _conv(
+    return _conv(
         spec,
         "gate",
         width,
@@ -140,7 +147,6 @@ def _gate(spec: Spec, width: int, stride: int) -> keras.Layer:
         bias_initializer=keras.initializers.Constant(spec.skips.bias),
         bias_regularizer=_regularizer(spec, normalisation=True),
     )
-    return gate
 
 
 def block(spec: Spec, number: int, grid: Grid, name: str, channels: int, first: bool, activated: bool) -> ResidualBlock:

@@ -191,6 +191,18 @@ class Recipe:
 
 _CIFAR = Augmentation(pad=4, flip=True)
 
+_SEGMENTATION = Recipe(
+    "segmentation",
+    epochs=60,
+    batch_size=8,
+    learning_rate=0.05,
+    schedule="poly",
+    weight_decay=5e-4,
+    decay="weights",
+    augmentation=Augmentation(flip=True, crop=320, scale=(0.7, 1.3), color=0.3),
+    loss_at="input",
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -246,8 +258,15 @@ RECIPES = {
             weight_decay=5e-4,
             decay="weights",
             bias_rate=2.0,
+            augmentation=Augmentation(flip=True, crop=500, scale=(0.7, 1.3)),
             hardest=0.6,
         ),
+        # Ours, of segmentation from random weights on two processor cores: any set, CamVid at 180x240, scenes.
+        _SEGMENTATION,
+        _SEGMENTATION.replace(
+            name="camvid", augmentation=Augmentation(flip=True, crop=(176, 240), scale=(0.75, 1.5), color=0.3)
+        ),
+        _SEGMENTATION.replace(name="scenes", epochs=40, batch_size=16, augmentation=Augmentation()),
         # Ours: scikit-learn's 8x8 digits on two processor cores in minutes.
         Recipe(
             "digits",
@@ -263,7 +282,8 @@ RECIPES = {
 
 
 def get(name: str | Recipe) -> Recipe:
-    """Returns a recipe by name: `he15`, `he16`, `wrn`, `imagenet` or `digits`.
+    """Returns a recipe by name: `he15`, `he16`, `wrn`, `imagenet` or `digits`; for segmentation `wu`, `segmentation`,
+    `camvid` or `scenes`.
 
     Raises:
         ArgumentError: no recipe has that name.
@@ -283,7 +303,7 @@ def get(name: str | Recipe) -> Recipe:
 def default(network: str, data: str, task: str = "classification") -> str:
     """Returns the name of the recipe that fits a variant and a data set."""
     if task == "segmentation":
-        return "segmentation"
+        return data if data in ("camvid", "scenes") else "segmentation"
     if data == "digits":
         return "digits"
     if network in imagenet_models():

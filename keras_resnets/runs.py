@@ -186,7 +186,9 @@ class Run:
             old, new = record["asked"].get(key), self.asked.get(key)
             if old != new:
                 if isinstance(old, dict) and isinstance(new, dict):
-                    inner = next(k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k))
+                    inner = next((k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)), None)
+                    if inner is None:
+                        continue  # one of them does not know an option yet that the other leaves out
                     key, old, new = f"{key}.{inner}", old.get(inner), new.get(inner)
                 raise ArgumentError(
                     f"{str(self.path)!r} was started with {key} = {old!r}, now {new!r} is asked; "

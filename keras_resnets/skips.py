@@ -34,7 +34,7 @@ def parts(
         branch: the layers of the residual branch.
         shortcut: the layers of the shortcut, none for an identity; None where there is no skip.
         shape: channels of the block's input and output, and its stride.
-        gate: makes the gate's convolution, of a given stride.
+        gate: makes the layers of the gate's convolution, of a given stride.
     """
     channels, width, stride = shape
     found = {"preactivation": chained(front, "preactivation") if front else None}
@@ -47,7 +47,7 @@ def parts(
             return _merged([], [TakeChannels(channels, name="read"), *branch], values, _product(), name)
 
         return {
-            "preactivation": _merged(front, [], [gate(1)], layers.Concatenate(name="beside"), "preactivation"),
+            "preactivation": _merged(front, [], gate(1), layers.Concatenate(name="beside"), "preactivation"),
             "residual": gated(branch, [], "residual"),
             "shortcut": gated(shortcut, [_rest()], "shortcut"),
         }
@@ -59,7 +59,7 @@ def parts(
         shortcut = [*shortcut, layers.Dropout(skip.rate, name="dropout")]
     carried = chained(shortcut, "shortcut")
     if skip.kind == "shortcut_gate":
-        carried = _merged([], shortcut, [gate(stride), _rest()], _product(), "shortcut")
+        carried = _merged([], shortcut, [*gate(stride), _rest()], _product(), "shortcut")
     return found | {"residual": chained(branch, "residual"), "shortcut": carried}
 
 

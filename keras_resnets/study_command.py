@@ -12,7 +12,10 @@ import click
 from keras_resnets.console import data_options, start, tell, variant
 
 ON_A_NETWORK = ["lesion", "unskip", "delete", "reorder", "responses", "paths"]
-TRAINING = ["degradation", "shortcuts", "activation", "width_depth", "effective", "survival", "dynamics", "littwin"]
+TRAINING = [
+    *("degradation", "shortcuts", "activation", "width_depth", "segment", "effective", "survival", "dynamics"),
+    "littwin",
+]
 
 
 class Listed(click.ParamType):
@@ -47,8 +50,9 @@ class Listed(click.ParamType):
     "--arms", type=Listed(str), metavar="ARM,...", help="Such as B,gate:-6 (shortcuts), or placements (activation)."
 )
 @click.option("--budget-params", "parameters", type=int, help="What each network has (width_depth).")
-@click.option("--budget-macs", "macs", type=int, help="Multiply-adds of each network, in place of that (width_depth).")
+@click.option("--budget-macs", "macs", type=int, help="Multiply-adds of each network (width_depth, segment).")
 @click.option("--budget-memory", "activations", type=int, help="Elements of convolutions' outputs (width_depth).")
+@click.option("--full/--slim", default=None, help="Whether to train the networks at their full width (segment).")
 @click.option("--blocks", type=int, help="How many to train in a batch (effective).")
 @click.option("--length", type=float, help="Of the effective paths, half the blocks to train in a batch (effective).")
 @click.option("--rescale/--no-rescale", default=None, help="Whether to scale branches after training (effective).")
@@ -70,13 +74,14 @@ def study(
     paths      the gradient by length of path
 
     A run directory brings its data along; the others need --data. Some studies train, and take a
-    variant or a spec's JSON file for SOURCE; degradation and littwin take none:
+    variant or a spec's JSON file for SOURCE; degradation, segment and littwin take none:
 
     \b
     degradation  plain and residual networks, by depth
     shortcuts    other shortcuts, and such that scale, gate or drop
     activation   batch-norm and ReLU in other places
     width_depth  deeper or wider, at an equal budget
+    segment      deep and dilated, or shallow and wide, for segmentation
     effective    train with so many blocks a batch, beside all
     survival     train with stochastic depth, beside none
     dynamics     train, and see how deep the network is in effect
@@ -126,8 +131,9 @@ def _training(function, source: str | None, data, recipe, fields, out, where, op
         source = source or takes["network"].default
         arguments = [variant(source, fields)]
     if "data" in takes:
-        data = data or "digits"
-        arguments += [data, recipe or recipes.default(source or "", data)]
+        data = data or takes["data"].default
+        # A study that has no recipe by default knows best which one fits.
+        arguments += [data, recipe or (takes["recipe"].default and recipes.default(source or "", data))]
         options = {**options, **where, "out": out}
         # A line for each network; of a single one, Keras draws the progress.
         options |= {"verbose": True} if takes["verbose"].default is False else {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_resnets import building, recipes
+from keras_resnets import building, recipes, segmentation
 from keras_resnets import data as datasets
 from keras_resnets import paths as policies
 from keras_resnets.checkpoints import Checkpoint, assign, snapshot
@@ -24,6 +26,7 @@ def train(
     data: str | os.PathLike | datasets.Data = "digits",
     recipe: str | recipes.Recipe = "digits",
     *,
+    task: str = "classification",
     out: str | os.PathLike,
     epochs: int | None = None,
     until: int | None = None,
@@ -46,12 +49,14 @@ def train(
 
     Args:
         network: a variant's name or a spec; input shape and classes are set from the data. A
-            spec with weight decay of its own keeps it in place of the recipe's.
+            spec with weight decay of its own keeps it in place of the recipe's. One without a head for segmentation
+            gets the usual one, as `keras_resnets.segmentation.dense` has it, where the data are for that.
         data: what `keras_resnets.data.load` takes, loaded as the recipe has it, or a `Data`.
         recipe: a recipe or its name.
+        task: as for `keras_resnets.data.load`, `"classification"` or `"segmentation"`; a `Data` has its own.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
-            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy; of training, where
-            nothing is held out).
+            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy, or mean
+            intersection over union; of training, where nothing is held out).
         epochs: length; None takes the recipe's. The schedule is stretched to it.
         until: stop after so many of these epochs, with the run left unfinished; the same call with a
             larger one, or with None for the whole length, goes on as if it had never stopped.
@@ -88,12 +93,22 @@ def train(
         policy = policy.replace(seed=seed)
     if not isinstance(data, datasets.Data):
         where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
-        data = data_for(recipe, data, seed=seed, validation=validation, **where)
+        data = data_for(recipe, data, task, seed=seed, validation=validation, **where)
     if epochs is not None:
         recipe = recipe.lasting(epochs, data.steps_per_epoch)
     # Seeded before the network is made, so that the same seed means the same initial weights.
     keras.utils.set_random_seed(seed)
-    model = building.build(network, data.input_shape, data.classes, **overrides)
+    shape = data.input_shape
+    if data.task == "segmentation":
+        # Crops in training, whole images elsewhere.
+        network, shape = segmentation.dense(network), (None, None, shape[2])
+    model = building.build(network, shape, data.classes, **overrides)
+    if model.spec.is_dense != (data.task == "segmentation"):
+        raise ArgumentError(
+            f"network must end in a classifier, head='classifier', for the data set {data.name!r}, whose labels are of "
+            f"whole images; got head={model.spec.head!r}."
+        )
+    model.preprocessing = data.preprocessing
     if model.spec.weight_decay:
         recipe = recipe.replace(weight_decay=0.0)
     asked: dict[str, Any] = {
@@ -111,16 +126,22 @@ def train(
         return building.load_model(run.path)
 
 
-def data_for(recipe: recipes.Recipe, name: str | os.PathLike, **options: Any) -> datasets.Data:
+def data_for(
+    recipe: recipes.Recipe, name: str | os.PathLike, task: str = "classification", **options: Any
+) -> datasets.Data:
     """Loads data as a recipe has it.
 
     Args:
         recipe: the recipe.
         name: as for `keras_resnets.data.load`.
+        task: as for `load`. Images for segmentation are filled up to multiples of the usual output stride of 8.
         **options: as for `load`, but for what the recipe says.
     """
+    if task == "segmentation":
+        options = {"pad_to": 8, **options}
     return datasets.load(
         name,
+        task=task,
         batch_size=recipe.batch_size,
         normalize=recipe.normalize,
         augmentation=recipe.augmentation,
@@ -167,9 +188,13 @@ def compile_for(model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch:
     """Compiles a network for training by a recipe, its optimiser's state made."""
     optimizer = recipe.optimizer(steps_per_epoch)
     optimizer.build(model.trainable_variables)
-    # A metric made here and not by name inside the first step, which Keras would trace twice for its variables.
-    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics, paths=policy)
+    # Metrics made here and not by name inside the first step, which Keras would trace twice for their variables.
+    loss: Any = "sparse_categorical_crossentropy"
+    metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    if model.spec.is_dense:
+        loss = segmentation.PixelLoss(recipe.hardest, at=recipe.loss_at)
+        metrics = [segmentation.PixelAccuracy(), segmentation.MeanIoU(model.spec.classes)]
+    model.compile(optimizer, loss, metrics=metrics, paths=policy)
 
 
 def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int | None) -> bool:
@@ -178,7 +203,8 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int |
     total = recipe.total_epochs(steps)
     last = min(until or total, total)
     compile_for(model, recipe, steps, policy)
-    checkpoint = Checkpoint(run, callbacks, "val_accuracy" if data.validation is not None else "accuracy")
+    score = "mean_iou" if model.spec.is_dense else "accuracy"
+    checkpoint = Checkpoint(run, callbacks, f"val_{score}" if data.validation is not None else score)
     first = checkpoint.load(model)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
@@ -193,7 +219,7 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int |
             validation_data=data.watched,
             shuffle=False,
             # The checkpoint comes last: it stores what the others have become.
-            callbacks=[tensorboard(run.path / "logs", total), *callbacks, checkpoint],
+            callbacks=[*_watching(model, data, run.path / "logs", total), *callbacks, checkpoint],
             verbose=verbose,
         )
     checkpoint.write_history()
@@ -205,16 +231,27 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int |
     _save(model, run.path / "best.keras")
     assign(model, final)
     _save(model, run.path / "model.keras")
-    loss, accuracy = model.evaluate(data.test, verbose=0)
+    measured = model.evaluate(data.test, verbose=0, return_dict=True)
     results = {
         "epochs": checkpoint.state["epoch"],
         "test_examples": data.sizes["test"],
-        "test_accuracy": round(float(accuracy), 6),
-        "test_loss": round(float(loss), 6),
+        **{f"test_{name}": round(float(measured[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
         "best_epoch": state.get("epoch"),
     }
     run.finish(results)
     return True
+
+
+def _watching(model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int) -> list[keras.callbacks.Callback]:
+    """What a training shows in TensorBoard."""
+    shown = [tensorboard(logs, epochs)]
+    if model.spec.is_dense:
+        shown.append(
+            segmentation.Overlays(
+                data.watched or data.test, np.array(data.colors), logs / "images", every=epochs // 8 or 1
+            )
+        )
+    return shown
 
 
 def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:

@@ -46,12 +46,18 @@ def test_dilated_features_are_the_strided_ones_and_more_in_between(name, overrid
 
 
 def convolutions(model, block):
-    """Stride and dilation of each convolution of a block's branches."""
+    """Stride and dilation of each convolution of a block's branches; a strided 1x1 subsamples in front of it."""
     parts = model.get_layer(block).parts()
     found = []
     for branch in ("residual", "shortcut"):
-        kernels = [c for c in parts[branch]._flatten_layers() if isinstance(c, keras.layers.Conv2D)]
-        found.append([(c.strides[0], c.dilation_rate[0]) for c in kernels])
+        kernels, stride = [], 1
+        for layer in parts[branch]._flatten_layers():
+            if isinstance(layer, keras.layers.AveragePooling2D):
+                stride = layer.strides[0]
+            if isinstance(layer, keras.layers.Conv2D):
+                kernels.append((stride * layer.strides[0], layer.dilation_rate[0]))
+                stride = 1
+        found.append(kernels)
     return found
 
 
@@ -84,6 +90,15 @@ def test_layers_of_a_and_a1_at_stride_16():
     assert pools == [(2, 1)] * 4 + [(1, 1)]
     assert convolutions(a, "stage5_block1") == [[(1, 1), (1, 2), (1, 1)], [(1, 1)]]
     assert len([link for link in kr.build("resnet38_a2", width=0.03).chain if link.name.endswith("_pool")]) == 2
+
+
+def test_a_projection_stays_where_its_stride_is_taken_out():
+    spec, overrides = NETWORKS["stride without new channels"]
+    for stride in (None, 4):
+        model = kr.build(spec, (32, 32, 3), **{**overrides, "output_stride": stride})
+        assert convolutions(model, "stage2_block1")[1] == [(1 if stride else 2, 1)]
+        assert convolutions(model, "stage2_block2")[1] == []
+        assert kr.parameters(model) == kr.counting.count(model.spec).parameters
 
 
 def test_dropout_of_resnet38_comes_with_the_segmentation_head():

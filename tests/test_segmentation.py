@@ -124,6 +124,12 @@ def test_a_class_neither_there_nor_answered_is_left_out_of_the_mean():
     assert float(metric.result()) == pytest.approx(0.5)
 
 
+def test_any_label_can_be_the_one_that_does_not_count():
+    metric, answers = kr.segmentation.MeanIoU(3, ignore_class=2), np.eye(3, dtype="float32")[np.array([[[0, 1, 0]]])]
+    metric.update_state(np.array([[[0, 1, 2]]]), answers)
+    assert float(metric.result()) == pytest.approx(1)
+
+
 def test_measures_compare_at_the_pixels_of_the_labels():
     probabilities, labels = some_probabilities(1, 3, 4, 5), some_labels(1, 24, 32)
     large = np.asarray(keras.ops.image.resize(probabilities, (24, 32), "bilinear"))
@@ -181,12 +187,11 @@ def test_whole_images_are_padded_flipped_and_enlarged(colours):
 
 def test_scales_are_averaged_at_the_size_of_the_image(colours):
     x = RNG.normal(size=(1, 8, 12, 3)).astype("float32")
-    large = np.asarray(keras.ops.image.resize(x, (16, 24), "bilinear", antialias=True))
-    expected = [
-        bicubic(np.asarray(colours(x)), (8, 12)),
-        bicubic(bicubic(np.asarray(colours(large)), (16, 24)), (8, 12)),
-    ]
-    found = kr.segmentation.probabilities(colours, x, flip=False, scales=(1.0, 2.0), multiple=4)
+    expected = []
+    for size in ((4, 6), (16, 24)):
+        seen = np.asarray(keras.ops.image.resize(x, size, "bilinear", antialias=True))
+        expected.append(bicubic(bicubic(np.asarray(colours(seen)), size), (8, 12)))
+    found = kr.segmentation.probabilities(colours, x, flip=False, scales=(0.5, 2.0), multiple=2)
     np.testing.assert_allclose(found, np.mean(expected, 0), atol=1e-6)
 
 

@@ -1,4 +1,6 @@
-"""Data sets for image classification, ready for `fit`."""
+"""Data sets for image classification and semantic segmentation, ready for `fit`."""
 
 from keras_resnets.data.augmentation import Augmentation, augment
-from keras_resnets.data.pipelines import Data, load
+from keras_resnets.data.labels import palette
+from keras_resnets.data.loading import load
+from keras_resnets.data.pipelines import Data

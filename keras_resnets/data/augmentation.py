@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.errors import ArgumentError, one_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,19 @@ class Augmentation:
         flip: mirror left and right at random.
         resized_crop: cut a random 8-100 % of the area at a ratio of 3/4 to 4/3 and resize it.
         color: strength of random brightness, contrast and saturation; 0 for none.
+        crop: for segmentation, in place of `pad` and `resized_crop`: side, or height and width, in pixels, of a
+            random window, rounded up to multiples of 8 (Wu et al. 2016 cut 504 for 500). What of it lies outside of
+            the image has the mean colour and no label.
+        scale: for segmentation, the least and the largest factor by which the longer side is changed before the
+            crop, such as `(0.7, 1.3)` (Wu et al. 2016); None for none.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> kr.data.Augmentation(flip=True, crop=500, scale=(0.7, 1.3)).window
+        (504, 504)
     """
 
     pad: int = 0
@@ -24,6 +37,8 @@ class Augmentation:
     flip: bool = False
     resized_crop: bool = False
     color: float = 0.0
+    crop: int | tuple[int, int] | None = None
+    scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         one_of("pad_mode", self.pad_mode, ("zeros", "reflect"))
@@ -31,8 +46,51 @@ class Augmentation:
             raise ArgumentError(f"pad must be at least 0 pixels; got {self.pad!r}.")
         if not 0 <= self.color < 1:
             raise ArgumentError(f"color must be a number from 0 up to, not including, 1; got {self.color!r}.")
-        if self.color and not self.resized_crop:
-            raise ArgumentError(f"color is part of resized_crop; got color {self.color!r} without resized_crop=True.")
+        if self.color and not (self.resized_crop or self.crop):
+            raise ArgumentError(
+                f"color is part of resized_crop, or of a crop for segmentation; got color {self.color!r} without "
+                f"resized_crop=True or a crop."
+            )
+        # Lists are what JSON makes of tuples.
+        for field in ("crop", "scale"):
+            if isinstance(getattr(self, field), list):
+                object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.crop is not None:
+            sides = self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)
+            if len(sides) != 2:
+                raise ArgumentError(f"crop must be a side, or a height and a width, in pixels; got {self.crop!r}.")
+            for side in sides:
+                whole_number("crop", side, 1)
+        if self.scale is not None:
+            if not self.crop:
+                raise ArgumentError(
+                    f"scale needs a crop, for batches of one size; got scale {self.scale!r} without it."
+                )
+            numbers = isinstance(self.scale, tuple) and all(
+                isinstance(factor, int | float) and not isinstance(factor, bool) for factor in self.scale
+            )
+            if not numbers or len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < float("inf"):
+                raise ArgumentError(
+                    f"scale must be the least and the largest factor, both positive; got {self.scale!r}."
+                )
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """Height and width of a crop for segmentation, both multiples of 8, or None."""
+        if self.crop is None:
+            return None
+        height, width = self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)
+        return -(-height // 8) * 8, -(-width // 8) * 8
+
+    def check(self, task: str) -> None:
+        """Raises `ArgumentError` where a field is set that is for another task."""
+        foreign = ("pad", "resized_crop") if task == "segmentation" else ("crop", "scale")
+        for field in foreign:
+            if getattr(self, field):
+                other = "crop and scale" if task == "segmentation" else "pad or resized_crop"
+                raise ArgumentError(
+                    f"augmentation: {field} is not for {task}; got {field}={getattr(self, field)!r}, use {other}."
+                )
 
 
 def augment(images, augmentation: Augmentation, seed):
@@ -85,10 +143,16 @@ def resized_crop(image, size, augmentation: Augmentation, seed):
     image = tf.image.resize(tf.cast(tf.slice(image, begin, extent), "float32"), size, antialias=True)
     image.set_shape((*size, channels))
     if augmentation.color:
-        low, high = 1 - augmentation.color, 1 + augmentation.color
-        factor = tf.random.stateless_uniform([3], tf.random.fold_in(seed, 2), low, high)
-        image = image * factor[0]
-        gray = tf.image.rgb_to_grayscale(image) if channels == 3 else image
-        image = (image - tf.reduce_mean(gray)) * factor[1] + tf.reduce_mean(gray)
-        image = (image - gray) * factor[2] + gray
+        image = jitter(image, augmentation.color, tf.random.fold_in(seed, 2))
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8")
+
+
+def jitter(image, strength: float, seed):
+    """Changes brightness, contrast and saturation, each by a random factor within `strength` of 1."""
+    import tensorflow as tf
+
+    factor = tf.random.stateless_uniform([3], seed, 1 - strength, 1 + strength)
+    image = image * factor[0]
+    gray = tf.image.rgb_to_grayscale(image) if image.shape[-1] == 3 else image
+    image = (image - tf.reduce_mean(gray)) * factor[1] + tf.reduce_mean(gray)
+    return (image - gray) * factor[2] + gray

@@ -25,9 +25,11 @@ class Arrays:
 
         self.size = len(images)
         with tf.device("CPU"):
-            self.images, self.labels = tf.constant(images), tf.constant(labels, "int32")
+            # Masks stay bytes, a quarter of the memory.
+            self.images, self.labels = tf.constant(images), tf.constant(labels, None if labels.ndim > 1 else "int32")
 
-    def batches(self, batch: int, drop: bool = False, seed=None):
+    def batches(self, batch: int, drop: bool = False, seed=None, example=None):
+        """Batches in stored order, or in that of a seed; each example passed through `example(image, label, seed)`."""
         import tensorflow as tf
 
         def gather(index):
@@ -35,7 +37,13 @@ class Arrays:
                 index = tf.random.experimental.index_shuffle(index, seed, self.size - 1)
             return tf.gather(self.images, index), tf.gather(self.labels, index)
 
-        return tf.data.Dataset.range(self.size).batch(batch, drop_remainder=drop).map(gather)
+        def one(index):
+            return example(*gather(index), None if seed is None else tf.random.fold_in(seed, index))
+
+        numbers = tf.data.Dataset.range(self.size)
+        if example is None:
+            return numbers.batch(batch, drop_remainder=drop).map(gather)
+        return numbers.map(one, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
 
     def take(self, index: np.ndarray) -> Arrays:
         return Arrays(self.images.numpy()[index], self.labels.numpy()[index])
@@ -47,11 +55,16 @@ class Stream:
     def __init__(self, dataset, size: int, evaluate, train=None):
         self.dataset, self.size, self.evaluate, self.train = dataset, size, evaluate, train
 
-    def batches(self, batch: int, drop: bool = False, seed=None):
+    def batches(self, batch: int, drop: bool = False, seed=None, example=None):
+        """As `Arrays.batches`."""
         import tensorflow as tf
 
+        def passed(pair, seed=None):
+            return pair if example is None else example(*pair, seed)
+
         if seed is None:
-            return self.dataset.map(self.evaluate, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
+            items = self.dataset.map(lambda *item: passed(self.evaluate(*item)), tf.data.AUTOTUNE)
+            return items.batch(batch, drop_remainder=drop)
         # `shuffle` mixes the global seed in, and fails where that is 0. This sets it for the graph being traced alone.
         if not tf.executing_eagerly():
             tf.compat.v1.set_random_seed(1)
@@ -59,14 +72,14 @@ class Stream:
         shuffled = self.dataset.shuffle(10_000, seed=tf.cast(mixed, "int64"), reshuffle_each_iteration=False)
 
         def augmented(i, item):
-            return (self.train or (lambda item, _: self.evaluate(*item)))(item, tf.random.fold_in(seed, i))
+            key = tf.random.fold_in(seed, i)
+            return passed(self.train(item, key) if self.train else self.evaluate(*item), key)
 
         return shuffled.enumerate().map(augmented, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
 
 
-def digits(image_size: int | None, augmentation: Augmentation):
+def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries, 397 of them for testing."""
-    import tensorflow as tf
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -75,15 +88,22 @@ def digits(image_size: int | None, augmentation: Augmentation):
     x, x_test, y, y_test = train_test_split(
         images, digits.target, test_size=397, stratify=digits.target, random_state=0
     )
+    return {"train": (x, y), "test": (x_test, y_test)}
+
+
+def digits(image_size: int | None, augmentation: Augmentation):
+    """Those digits as a set for classification."""
+    import tensorflow as tf
+
     sets = {
         split: (tf.data.Dataset.from_tensor_slices((images, labels)), len(labels))
-        for split, images, labels in (("train", x, y), ("test", x_test, y_test))
+        for split, (images, labels) in digit_images().items()
     }
     return _read("digits", sets, (8, 8, 1), image_size, augmentation), [str(i) for i in range(10)]
 
 
-def tensorflow_datasets(name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool):
-    """A prepared set of tensorflow-datasets; without `download`, absent sets are refused at once."""
+def prepared(name: str, data_dir, download: bool):
+    """The builder of a prepared set of tensorflow-datasets; without `download`, absent sets are refused at once."""
     os.environ.setdefault("TFDS_LOG_LEVEL", "error")
     import tensorflow_datasets as tfds
 
@@ -102,10 +122,17 @@ def tensorflow_datasets(name: str, data_dir, image_size: int | None, augmentatio
         )
     if download:
         builder.download_and_prepare()
+    return builder
+
+
+def tensorflow_datasets(name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool):
+    """A set of tensorflow-datasets with a class for each image."""
+    builder = prepared(name, data_dir, download)
     feature = builder.info.features
     if builder.info.supervised_keys is None or "label" not in feature or "image" not in feature:
         raise ArgumentError(
-            f"The data set {name!r} has no images with class labels; give one for image classification."
+            f"The data set {name!r} has no images with class labels; give one for image classification, or "
+            f"task='segmentation' for one with a label for each pixel."
         )
     sets = builder.as_dataset(as_supervised=True, shuffle_files=False)
     splits = {}
@@ -143,12 +170,13 @@ def folder(path: Path, image_size: int | None, augmentation: Augmentation):
         files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
         paths, labels = (list(column) for column in zip(*files, strict=True))
         dataset = tf.data.Dataset.from_tensor_slices((paths, labels))
-        sets[split] = (dataset.map(lambda file, label: (_decode(file), label), tf.data.AUTOTUNE), len(files))
+        sets[split] = (dataset.map(lambda file, label: (decode(file), label), tf.data.AUTOTUNE), len(files))
     with naming_damaged_files(path):
         return _read(str(path), sets, (None, None, 3), image_size, augmentation), names
 
 
-def _decode(file):
+def decode(file):
+    """An image file as (height, width, 3)."""
     import tensorflow as tf
 
     return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
@@ -164,7 +192,7 @@ def naming_damaged_files(path: Path) -> Iterator[None]:
     except tf.errors.InvalidArgumentError:
         for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES):
             try:
-                _decode(str(file))
+                decode(str(file))
             except tf.errors.InvalidArgumentError as error:
                 raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
         raise
@@ -189,16 +217,20 @@ def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augm
     splits: dict[str, Arrays | Stream] = {}
     for split, (dataset, count) in sets.items():
         stream = Stream(dataset, count, evaluate, train if augmentation.resized_crop else None)
-        small = count * size[0] * size[1] * shape[2] <= IN_MEMORY_BYTES
-        splits[split] = stream
-        if small and not (augmentation.resized_crop and split == "train"):
-            images, labels = next(stream.batches(count).as_numpy_iterator())
-            splits[split] = Arrays(images, labels)
+        stays = augmentation.resized_crop and split == "train"
+        splits[split] = stream if stays else in_memory(stream, (*size, shape[2]))
     return splits
 
 
+def in_memory(stream: Stream, shape: tuple[int | None, ...]) -> Arrays | Stream:
+    """Reads a split whose images are all of one shape and not too many; returns any other as it is."""
+    if None in shape or stream.size * math.prod(shape) > IN_MEMORY_BYTES:  # type: ignore[arg-type]
+        return stream
+    return Arrays(*next(stream.batches(stream.size).as_numpy_iterator()))
+
+
 def hold_out(split, share: float):
-    """Splits off a share, the same for every seed; stratified by class where the split is in memory."""
+    """Splits off a share, the same for every seed; stratified where the split is in memory with a class per image."""
     from sklearn.model_selection import train_test_split
 
     count = math.ceil(split.size * share)
@@ -220,9 +252,11 @@ def hold_out(split, share: float):
             Stream(rest, count, split.evaluate),
         )
     labels = split.labels.numpy()
-    sizes = np.bincount(labels)[np.unique(labels)]
-    # With fewer examples than classes on one side, each class cannot be on both.
-    few = min(sizes) < 2 or min(count, split.size - count) < len(sizes)
+    few = labels.ndim > 1
+    if not few:
+        sizes = np.bincount(labels)[np.unique(labels)]
+        # With fewer examples than classes on one side, each class cannot be on both.
+        few = min(sizes) < 2 or min(count, split.size - count) < len(sizes)
     train, held = train_test_split(
         np.arange(split.size), test_size=count, stratify=None if few else labels, random_state=0
     )

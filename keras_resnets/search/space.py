@@ -118,7 +118,7 @@ class DepthWidth(keras_tuner.HyperModel):
             )
         ((self.measure, self.amount),) = named.items()
         self.tolerance, self.seed = tolerance, seed
-        self._where = {
+        self._where: dict[str, Any] = {
             "data_dir": None if data_dir is None else str(data_dir),
             "image_size": image_size,
             "validation": validation,

@@ -89,7 +89,6 @@ class PixelLoss(keras.losses.Loss):
 
     def _hard(self, own, counts):
         """The pixels that count, by the probability of their class."""
-        own = ops.stop_gradient(own)
         # Pixels without a class stand behind all others, whose probabilities are at most 1.
         ranked = ops.sort(ops.where(counts, own, 2.0))
         floor = ranked[ops.minimum(self.least, ops.shape(ranked)[0]) - 1]

@@ -1,7 +1,8 @@
 """Experiments on networks. Each takes a network and data, and gives a `Study`: rows, summary, figure.
 
 A study leaves the network as it was, and never trains behind your back: those that train (`activation`, `degradation`,
-`dynamics`, `effective`, `littwin`, `shortcuts`, `survival`, `width_depth`) start from a variant's name or from nothing.
+`dynamics`, `effective`, `littwin`, `segment`, `shortcuts`, `survival`, `width_depth`) start from a variant's name or
+from nothing.
 """
 
 from keras_resnets.studies.activation import activation
@@ -14,6 +15,7 @@ from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.responses import responses
+from keras_resnets.studies.segment import segment
 from keras_resnets.studies.shortcuts import shortcuts
 from keras_resnets.studies.study import Study, describe
 from keras_resnets.studies.survival import survival

@@ -99,7 +99,8 @@ def train_cells(
 
     Returns:
         A row per cell: its labels, `seed`, `error` (top-1, on the test split, after the last epoch)
-        with its 95 % Wilson interval over `examples`, `loss`, `best_epoch` (by validation), `epochs`,
+        with its 95 % Wilson interval over `examples` (of segmentation, `mean_iou` and the error of pixels, without an
+        interval), `loss`, `best_epoch` (by validation), `epochs`,
         `steps` of the optimiser, `seconds` of training as `Stopwatch` takes them, `epoch_seconds`
         (their median over epochs, with quartiles), and `run`, the directory below `out`.
 
@@ -180,13 +181,8 @@ def _results(place: Path) -> dict[str, Any]:
     record = Run(place, {}).record or {}
     results = record["results"]
     times = pd.read_csv(place / "times.csv")
-    error = 1 - results["test_accuracy"]
-    low, high = wilson(error, results["test_examples"])
     return {
-        # The accuracy in run.json is rounded; the count behind it is whole.
-        "error": round(error * results["test_examples"]) / results["test_examples"],
-        "error_low": low,
-        "error_high": high,
+        **_errors(results),
         "loss": results["test_loss"],
         "examples": results["test_examples"],
         "best_epoch": results["best_epoch"],
@@ -198,3 +194,13 @@ def _results(place: Path) -> dict[str, Any]:
             for name, share in {"": 0.5, "_25": 0.25, "_75": 0.75}.items()
         },
     }
+
+
+def _errors(results: Mapping[str, Any]) -> dict[str, float]:
+    """The error, of a classifier with its interval; the pixels that a network for segmentation answers are no draws."""
+    error, examples = 1 - results["test_accuracy"], results["test_examples"]
+    if "test_mean_iou" in results:
+        return {"mean_iou": results["test_mean_iou"], "error": error}
+    low, high = wilson(error, examples)
+    # The accuracy in run.json is rounded; the count behind it is whole.
+    return {"error": round(error * examples) / examples, "error_low": low, "error_high": high}

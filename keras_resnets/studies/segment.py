@@ -1,0 +1,197 @@
+"""Deep and dilated, or shallow and wide, for segmentation: Wu et al. 2016, section 5."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_resnets import budget, counting, recipes, variants
+from keras_resnets.data import Data
+from keras_resnets.errors import ArgumentError
+from keras_resnets.segmentation import dense
+from keras_resnets.spec import Spec, Stage
+from keras_resnets.studies.arms import against, facts, over_seeds, train_arms
+from keras_resnets.studies.cells import Cell
+from keras_resnets.studies.paired import verdict
+from keras_resnets.studies.study import Study
+from keras_resnets.training import data_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = {
+    "resnet38": "ResNet-38-like",
+    "resnet101": "dilated\nResNet-101-like",
+    "plain": "plain FCN",
+}
+# The crop that the head's dilation of 12 is for (Wu et al. 2016's code), and the width of the slim networks.
+CROP, SLIM = 504, 0.125
+
+
+def segment(
+    data: str | os.PathLike | Data = "scenes",
+    recipe: str | recipes.Recipe | None = None,
+    *,
+    out: str | os.PathLike,
+    macs: int | None = None,
+    full: bool = False,
+    head_dilation: int | None = None,
+    tolerance: float = 0.05,
+    seeds: int = 3,
+    epochs: int | None = None,
+    seed: int = 0,
+    verbose: bool = False,
+    **options: Any,
+) -> Study:
+    """Trains a shallow, wide network and a deep, dilated one for segmentation, at equal compute.
+
+    Wu et al. (2016, section 5) put ResNet-38 (model A1, output stride 8, the head "2 conv.") in the place of the
+    dilated ResNet-101 of the time. Here both have that head and stride and are as wide as an equal
+    number of multiply-adds lets them be; proportions of widths are their own. Beside them stands a plain fully
+    convolutional network of eight layers, which costs as much, and the answer that is the most frequent class
+    everywhere. All start from random weights: what pretraining on ImageNet would change is not measured.
+
+    Args:
+        data: as for `keras_resnets.train`, of the task segmentation.
+        recipe: as for `keras_resnets.train`; None takes the one that fits the data.
+        out: where the networks are trained, below `cells`; the same call goes on there after a kill.
+        macs: the budget, in multiply-adds for an image of the data; None takes what ResNet-38 costs at an eighth of
+            its width.
+        full: whether to take both networks at their full width, and no budget; a machine for that is needed.
+        head_dilation: as for `Spec`; None takes 12 at 504 pixels, as the paper's code has it, and less in
+            proportion to the shorter side of the images.
+        tolerance: how far a network's cost may lie from the budget, as a share of it.
+        seeds: how many trainings of each, 2 to 16.
+        epochs: as for `keras_resnets.train`.
+        seed: the first one; the others follow it.
+        verbose: whether to say a line for each network trained.
+        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
+
+    Returns:
+        A `Study` with a row for every network and seed: `arm`, `parameters`, `macs`, `activations`, `mean_iou` on the
+        test split after the last epoch, of whole images, no mirror images or scales, `error` of its pixels, and the
+        other columns of `keras_resnets.studies.cells.train_cells`. The summary gives means, standard deviations and
+        intervals over seeds, and the differences to ResNet-38, paired by seed.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or no width meets the budget.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> study = kr.studies.segment("scenes", out="segment")  # doctest: +SKIP
+        >>> print(kr.studies.describe(study))  # doctest: +SKIP
+    """
+    if full and macs is not None:
+        raise ArgumentError(f"macs is for the slim networks; got {macs} with full=True. Leave out one of them.")
+    name = data.name if isinstance(data, Data) else str(data)
+    recipe = recipes.get(recipe or recipes.default("", name, "segmentation"))
+    if not isinstance(data, Data):
+        data = data_for(recipe, data, "segmentation", seed=seed, **options)
+    if data.task != "segmentation":
+        raise ArgumentError(f"data must have a label for each pixel; got {data.name!r} for {data.task}.")
+    images = next(iter(data.test))[0].shape[1:]
+    specs = _networks(tuple(images), data.classes, macs, full, head_dilation, tolerance)
+    length = recipe.total_epochs(data.steps_per_epoch) if epochs is None else epochs
+    cells = [Cell({"arm": arm}, spec, recipe, length) for arm, spec in specs.items()]
+    rows = train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
+    costs = {arm: {"depth": spec.depth, **budget.costs(spec)} for arm, spec in specs.items()}
+    for place, column in enumerate(costs["plain"], 2):
+        rows.insert(place, column, [costs[arm][column] for arm in rows["arm"]])
+    by_arm = {arm: rows[rows["arm"] == arm] for arm in specs}
+    summary = {
+        "data": data.name,
+        "image": list(images),
+        "epochs": length,
+        "first": "resnet38",
+        **facts(rows),
+        "most_frequent": _most_frequent(data),
+        "arms": {arm: {**costs[arm], **over_seeds(found, "mean_iou", "error")} for arm, found in by_arm.items()},
+        "differences": {
+            arm: {column: against(by_arm[arm], by_arm["resnet38"], column) for column in ("mean_iou", "error")}
+            for arm in specs
+            if arm != "resnet38"
+        },
+    }
+    return Study("segment", rows, summary)
+
+
+def _networks(shape, classes: int, macs: int | None, full: bool, head_dilation: int | None, tolerance: float):
+    """The specs that are compared, each for images of that shape."""
+    if head_dilation is None:
+        head_dilation = max(1, round(12 * min(shape[:2]) / CROP))
+    fields = {"input_shape": shape, "classes": classes, "head_dilation": head_dilation}
+    wide, deep = (dense(variants.spec(name)).replace(**fields) for name in ("resnet38_a1", "resnet101_v15"))
+    stages = tuple(Stage(2, (width,), (3,), stride=2) for width in (128, 256, 512))
+    plain = Spec("plain_fcn", stages, shortcut="none", head="1conv", stem_width=64, **{**fields, "head_dilation": 1})
+    if macs is None:
+        slim = wide if full else wide.replace(width=SLIM, stem_width=round(wide.stem_width * SLIM))
+        macs = counting.count(slim).macs
+    specs = {"resnet38": wide, "resnet101": deep, "plain": plain}
+    if full:
+        return {**specs, "plain": budget.solve(plain, "macs", macs, tolerance)}
+    return {arm: budget.solve(spec, "macs", macs, tolerance) for arm, spec in specs.items()}
+
+
+def _most_frequent(data: Data) -> dict[str, float]:
+    """Mean IoU and accuracy on the test split of the class that most pixels of the training split have."""
+    frequent, counts = int(np.argmax(data.class_share())), np.zeros(data.classes, "int64")
+    for _, labels in data.test:
+        labels = np.asarray(labels)
+        counts += np.bincount(labels[labels != data.ignore], minlength=data.classes)
+    share = float(counts[frequent] / counts.sum())
+    return {"mean_iou": share / int((counts > 0).sum()), "accuracy": share}
+
+
+def curves(study: Study) -> dict[str, pd.Series]:
+    """For TensorBoard: mean IoU by seed."""
+    return {arm: rows.set_index("seed")["mean_iou"] for arm, rows in study.rows.groupby("arm", sort=False)}
+
+
+def draw(study: Study):
+    """The mean IoU of each network, seed by seed, and what it costs in parameters and memory."""
+    from keras_resnets.studies import figures
+
+    summary, arms = study.summary, list(study.summary["arms"])
+    figure, (left, right) = figures.panels(2, 3.8)
+    values = study.rows.pivot(index="seed", columns="arm", values="mean_iou")[arms]
+    means = {
+        arm: (found["mean_iou_mean"], 2 * (found["mean_iou_half_interval"],)) for arm, found in summary["arms"].items()
+    }
+    figures.seeds_by_arm(left, values, means, NAMES, figures.OURS, figures.MEAN)
+    left.axvline(summary["most_frequent"]["mean_iou"], color=figures.INTACT, lw=1.2, label="most frequent class")
+    left.set(xlabel=f"mean IoU over {summary['examples']:,} test images", xlim=(0, None))
+    left.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    first = summary["arms"][summary["first"]]
+    measures = {"parameters": "parameters", "macs": "multiply-adds", "activations": "activations (memory)"}
+    for i, (measure, name) in enumerate(measures.items()):
+        shares = [found[measure] / first[measure] for found in summary["arms"].values()]
+        places = np.arange(len(arms)) + 0.24 * (i - 1)
+        right.barh(places, shares, 0.22, color=figures.COLOURS[i], label=name)
+    right.set_yticks(range(len(arms)), [f"{NAMES[arm]}\n{summary['arms'][arm]['depth']} layers" for arm in arms])
+    right.invert_yaxis()
+    right.set_xlabel(f"relative to {NAMES[summary['first']]}")
+    title = f"{Path(summary['data']).name}: {first['macs'] / 1e6:,.0f} M multiply-adds, {summary['seeds']} seeds, "
+    figures.finish(figure, title + f"{summary['epochs']} epochs", 5)
+    return figure
+
+
+def describe(study: Study) -> str:
+    """The finding in a few lines."""
+    s = study.summary
+    lines = []
+    for arm, found in s["arms"].items():
+        name = NAMES[arm].replace("\n", " ")
+        line = (
+            f"{name}, {found['depth']} layers: mean IoU {found['mean_iou_mean']:.2%} (standard deviation "
+            f"{found['mean_iou_sd']:.2%} over {s['seeds']} seeds), pixel accuracy {1 - found['error_mean']:.2%}, "
+            f"{found['parameters']:,} parameters, {found['macs']:,} multiply-adds, {found['activations']:,} activations"
+        )
+        if arm != s["first"]:
+            line += f"; against {NAMES[s['first']]} {verdict(s['differences'][arm]['mean_iou'])}"
+        lines.append(line)
+    most = s["most_frequent"]
+    lines.append(f"most frequent class everywhere: mean IoU {most['mean_iou']:.2%}, accuracy {most['accuracy']:.2%}")
+    return "\n".join(lines)
