@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
+from contextlib import AbstractContextManager
 
 import keras
 import numpy as np
@@ -135,9 +137,9 @@ def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         return made(archive, *sources(model, archive), head=head)
 
 
-def opened(file: str | os.PathLike | Archive) -> Archive:
-    """Returns an open archive."""
-    return file if isinstance(file, Archive) else open_archive(file)
+def opened(file: str | os.PathLike | Archive) -> AbstractContextManager[Archive]:
+    """Opens a file for a `with` statement; an archive that is open stays so behind it."""
+    return contextlib.nullcontext(file) if isinstance(file, Archive) else open_archive(file)
 
 
 def made(archive: Archive, known: Format, contents: Contents, found: Found, *, head: bool = True) -> Plan:

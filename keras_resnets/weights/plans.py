@@ -72,7 +72,7 @@ class Plan:
         table = [(row.variable, row.source or "-", "x".join(map(str, row.shape)), _told(row)) for row in self.rows]
         widths = [max(len(cells[i]) for cells in [*table, ("",) * 4]) for i in range(4)]
         lines += ["  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in table]
-        lines += [f"unused: {shown(name)}" for name in self.unused]
+        lines += [f"unused: {name}" for name in self.unused]
         return "\n".join([*lines, self.summary])
 
     @property
@@ -106,13 +106,7 @@ def _told(row: Row) -> str:
     return f"{row.status}: {' and '.join('x'.join(map(str, shape)) or 'a number' for shape in row.found)}"
 
 
-def shown(name: str) -> str:
-    """A name out of a file, fit for a terminal and a line."""
-    name = name if len(name) <= 200 else f"{name[:200]}..."
-    return name if name.isprintable() else repr(name)
-
-
 def some(names: list[str], most: int = 3) -> str:
     """The first few of a list, and how many more there are."""
     more = len(names) - most
-    return ", ".join(shown(name) for name in names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
