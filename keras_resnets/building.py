@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import zipfile
@@ -67,13 +68,27 @@ def build(
         if value is not None:
             overrides[field] = tuple(value) if isinstance(value, list) else value
     spec = spec.replace(**overrides)
-    public = weights is not None and _is_public(Path(weights))
-    if public and not isinstance(name_or_spec, Spec):
-        trained = importlib.import_module("keras_resnets.weights").settings(weights, spec)
-        spec = spec.replace(**{**trained, **overrides})
     one_of("include_top", include_top, (True, False))
     one_of("pooling", pooling, (None, "avg", "max"))
     _check_size(spec)
+    files = importlib.import_module("keras_resnets.weights") if _is_public(weights) else None
+    with files.open_archive(weights) if files else contextlib.nullcontext() as archive:
+        if files and not isinstance(name_or_spec, Spec):
+            spec = spec.replace(**{**files.settings(archive, spec), **overrides})
+        links = _links(spec, include_top, pooling, classifier_activation)
+        source = spec.input_shape if input_tensor is None else input_tensor
+        model = ResidualNetwork(links, source, spec, spec.name)
+        if files:
+            files.load(model, archive)
+    if weights is not None and not files:
+        saved = load_model(weights)
+        copy_weights(saved, model, weights)
+        model.preprocessing = getattr(saved, "preprocessing", None)
+    return model
+
+
+def _links(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> list[keras.Layer]:
+    """Lays out the chain of a spec."""
     links = [layout.stem(spec)]
     channels, activated = spec.stem_width, spec.stem == "conv7"
     for s, (stage, grid) in enumerate(zip(spec.stages, dilation.grids(spec), strict=True)):
@@ -83,21 +98,12 @@ def build(
             links.append(layout.block(spec, s, grid, f"stage{s + 1}_block{b}", channels, b == 1, activated))
             channels, activated = spec.widths(stage)[-1], False
     end = layout.head(spec, include_top, pooling, classifier_activation)
-    links += [end] if end else []
-    source = spec.input_shape if input_tensor is None else input_tensor
-    model = ResidualNetwork(links, source, spec, spec.name)
-    if public:
-        importlib.import_module("keras_resnets.weights").load(model, weights)
-    elif weights is not None:
-        source = load_model(weights)
-        copy_weights(source, model, weights)
-        model.preprocessing = getattr(source, "preprocessing", None)
-    return model
+    return [*links, end] if end else links
 
 
-def _is_public(file: Path) -> bool:
+def _is_public(file: str | os.PathLike | None) -> bool:
     """Whether a file is of somebody else's making, and not one that a network of ours was saved in."""
-    if not file.is_file():
+    if file is None or not Path(file).is_file():
         return False
     try:
         with zipfile.ZipFile(file) as archive:

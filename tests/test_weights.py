@@ -259,6 +259,21 @@ def test_a_file_that_may_be_of_three_networks(wu38):
         kr.weights.network(Held("mxnet", wu38))
 
 
+@pytest.mark.parametrize(("units", "name"), [((0, 1, 1, 1, 3, 1, 1), "wu_b"), ((0, 1, 1, 1, 1, 1, 1), "wu_16")])
+def test_names_tell_the_shallow_networks(units, name):
+    x, kinds = images(1, 3, 32, 32), {"mxnet": ("end", 1.001e-5), "wider": ("both", 1e-5)}
+    for kind, (padding, epsilon) in kinds.items():
+        arrays = reference.draw_wu(kind, units).arrays
+        expected = reference.wu(kind, arrays, x, (2, 3, 4, 5, 6), (), padding, epsilon)
+        archive = Held("mxnet" if kind == "mxnet" else "torch", arrays)
+        if kind == "wider":  # the names are those of a network with two pools, too
+            with pytest.raises(ArgumentError, match=f"2 networks; .*'{name}', '{name}_a2'"):
+                kr.weights.network(archive)
+        model = kr.weights.network(archive, None if kind == "mxnet" else name, input_shape=(32, 32, 3))
+        close(scores(model, x), expected)
+        assert model.spec.name == name
+
+
 def test_names_of_mxnet_with_a_first_level():
     arrays = classifier(reference.draw_wu("mxnet", (1, 1, 1, 1, 5, 1, 1)))
     x = images(1, 3, 24, 24)
