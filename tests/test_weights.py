@@ -77,12 +77,12 @@ def test_names_and_shapes_tell_the_variant(draw, name, monkeypatch):
 
 def test_torch_itself():
     torch = pytest.importorskip("torch", reason="the reference is torch itself")
-    for name, blocks, bottleneck, inner in (
-        ("resnet18", (2, 2, 2, 2), False, 1),
-        ("resnet50_v15", (3, 4, 6, 3), True, 1),
-        ("resnet", (1, 1, 1, 1), True, 2),  # wide_resnet50_2, of one block each
+    for name, blocks, width, bottleneck, inner in (
+        ("resnet18", (2, 2, 2, 2), 64, False, 1),
+        ("resnet50_v15", (3, 4, 6, 3), 64, True, 1),
+        ("resnet", (3, 4, 6, 3), 8, True, 2),  # wide_resnet50_2, slim
     ):
-        net = torch_resnet(torch, blocks, bottleneck, inner)
+        net = torch_resnet(torch, blocks, width, bottleneck, inner)
         x = images(1, 3, 64, 64)
         with torch.no_grad():
             expected = net(torch.from_numpy(x)).numpy()
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_torch(tmp_path):
     close(scores(model, x), reference.torchvision(arrays, x))
 
 
-def torch_resnet(torch, blocks, bottleneck, inner):
+def torch_resnet(torch, blocks, width, bottleneck, inner):
     """torchvision's module: the stride on the 3x3, a max-pool with a pixel on each side; random statistics."""
     nn = torch.nn
 
@@ -130,10 +130,10 @@ def torch_resnet(torch, blocks, bottleneck, inner):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-            self.pool, into = nn.MaxPool2d(3, 2, 1), 64
+            self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+            self.pool, into = nn.MaxPool2d(3, 2, 1), width
             for s, count in enumerate(blocks):
-                base = 64 * 2**s
+                base = width * 2**s
                 out = 4 * base if bottleneck else base
                 layer = []
                 for b in range(count):
