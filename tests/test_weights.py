@@ -170,6 +170,15 @@ def test_wrappers_are_stripped(prefix):
     assert "optimizer.state.0.momentum_buffer" in kr.weights.plan(model, archive).left
 
 
+def test_an_average_beside_the_network_is_left():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    average = {f"state_dict_ema.{name}": array + 1 for name, array in arrays.items()}
+    archive = Held("torch", {**average, **{f"state_dict.{name}": array for name, array in arrays.items()}})
+    model = kr.weights.network(archive, input_shape=(32, 32, 3))
+    np.testing.assert_array_equal(values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
+    assert set(average) <= set(kr.weights.plan(model, archive).left)
+
+
 def test_two_networks_in_one_file_are_refused():
     arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
     both = {prefix + name: array for prefix in ("model.", "state_dict.") for name, array in arrays.items()}
@@ -280,6 +289,24 @@ def test_names_of_mxnet_with_a_first_level():
     features = reference.wu("mxnet", arrays, x, (2, 3, 4, 5), (), "end", 1.001e-5)
     model = logits(Held("mxnet", arrays), "wu_e", input_shape=(24, 24, 3))
     close(scores(model, x), wu_scores(features, arrays))
+
+
+def test_a_trunk_for_segmentation_from_a_classifiers_file(wu38):
+    archive = Held("mxnet", wu38)
+    spec = kr.weights.network(archive, "resnet38_a1").spec
+    model = kr.segmentation.fcn(spec, 21, input_shape=(32, 32, 3))
+    with pytest.raises(ArgumentError, match=r"lacks: arg:conv6a_weight for head/body/conv/kernel"):
+        kr.weights.load(model, archive)
+    plan = kr.weights.load(model, archive, head=False)
+    assert sorted(plan.left) == ["arg:linear5_bias", "arg:linear5_weight"]
+    x = images(1, 3, 32, 32)
+    features = reference.wu("mxnet", wu38, x, (), (2, 3, 4), "end", 1.001e-5, A1_AT_8)
+    found = np.asarray(model.features(np.moveaxis(x, 1, -1))["stage6"])
+    end = {v.path.split("/")[-1]: np.asarray(v) for v in model.weights if v.path.startswith("head/body/bn/")}
+    found = reference.norm(
+        np.moveaxis(found, -1, 1), *(end[n] for n in ("gamma", "beta", "moving_mean", "moving_variance")), 1.001e-5
+    )
+    close(reference.relu(found), features)
 
 
 def test_names_of_mxnet_for_segmentation():
@@ -463,7 +490,8 @@ def test_an_adopted_network_takes_its_own_layers(images, tmp_path):
     def made():
         x = keras.Input((8, 8, 1))
         h = keras.layers.Conv2D(4, 3, padding="same", name="first")(x)
-        h = keras.layers.Add(name="sum")([h, keras.layers.Conv2D(4, 3, padding="same", name="inner")(h)])
+        inner = keras.layers.DepthwiseConv2D(3, padding="same", name="inner")(h)
+        h = keras.layers.Add(name="sum")([h, keras.layers.Conv2D(4, 3, padding="same", name="outer")(inner)])
         return keras.Model(x, keras.layers.Dense(5, name="scores")(keras.layers.GlobalAveragePooling2D()(h)))
 
     original, other = made(), kr.adopt(made())

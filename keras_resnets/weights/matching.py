@@ -100,8 +100,11 @@ def _by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Format, Content
     found: Found = []
     for variable in _weights(model):
         layer, name = variable.path.split("/")[-2:]
-        renamed = f"probs/{name}" if layer == "predictions" and f"predictions/{name}" not in contents else None
-        found.append((variable, Source((renamed or f"{layer}/{name}",), (tuple(variable.shape),))))
+        likely = f"{layer}/{name}"
+        others = [f"{layer}/depthwise_kernel"] if name == "kernel" else []  # Keras 2's name of a depthwise one
+        others += [f"probs/{name}"] if layer == "predictions" else []
+        found_as = next((other for other in [likely, *others] if other in contents), likely)
+        found.append((variable, Source((found_as,), (tuple(variable.shape),))))
     twice = Counter(source.names[0] for _, source in found if source)
     if found and max(twice.values()) > 1:
         raise ArgumentError(
