@@ -19,6 +19,7 @@ from . import (
     taps,
     timing,
     variants,
+    weights,
 )
 from .adopt import adopt
 from .applications import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -53,7 +54,8 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
 
     Args:
         include_top: whether to end in pooling and classifier.
-        weights: path of a `.keras` file or run directory of the same network; None for random.
+        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
+            (`keras_resnets.weights`); None for random.
         input_tensor: a Keras tensor to use as input.
         input_shape: height, width and channels; None for (224, 224, 3).
         pooling: without the top, `"avg"`, `"max"` or None.
@@ -74,8 +76,12 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
     """Wraps a function of `keras.applications`, whose network no spec of ours describes."""
     original = getattr(keras.applications, name)
 
-    def application(*args, **kwargs):
-        return adopt(original(*args, **kwargs))
+    def application(include_top=True, weights="imagenet", *args, **kwargs):
+        if weights is None or weights == "imagenet":
+            return adopt(original(include_top, weights, *args, **kwargs))
+        model = adopt(original(include_top, None, *args, **kwargs))
+        importlib.import_module("keras_resnets.weights").load(model, weights)
+        return model
 
     application.__name__ = application.__qualname__ = name
     application.__doc__ = f"""Builds `keras.applications.{name}` as a chain of blocks, by `adopt`.
@@ -83,7 +89,9 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
     The stride stands at the end of a stage, which is another network than `{_variant(name)}`.
 
     Args:
-        *args: as for `keras.applications.{name}`; `weights` is `"imagenet"` unless given.
+        include_top: whether to end in pooling and classifier.
+        weights: `"imagenet"`, which Keras fetches; a weight file of this network; or None for random ones.
+        *args: as for `keras.applications.{name}`.
         **kwargs: the same.
 
     Returns:

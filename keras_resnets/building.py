@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -37,8 +40,9 @@ def build(
         include_top: whether to end in pooling and classifier.
         pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
         classifier_activation: activation of the classifier; None for logits.
-        weights: path of a `.keras` file or run directory of the same network; None for random.
-            Without the top, a classifier's weights will do.
+        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
+            (`keras_resnets.weights`), whose batch-norm epsilon and the like are then taken unless given, where the
+            network is named; None for random. Without the top, a classifier's weights will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
@@ -67,6 +71,24 @@ def build(
     one_of("include_top", include_top, (True, False))
     one_of("pooling", pooling, (None, "avg", "max"))
     _check_size(spec)
+    files = importlib.import_module("keras_resnets.weights") if _is_public(weights) else None
+    with files.open_archive(weights) if files else contextlib.nullcontext() as archive:
+        if files and not isinstance(name_or_spec, Spec):
+            spec = spec.replace(**{**files.settings(archive, spec), **overrides})
+        links = _links(spec, include_top, pooling, classifier_activation)
+        source = spec.input_shape if input_tensor is None else input_tensor
+        model = ResidualNetwork(links, source, spec, spec.name)
+        if files:
+            files.load(model, archive)
+    if weights is not None and not files:
+        saved = load_model(weights)
+        copy_weights(saved, model, weights)
+        model.preprocessing = getattr(saved, "preprocessing", None)
+    return model
+
+
+def _links(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> list[keras.Layer]:
+    """Lays out the chain of a spec."""
     links = [layout.stem(spec)]
     channels, activated = spec.stem_width, spec.stem == "conv7"
     for s, (stage, grid) in enumerate(zip(spec.stages, dilation.grids(spec), strict=True)):
@@ -76,14 +98,18 @@ def build(
             links.append(layout.block(spec, s, grid, f"stage{s + 1}_block{b}", channels, b == 1, activated))
             channels, activated = spec.widths(stage)[-1], False
     end = layout.head(spec, include_top, pooling, classifier_activation)
-    links += [end] if end else []
-    source = spec.input_shape if input_tensor is None else input_tensor
-    model = ResidualNetwork(links, source, spec, spec.name)
-    if weights is not None:
-        source = load_model(weights)
-        copy_weights(source, model, weights)
-        model.preprocessing = getattr(source, "preprocessing", None)
-    return model
+    return [*links, end] if end else links
+
+
+def _is_public(file: str | os.PathLike | None) -> bool:
+    """Whether a file is of somebody else's making, and not one that a network of ours was saved in."""
+    if file is None or not Path(file).is_file():
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return b'"class_name": "ResidualNetwork"' not in archive.open("config.json").read(1000)
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, OSError):
+        return True
 
 
 def _check_size(spec: Spec) -> None:

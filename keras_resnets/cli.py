@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from keras_resnets import console
+from keras_resnets.convert_command import convert
 from keras_resnets.errors import ArgumentError
 from keras_resnets.search_command import search
 from keras_resnets.study_command import study
@@ -100,6 +101,7 @@ def train(
 
 cli.add_command(study)
 cli.add_command(search)
+cli.add_command(convert)
 
 
 @cli.command()

@@ -33,9 +33,9 @@ def imports(path):
 ORDER = [
     "errors", "unit", "spec", "dilation", "variants", "counting", "budget", "preprocessing", "layers", "optimizers",
     "runs", "paths", "shared", "graph", "blocks", "skips", "layout", "gating", "network", "building", "cost", "adopt",
-    "applications", "surgery", "lanes", "taps", "backward", "spectrum", "data", "segmentation", "recipes",
+    "applications", "weights", "surgery", "lanes", "taps", "backward", "spectrum", "data", "segmentation", "recipes",
     "checkpoints", "training", "timing", "studies", "search", "callbacks", "export", "demo", "console",
-    "study_command", "search_command", "cli",
+    "study_command", "search_command", "convert_command", "cli",
 ]  # fmt: skip
 
 

@@ -1,0 +1,125 @@
+"""Whether a filled network gives what somebody else's code gives for the same file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from keras_resnets.adopt import adopt
+from keras_resnets.errors import ArgumentError
+from keras_resnets.network import ResidualNetwork
+from keras_resnets.weights import keras_formats, matching, torch_reference
+from keras_resnets.weights.archive import Archive
+from keras_resnets.weights.formats import Contents
+from keras_resnets.weights.loading import load
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A comparison of logits on random inputs.
+
+    Attributes:
+        reference: whose computation it was compared with; empty where there was none.
+        difference: the largest absolute difference of two logits.
+        scale: the largest absolute logit of the reference.
+        examples: how many inputs.
+    """
+
+    reference: str = ""
+    difference: float = 0.0
+    scale: float = 0.0
+    examples: int = 0
+
+    def __str__(self) -> str:
+        if not self.reference:
+            return "no independent computation to compare with"
+        return (
+            f"largest difference of logits from {self.reference}: {self.difference:.2g}, the largest logit being "
+            f"{self.scale:.3g}, over {self.examples} random inputs"
+        )
+
+
+def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, examples: int = 2, seed: int = 0) -> Parity:
+    """Compares a network that a weight file has filled with an independent computation of the file's own network.
+
+    That is `keras.applications` for its first networks, and for torchvision's, akamaster's and Zagoruyko's files torch,
+    where it is installed.
+
+    Args:
+        model: the network, with its classifier.
+        file: the file that filled it, or an open archive.
+        examples: number of random inputs.
+        seed: of these inputs.
+
+    Returns:
+        The comparison; one without a reference where there is none for the family, or the network ends in something
+        else than a classifier.
+
+    Raises:
+        ArgumentError: the file cannot be read, or is of no family that is known.
+
+    Example:
+        >>> import keras, keras_resnets as kr, os, tempfile
+        >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
+        >>> keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5).save(file)
+        >>> kr.weights.parity(kr.weights.network(file, input_shape=(32, 32, 3)), file).difference < 1e-4
+        True
+    """
+    with matching.opened(file) as archive:
+        known, contents = matching.recognised(archive)
+        head = model.chain[-1]
+        if model.spec is None or model.spec.is_dense or not any(layer.name == "logits" for layer in _layers(head)):
+            return Parity()
+        _, height, width, channels = model.input_shape
+        shape = (examples, height or 96, width or 96, channels)
+        x = np.random.default_rng(seed).normal(size=shape).astype("float32")
+        name, expected = "", None
+        if known is keras_formats.FIRST:
+            name, expected = _by_keras(model, archive, contents, x)
+        elif known.outer:
+            name, expected = _by_torch(known.name, contents, x)
+        if expected is None:
+            return Parity()
+    found = _logits(model, x)
+    return Parity(name, float(np.abs(found - expected).max()), float(np.abs(expected).max()), examples)
+
+
+def _layers(link: keras.Layer) -> list[keras.Layer]:
+    return getattr(getattr(link, "body", None), "layers", [])
+
+
+def _logits(model: ResidualNetwork, x: np.ndarray) -> np.ndarray:
+    *links, head = model.chain
+    h = x
+    # All but the activation of the classifier.
+    for layer in [*links, *_layers(head)[:-1]]:
+        h = layer(h, training=False) if layer in links else layer(h)
+    return keras.ops.convert_to_numpy(h)
+
+
+def _by_keras(model: ResidualNetwork, archive: Archive, contents: Contents, x: np.ndarray):
+    blocks = tuple(stage.blocks for stage in model.spec.stages)
+    name = {(3, 4, 6, 3): "ResNet50", (3, 4, 23, 3): "ResNet101", (3, 8, 36, 3): "ResNet152"}.get(blocks)
+    if name is None:
+        return "", None
+    original = getattr(keras.applications, name)(
+        weights=None, input_shape=x.shape[1:], classes=model.spec.classes, classifier_activation=None
+    )
+    with contextlib.suppress(ArgumentError):  # other widths, say
+        load(adopt(original), archive)
+        return f"keras.applications.{name}", keras.ops.convert_to_numpy(original(x))
+    return "", None
+
+
+def _by_torch(family: str, contents: Contents, x: np.ndarray):
+    if family not in torch_reference.NETWORKS:
+        return "", None
+    arrays = {name: np.asarray(tensor.read(), "float32") for name, tensor in contents.items()}
+    try:
+        return "torch", torch_reference.logits(family, arrays, x)
+    except ImportError:
+        return "", None
