@@ -102,7 +102,7 @@ class File:
     def _filled(self, array: np.ndarray, offset: int) -> np.ndarray:
         if not self.close.alive:
             raise WeightFileError(f"{told_path(self.path)} was closed; read its arrays inside the with block.")
-        view, done = memoryview(array.view(np.uint8)), 0
+        view, done = array.view(np.uint8).data, 0
         while done < len(view):
             try:
                 got = os.preadv(self._at, [view[done : done + (1 << 30)]], offset + done)
