@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -173,3 +175,15 @@ def test_study_refuses_a_budget_beside_full_networks_and_data_without_pixels(tmp
         kr.studies.segment(out=tmp_path, full=True, macs=10)
     with pytest.raises(ArgumentError, match="data must have a label for each pixel"):
         kr.studies.segment(kr.data.load("digits"), "digits", out=tmp_path)
+
+
+def test_a_compiled_network_opens_where_nothing_else_was_imported(tmp_path):
+    model = kr.segmentation.fcn(NETWORK, 3)
+    compile_for(model, kr.recipes.get("wu"), 3)
+    model.save(tmp_path / "net.keras")
+    script = (
+        "import sys, keras_resnets as kr; model = kr.load_model(sys.argv[1]); "
+        "print(model.loss.name, type(model.optimizer._learning_rate).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "net.keras"], capture_output=True, text=True)
+    assert done.stdout.strip() == "pixel_loss Held", done.stderr[-2000:]
