@@ -170,6 +170,8 @@ def told(value: object, most: int = 80) -> str:
     """Something out of a file, fit for a sentence: printable, and short."""
     if isinstance(value, str):
         text = repr(value[:most])
+    elif isinstance(value, bool | None):
+        text = repr(value)
     elif isinstance(value, int | float):
         text = f"{value:.6g}" if isinstance(value, float) else hex(value) if abs(value) >> 64 else f"{value:,}"
     else:
