@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,11 +19,11 @@ from keras_resnets.weights.archive import Tensor, WeightFileError
 # The deepest network of the papers, resnet1202, has some 7,200 arrays, and an optimiser as many again.
 MOST_TENSORS = 50_000
 MOST_DIMENSIONS = 32
-_LONGEST_NAME = 1000
+LONGEST_NAME = 1000
 # A list of nothing takes three bytes of JSON and eighty of memory, so text is bounded by its length and by its parts.
-_LONGEST_TEXT = 16 << 20
+LONGEST_TEXT = 16 << 20
 _MOST_PARTS = 1_000_000
-FETCH = "fetch it again"
+FETCH, A_NETWORKS = "fetch it again", "give one of a network"
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,12 @@ class File:
         if offset < 0 or count < 0 or offset + count > self.size:
             self.fail(f"is damaged: {what} is said to be {told(count)} bytes at {told(offset)} of {self.size:,}")
 
-    def read(self, offset: int, count: int, what: str) -> bytes:
-        """Reads exactly these bytes."""
-        return self._filled(np.empty(self._checked(offset, count, what), np.uint8), offset).tobytes()
-
-    def _checked(self, offset: int, count: int, what: str) -> int:
+    def read(self, offset: int, count: int, what: str, most: int | None = None) -> bytes:
+        """Reads exactly these bytes; refuses more than `most`."""
         self.check(offset, count, what)
-        return count
+        if most is not None and count > most:
+            self.fail(f"is no weight file: {what} has {count:,} bytes, where {most:,} are allowed", A_NETWORKS)
+        return self._filled(np.empty(count, np.uint8), offset).tobytes()
 
     def _filled(self, array: np.ndarray, offset: int) -> np.ndarray:
         if not self.close.alive:
@@ -134,21 +133,21 @@ class File:
                 self.fail(f"is damaged: {what} has a side of {told(side)}")
         return math.prod(shape)
 
-    def name(self, name: str, taken: Iterable[str], number: int) -> str:
+    def name(self, name: str, taken: Container[str], number: int) -> str:
         """Refuses an array's name that is long, or that another one has, and one array too many."""
         if number > MOST_TENSORS:
-            self.fail(f"is no weight file: it has more than {MOST_TENSORS:,} arrays", "give one of a network")
-        if len(name) > _LONGEST_NAME:
+            self.fail(f"is no weight file: it has more than {MOST_TENSORS:,} arrays", A_NETWORKS)
+        if len(name) > LONGEST_NAME:
             self.fail(f"is damaged: the name {told(name)} has {len(name):,} characters")
         if name in taken:
             self.fail(f"is damaged: it has two arrays of the name {told(name)}")
         return name
 
     def json(self, text: bytes, what: str) -> dict[str, Any]:
-        """Reads JSON that must be an object, of bounded size and with no name twice."""
+        """Returns what JSON says, which must be an object without a name twice."""
         parts = sum(text.count(sign) for sign in b"[{,")
-        if len(text) > _LONGEST_TEXT or parts > _MOST_PARTS:
-            self.fail(f"is no weight file: {what} has {len(text):,} bytes in {parts:,} parts", "give one of a network")
+        if parts > _MOST_PARTS:
+            self.fail(f"is no weight file: {what} has {parts:,} parts, where {_MOST_PARTS:,} are allowed", A_NETWORKS)
         try:
             found = json.loads(text.decode(), object_pairs_hook=self._once)
         except WeightFileError:
@@ -170,6 +169,8 @@ def told(value: object, most: int = 80) -> str:
     """Something out of a file, fit for a sentence: printable, and short."""
     if isinstance(value, str):
         text = repr(value[:most])
+    elif isinstance(value, bool | None):
+        text = repr(value)
     elif isinstance(value, int | float):
         text = f"{value:.6g}" if isinstance(value, float) else hex(value) if abs(value) >> 64 else f"{value:,}"
     else:

@@ -47,7 +47,7 @@ def convert(source: str, target: str) -> None:
         with open(target, "xb") as out:
             out.write(len(text).to_bytes(8, "little") + text)
             for array in arrays.values():
-                out.write(np.ascontiguousarray(array[()], array.dtype.newbyteorder("<")).tobytes())
+                np.asarray(array[()], array.dtype.newbyteorder("<")).tofile(out)
 
 
 def _link(group: h5py.Group, name: bytes) -> int | None:

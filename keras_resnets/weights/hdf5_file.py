@@ -54,8 +54,12 @@ def arrays(file: File, source: Path, kind: str) -> Archive:
     try:
         target = os.path.join(folder, "arrays.safetensors")
         _run(file, source, target)
-        # The file stays until the descriptor is closed, whatever happens to this process.
-        return safetensors_file.read(File(file.path, os.open(target, os.O_RDONLY)), kind)
+        try:
+            # What was written stays until the descriptor is closed, whatever happens to this process.
+            descriptor = os.open(target, os.O_RDONLY)
+        except OSError:
+            file.fail("is damaged: libhdf5 left nothing of it")
+        return safetensors_file.read(File(file.path, descriptor), kind)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from keras_resnets.weights import hdf5_file, zips
 from keras_resnets.weights.archive import Archive
-from keras_resnets.weights.files import File, told
+from keras_resnets.weights.files import LONGEST_TEXT, File, told
 
 CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
-_LONGEST, _LONGEST_CLASS, _DEEPEST = 16 << 20, 100, 32
+_LONGEST_CLASS, _DEEPEST = 100, 32
 _RANDOM = re.compile(r"(^|/)(seed_generator(_\d+)?|random_generator)/")
 
 
@@ -23,8 +23,8 @@ def read(file: File, members: dict[str, zips.Member]) -> Archive:
     """Returns a `.keras` file's archive. The configuration is read as JSON; nothing is built from it."""
     if _WEIGHTS not in members:
         file.fail(f"is no .keras file: its zip lacks {_WEIGHTS}", "save the model with model.save(file)")
-    config = file.json(zips.content(file, members[CONFIG], _LONGEST), CONFIG)
-    about = file.json(zips.content(file, members[_ABOUT], _LONGEST), _ABOUT) if _ABOUT in members else {}
+    config = file.json(zips.content(file, members[CONFIG], LONGEST_TEXT), CONFIG)
+    about = file.json(zips.content(file, members[_ABOUT], LONGEST_TEXT), _ABOUT) if _ABOUT in members else {}
     archive = _weights(file, members[_WEIGHTS])
     layers = dict(_layers(file, config, "", 0))
     paths = [path for path in archive if not _RANDOM.search(path)]

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from keras_resnets.weights.archive import Archive, Tensor
-from keras_resnets.weights.files import KINDS, MOST_DIMENSIONS, MOST_TENSORS, File, told
+from keras_resnets.weights.files import A_NETWORKS, KINDS, LONGEST_NAME, MOST_DIMENSIONS, MOST_TENSORS, File, told
 
 MAGIC = struct.pack("<Q", 0x112)
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -36,7 +36,7 @@ class _Reader:
         if count * least > left:
             self.file.fail(f"is damaged: it is said to have {count:,} {what}, and {left:,} bytes are left for them")
         if count > MOST_TENSORS:
-            self.file.fail(f"is no weight file: it has {count:,} {what}", "give one of a network")
+            self.file.fail(f"is no weight file: it has {count:,} {what}", A_NETWORKS)
         return count
 
 
@@ -54,7 +54,7 @@ def read(file: File) -> Archive:
     for number in range(count):
         length = reader.one("Q", f"the length of name {number}")
         try:
-            name = file.read(reader.at, length, f"name {number}").decode()
+            name = file.read(reader.at, length, f"name {number}", 4 * LONGEST_NAME).decode()
         except UnicodeDecodeError:
             file.fail(f"is damaged: name {number} is no text")
         names[file.name(name, names, number)] = None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from keras_resnets.weights.archive import WeightFileError
 from keras_resnets.weights.files import File, told
 
 # The optimiser's and the network's arrays of resnet1202 take about half of it.
@@ -68,6 +69,8 @@ def load(file: File, data: bytes, rules: Rules, at: int = 0) -> tuple[Any, int]:
     machine = _Machine(file, data, rules, at)
     try:
         return machine.run(), machine.at
+    except WeightFileError:
+        raise
     except (IndexError, KeyError, TypeError, ValueError, struct.error):
         # Something was taken from where there is nothing, or was not of the type that an instruction needs.
         machine.fail("is none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from keras_resnets.weights.archive import Archive
-from keras_resnets.weights.files import KINDS, File, told
+from keras_resnets.weights.files import KINDS, LONGEST_TEXT, File, told
 
 _KINDS = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -16,7 +16,7 @@ _KINDS = {
 def read(file: File, kind: str = "safetensors") -> Archive:
     """Returns a safetensors file's archive."""
     (length,) = struct.unpack("<Q", file.read(0, 8, "the length of its header"))
-    header = file.json(file.read(8, length, "its header"), "its header")
+    header = file.json(file.read(8, length, "its header", LONGEST_TEXT), "its header")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         file.fail("is damaged: its metadata are no strings")

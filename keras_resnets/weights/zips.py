@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-from keras_resnets.weights.files import MOST_TENSORS, File, told
+from keras_resnets.weights.files import A_NETWORKS, MOST_TENSORS, File, told
 
 MAGIC = b"PK\x03\x04"
 _LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I"), struct.Struct("<4s4H2IH")
@@ -30,7 +30,7 @@ def members(file: File) -> dict[str, Member]:
     """Returns a zip file's members by name, of which no two share a byte."""
     count, size, at = _directory(file)
     if size > _LONGEST_LIST or count > MOST_TENSORS:
-        file.fail(f"is no weight file: its zip lists {count:,} members in {size:,} bytes", "give one of a network")
+        file.fail(f"is no weight file: its zip lists {count:,} members in {size:,} bytes", A_NETWORKS)
     listed = file.read(at, size, "the list of its members")
     # In this way zeros behind a member, which align the next, are allowed and a second reading of its bytes is not.
     found, bounds, place = {}, [], 0
@@ -135,12 +135,16 @@ def verify(file: File, member: Member, target: BinaryIO | None = None) -> None:
         if target is not None:
             target.write(piece)
     if crc != member.crc:
-        file.fail(f"is damaged: its zip's member {told(member.name)} is not what its check sum says")
+        _fail_sum(file, member)
+
+
+def _fail_sum(file: File, member: Member) -> NoReturn:
+    file.fail(f"is damaged: its zip's member {told(member.name)} is not what its check sum says")
 
 
 def content(file: File, member: Member, most: int) -> bytes:
     """A member of at most so many bytes, checked."""
-    if member.size > most:
-        file.fail(f"is no weight file: {told(member.name)} has {member.size:,} bytes", "give one of a network")
-    verify(file, member)
-    return file.read(member.offset, member.size, told(member.name))
+    held = file.read(member.offset, member.size, f"its zip's member {told(member.name)}", most)
+    if zlib.crc32(held) != member.crc:
+        _fail_sum(file, member)
+    return held
