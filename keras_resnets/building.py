@@ -187,7 +187,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         raise ArgumentError(
             f"There is no saved network at {str(path)!r}; give a .keras file or a finished run directory."
         )
-    importlib.import_module("keras_resnets.optimizers")  # registers what a compiled network needs
+    for module in ("optimizers", "recipes", "segmentation"):  # registers what a compiled network needs
+        importlib.import_module(f"keras_resnets.{module}")
     try:
         return keras.saving.load_model(file)
     except Exception as error:

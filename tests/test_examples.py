@@ -186,3 +186,25 @@ def test_width_or_depth(run, tmp_path):
     best = trials.loc[trials["score"].idxmax()]
     (error,) = found(r"validation error ([\d.]+)% over 280, test", output)
     assert error == pytest.approx(100 * best["error"], abs=0.005)
+
+
+def test_segmentation(run, tmp_path):
+    from PIL import Image
+
+    output = run("segmentation")
+    iou, low, high, accuracy = found(
+        r"mean IoU ([\d.]+) \(95 % interval ([\d.]+) to ([\d.]+)\), accuracy ([\d.]+)", output
+    )
+    background, share = found(r"everywhere: mean IoU ([\d.]+), accuracy ([\d.]+)", output)
+    assert low <= iou <= high
+    data = kr.data.load("scenes", task="segmentation", batch_size=50)
+    model = kr.load_model(tmp_path / "runs/segmentation")
+    wrong, pixels, ground = 0, 0, 0
+    for images, labels in data.test:
+        answers = kr.segmentation.predict(model, images, flip=False)
+        wrong, pixels = wrong + (answers != np.asarray(labels)).sum(), pixels + answers.size
+        ground += (np.asarray(labels) == 0).sum()
+    assert accuracy == pytest.approx(1 - wrong / pixels, abs=1e-4)
+    assert (share, background) == pytest.approx((ground / pixels, ground / pixels / 11), abs=1e-4)
+    with Image.open(tmp_path / "runs/segmentation/overlays.png") as picture:
+        assert picture.size == (3 * (3 * 64 + 4), 3 * 6 * 64)

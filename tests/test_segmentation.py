@@ -48,17 +48,31 @@ def test_loss_at_the_output_of_a_size_that_the_stride_does_not_divide():
     assert float(kr.segmentation.PixelLoss()(labels, probabilities)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_loss_at_the_input_interpolates_probabilities():
-    probabilities, labels = some_probabilities(2, 3, 4, 5), some_labels(2, 24, 32)
+def test_loss_at_the_input_interpolates_logits():
+    logits = np.log(some_probabilities(2, 3, 4, 5).astype("float64"))
+    labels = some_labels(2, 24, 32)
     places = [np.clip((np.arange(n) + 0.5) / 8 - 0.5, 0, n // 8 - 1) for n in (24, 32)]
     low = [np.minimum(np.floor(p).astype(int), n - 2) for p, n in zip(places, (3, 4), strict=True)]
     share = [p - floor for p, floor in zip(places, low, strict=True)]
-    rows = (1 - share[0])[:, None, None] * probabilities[:, low[0]] + share[0][:, None, None] * probabilities[
-        :, low[0] + 1
-    ]
-    large = (1 - share[1])[:, None] * rows[:, :, low[1]] + share[1][:, None] * rows[:, :, low[1] + 1]
+    down, right = share[0][:, None, None], share[1][:, None]
+    rows = (1 - down) * logits[:, low[0]] + down * logits[:, low[0] + 1]
+    large = np.exp((1 - right) * rows[:, :, low[1]] + right * rows[:, :, low[1] + 1])
+    expected = -np.log(own(large / large.sum(-1, keepdims=True), labels)).mean()
     loss = kr.segmentation.PixelLoss(at="input")
-    assert float(loss(labels, probabilities)) == pytest.approx(-np.log(own(large, labels)).mean(), rel=1e-5)
+    assert float(loss(labels, np.exp(logits).astype("float32"))) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_a_network_that_is_sure_and_wrong_still_learns(at):
+    # Its probabilities have become 0 and 1 in single precision; its logits have not.
+    source = keras.Input((4, 4, 3))
+    scores = keras.layers.Conv2D(
+        3, 1, kernel_initializer="zeros", bias_initializer=lambda *_, **__: np.array([300.0, 0, 0])
+    )
+    model = keras.Model(source, keras.layers.Activation("softmax")(scores(source)))
+    model.compile(keras.optimizers.SGD(1.0), kr.segmentation.PixelLoss(at=at))
+    model.train_on_batch(np.zeros((1, 4, 4, 3), "float32"), np.ones((1, 4, 4), "int32"))
+    np.testing.assert_allclose(np.asarray(scores.bias), [299, 1, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize(("hardest", "least"), [(0.2, 1), (0.05, 10), (0.05, 40), (0.2, 10_000)])

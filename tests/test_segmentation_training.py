@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -112,27 +114,34 @@ def test_a_network_for_segmentation_is_not_trained_on_labels_of_images(tmp_path)
 SEGMENT = importlib.import_module("keras_resnets.studies.segment")
 
 
-@pytest.mark.parametrize(("shape", "dilation"), [((64, 64, 3), 2), ((184, 240, 3), 4), ((504, 504, 3), 12)])
-def test_networks_of_the_study_cost_alike(shape, dilation):
-    specs = SEGMENT._networks(shape, 11, None, False, None, 0.05)
-    own = counting.count(kr.segmentation.dense("resnet38_a1").replace(width=0.125, stem_width=8, **_fields(specs))).macs
+@pytest.mark.parametrize(
+    ("shape", "stride", "dilation"), [((64, 64, 3), 4, 3), ((184, 240, 3), 8, 4), ((504, 504, 3), 8, 12)]
+)
+def test_networks_of_the_study_cost_alike(shape, stride, dilation):
+    specs = SEGMENT._networks(shape, 11, None, False, 0.05)
+    fields = {"input_shape": shape, "classes": 11, "head_dilation": dilation}
+    slim = kr.segmentation.dense("resnet38_a1", output_stride=stride).replace(width=0.0625, stem_width=8, **fields)
+    amount = counting.count(slim).macs
     for spec in specs.values():
-        assert abs(budget.costs(spec)["macs"] - own) <= 0.05 * own
+        assert abs(budget.costs(spec)["macs"] - amount) <= 0.05 * amount
     assert [spec.depth for spec in specs.values()] == [39, 102, 8]
     assert [spec.head_dilation for spec in specs.values()] == [dilation, dilation, 1]
-    assert [spec.total_stride for spec in specs.values()] == [8, 8, 8]
-    full = SEGMENT._networks((504, 504, 3), 21, None, True, None, 0.05)
+    assert [spec.total_stride for spec in specs.values()] == [stride] * 3
+    # Widths are in proportion, the head's too, but for what whole channels ask for.
+    narrow, head = specs["resnet38"].stages[-1].widths[0], specs["resnet38"].head_width
+    assert narrow / head == pytest.approx(1024 / 512, rel=0.1)
+
+
+def test_full_networks_of_the_study_are_those_of_the_papers():
+    full = SEGMENT._networks((504, 504, 3), 21, None, True, 0.05)
     assert full["resnet38"] == kr.segmentation.dense("resnet38_a1").replace(input_shape=(504, 504, 3), classes=21)
     assert budget.costs(full["resnet38"])["parameters"] == 124_042_581  # papers.md 5.4
-
-
-def _fields(specs):
-    spec = specs["resnet38"]
-    return {"input_shape": spec.input_shape, "classes": spec.classes, "head_dilation": spec.head_dilation}
+    trunk = full["resnet101"].replace(head="classifier", classes=1000, output_stride=None, input_shape=(224, 224, 3))
+    assert budget.costs(trunk)["parameters"] == 44_549_160  # papers.md 1.1
 
 
 def test_study_pairs_seeds_and_knows_the_most_frequent_class(few, tmp_path, monkeypatch):
-    def small(shape, classes, *_):
+    def small(shape, classes, *_, **__):
         arms = {"resnet38": {}, "resnet101": {"stem_width": 8}, "plain": {"shortcut": "none"}}
         fields = {"input_shape": shape, "classes": classes}
         return {arm: kr.segmentation.dense(NETWORK).replace(**fields, **own) for arm, own in arms.items()}
@@ -166,3 +175,15 @@ def test_study_refuses_a_budget_beside_full_networks_and_data_without_pixels(tmp
         kr.studies.segment(out=tmp_path, full=True, macs=10)
     with pytest.raises(ArgumentError, match="data must have a label for each pixel"):
         kr.studies.segment(kr.data.load("digits"), "digits", out=tmp_path)
+
+
+def test_a_compiled_network_opens_where_nothing_else_was_imported(tmp_path):
+    model = kr.segmentation.fcn(NETWORK, 3)
+    compile_for(model, kr.recipes.get("wu"), 3)
+    model.save(tmp_path / "net.keras")
+    script = (
+        "import sys, keras_resnets as kr; model = kr.load_model(sys.argv[1]); "
+        "print(model.loss.name, type(model.optimizer._learning_rate).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "net.keras"], capture_output=True, text=True)
+    assert done.stdout.strip() == "pixel_loss Held", done.stderr[-2000:]

@@ -35,6 +35,15 @@ def enlarged(scores, like, interpolation: str = "bilinear"):
     return scores if tuple(scores.shape[1:3]) == tuple(size) else ops.image.resize(scores, size, interpolation)
 
 
+def _logits(probabilities):
+    """Logits that give these probabilities: those that the network's softmax got, where Keras kept them.
+
+    From a probability that has become 0 no gradient comes back, and from its logit does.
+    """
+    kept = getattr(probabilities, "_keras_logits", None)
+    return ops.log(ops.maximum(probabilities, keras.config.epsilon())) if kept is None else kept
+
+
 @keras.saving.register_keras_serializable("keras_resnets")
 class PixelLoss(keras.losses.Loss):
     """Mean cross-entropy, in nats, over the pixels that have a class, or over the hardest of them.
@@ -48,7 +57,7 @@ class PixelLoss(keras.losses.Loss):
             enough.
         at: where the two are compared: `"output"`, at the pixels of the network's map, with the label in the middle
             of what each stands for (Wu et al. 2016's code); or `"input"`, at all pixels of the labels, the
-            probabilities being interpolated between (bilinear).
+            logits being interpolated between (bilinear).
         ignore: the label of pixels without a class.
         name: of the loss.
 
@@ -72,20 +81,19 @@ class PixelLoss(keras.losses.Loss):
         self.hardest, self.least, self.at, self.ignore = hardest, least, at, ignore
 
     def call(self, y_true, y_pred):
-        labels = ops.cast(y_true, "int32")
+        labels, logits = ops.cast(y_true, "int32"), _logits(y_pred)
         if self.at == "input":
-            y_pred = enlarged(y_pred, labels)
-        labels = ops.reshape(classes_at(labels, y_pred), (-1,))
-        scores = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
+            logits = enlarged(logits, labels)
+        labels = ops.reshape(classes_at(labels, logits), (-1,))
+        scores = ops.log_softmax(ops.reshape(logits, (-1, logits.shape[-1])))
         counts = labels != self.ignore
         labels = ops.where(counts, labels, 0)
         # Not by one_hot, which would make an array as large as the scores: one number of each row is wanted.
         own = ops.squeeze(ops.take_along_axis(scores, labels[:, None], axis=1), 1)
-        own = ops.clip(own, keras.config.epsilon(), 1.0)
         if self.hardest is not None:
-            counts = self._hard(own, counts)
+            counts = self._hard(ops.exp(own), counts)
         counts = ops.cast(counts, own.dtype)
-        return ops.sum(-ops.log(own) * counts) / ops.maximum(ops.sum(counts), 1.0)
+        return -ops.sum(own * counts) / ops.maximum(ops.sum(counts), 1.0)
 
     def _hard(self, own, counts):
         """The pixels that count, by the probability of their class."""

@@ -27,8 +27,9 @@ NAMES = {
     "resnet101": "dilated\nResNet-101-like",
     "plain": "plain FCN",
 }
-# The crop that the head's dilation of 12 is for (Wu et al. 2016's code), and the width of the slim networks.
-CROP, SLIM = 504, 0.125
+# The crop that the head's dilation of 12 is for (Wu et al. 2016's code), what is small beside it, and the width of the
+# slim networks.
+CROP, SMALL, SLIM = 504, 128, 0.0625
 
 
 def segment(
@@ -38,6 +39,7 @@ def segment(
     out: str | os.PathLike,
     macs: int | None = None,
     full: bool = False,
+    output_stride: int | None = None,
     head_dilation: int | None = None,
     tolerance: float = 0.05,
     seeds: int = 3,
@@ -58,11 +60,12 @@ def segment(
         data: as for `keras_resnets.train`, of the task segmentation.
         recipe: as for `keras_resnets.train`; None takes the one that fits the data.
         out: where the networks are trained, below `cells`; the same call goes on there after a kill.
-        macs: the budget, in multiply-adds for an image of the data; None takes what ResNet-38 costs at an eighth of
-            its width.
+        macs: the budget, in multiply-adds for an image of the data; None takes what ResNet-38 costs at a sixteenth
+            of its width.
         full: whether to take both networks at their full width, and no budget; a machine for that is needed.
-        head_dilation: as for `Spec`; None takes 12 at 504 pixels, as the paper's code has it, and less in
-            proportion to the shorter side of the images.
+        output_stride: as for `Spec`; None takes the paper's 8, and 4 for images of less than 128 pixels.
+        head_dilation: as for `Spec`; None takes 12 at 504 pixels and stride 8, as the paper's code has it, and as much
+            of the images otherwise, by their shorter side.
         tolerance: how far a network's cost may lie from the budget, as a share of it.
         seeds: how many trainings of each, 2 to 16.
         epochs: as for `keras_resnets.train`.
@@ -93,7 +96,8 @@ def segment(
     if data.task != "segmentation":
         raise ArgumentError(f"data must have a label for each pixel; got {data.name!r} for {data.task}.")
     images = next(iter(data.test))[0].shape[1:]
-    specs = _networks(tuple(images), data.classes, macs, full, head_dilation, tolerance)
+    strides = {"output_stride": output_stride, "head_dilation": head_dilation}
+    specs = _networks(tuple(images), data.classes, macs, full, tolerance, **strides)
     length = recipe.total_epochs(data.steps_per_epoch) if epochs is None else epochs
     cells = [Cell({"arm": arm}, spec, recipe, length) for arm, spec in specs.items()]
     rows = train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
@@ -118,16 +122,29 @@ def segment(
     return Study("segment", rows, summary)
 
 
-def _networks(shape, classes: int, macs: int | None, full: bool, head_dilation: int | None, tolerance: float):
+def _networks(
+    shape,
+    classes: int,
+    macs: int | None,
+    full: bool,
+    tolerance: float,
+    output_stride: int | None = None,
+    head_dilation: int | None = None,
+) -> dict[str, Spec]:
     """The specs that are compared, each for images of that shape."""
-    if head_dilation is None:
-        head_dilation = max(1, round(12 * min(shape[:2]) / CROP))
-    fields = {"input_shape": shape, "classes": classes, "head_dilation": head_dilation}
-    wide, deep = (dense(variants.spec(name)).replace(**fields) for name in ("resnet38_a1", "resnet101_v15"))
+    side = min(shape[:2])
+    stride = output_stride or (8 if side >= SMALL else 4)
+    fields: dict[str, Any] = {"input_shape": shape, "classes": classes}
+    reach = head_dilation or max(1, round(12 * side / CROP * 8 / stride))
+    wide, deep = (
+        dense(variants.spec(name), output_stride=stride).replace(head_dilation=reach, **fields)
+        for name in ("resnet38_a1", "resnet101_v15")
+    )
     stages = tuple(Stage(2, (width,), (3,), stride=2) for width in (128, 256, 512))
-    plain = Spec("plain_fcn", stages, shortcut="none", head="1conv", stem_width=64, **{**fields, "head_dilation": 1})
+    plain = Spec("plain_fcn", stages, shortcut="none", head="1conv", stem_width=64, head_dilation=1, **fields)
+    plain = plain.replace(output_stride=stride if stride in plain.strides else None)
     if macs is None:
-        slim = wide if full else wide.replace(width=SLIM, stem_width=round(wide.stem_width * SLIM))
+        slim = wide if full else wide.replace(width=SLIM, stem_width=8)
         macs = counting.count(slim).macs
     specs = {"resnet38": wide, "resnet101": deep, "plain": plain}
     if full:

@@ -1,84 +1,156 @@
-"""Turns an HDF5 file into a safetensors file; a program of its own, run by `hdf5_file` within limits.
+"""A program of its own: copies the arrays of an HDF5 file into a safetensors file, within limits.
 
-libhdf5 is a large library in C, made for files that one trusts. What a damaged file does to it ends with this process.
-Nothing of this package is imported.
+libhdf5 is C code that reads what the file says, so a damaged file may crash it or keep it busy for ever. Here that
+happens to a process of which nothing is lost. Nothing of this package is imported, for TensorFlow takes seconds.
 """
 
+import json
+import os
+import resource
 import sys
 
-MOST_ARRAYS, MOST_GROUPS = 20_000, 40_000
-# Real files are not compressed; this much is allowed for.
-MOST_COMPRESSED = 16
+import h5py
+import numpy as np
+
+_MOST_OBJECTS, _MOST_ARRAYS, _DEEPEST, _LONGEST_NAME = 200_000, 50_000, 32, 1000
+# Keras does not compress. A file that was compressed may hold this many times its size.
+_MOST_TIMES, _SMALL = 16, 1 << 20
+_FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
+_TYPES = {
+    "f2": "F16", "f4": "F32", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64", "u1": "U8",
+    "u2": "U16", "u4": "U32", "u8": "U64", "b1": "BOOL",
+}  # fmt: skip
+_TOLD = ("keras_version", "backend", "layer_names")
+REFUSED = 3
 
 
-def convert(source: str, target: str) -> str | None:
-    """Writes the arrays of a file by their paths; returns what is wrong with it, or None."""
-    import os
+class Refused(Exception):
+    """What a weight file may not have."""
 
-    import h5py
-    import numpy as np
-    from safetensors.numpy import save_file
 
-    size, total = os.path.getsize(source), 0
-    found: dict[str, np.ndarray] = {}
-    seen: set[int] = set()
+def convert(source: str, target: str) -> None:
+    """Writes the arrays of an HDF5 file into a new safetensors file."""
+    size = os.path.getsize(source)
     with h5py.File(source, "r") as file:
-        waiting = [("", file)]
-        while waiting:
-            path, group = waiting.pop()
-            address = h5py.h5o.get_info(group.id).addr
-            if address in seen:
-                return "its groups contain one another"
-            seen.add(address)
-            for name in group:
-                if len(waiting) + len(seen) > MOST_GROUPS or len(found) > MOST_ARRAYS:
-                    return "it has too many parts"
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    return f"{name[:40]!r} is a link to another place"
-                item, place = group[name], f"{path}/{name}" if path else name
-                if isinstance(item, h5py.Group):
-                    waiting.append((place, item))
-                elif isinstance(item, h5py.Dataset):
-                    if item.dtype.kind not in "fiub":
-                        continue  # texts and the like, such as an optimiser's settings
-                    if item.external or item.is_virtual:
-                        return f"{name[:40]!r} lies in another file"
-                    total += item.nbytes
-                    if total > MOST_COMPRESSED * size + 2**20:
-                        return f"it claims {total:,} bytes of numbers in {size:,}"
-                    found[place] = np.ascontiguousarray(item[()])
-    save_file(found, target)
-    return None
+        root = file
+        if _link(file, b"model_weights") == h5py.h5l.TYPE_HARD and isinstance(file["model_weights"], h5py.Group):
+            root = file["model_weights"]
+        arrays = _arrays(root, size)
+        header: dict[str, dict] = {"__metadata__": {**_told(file), **_told(root)}}
+        at = 0
+        for name, array in arrays.items():
+            end = at + array.size * array.dtype.itemsize
+            key = f"{array.dtype.kind}{array.dtype.itemsize}"
+            header[name] = {"dtype": _TYPES[key], "shape": list(array.shape), "data_offsets": [at, end]}
+            at = end
+        text = json.dumps(header).encode()
+        with open(target, "xb") as out:
+            out.write(len(text).to_bytes(8, "little") + text)
+            for array in arrays.values():
+                out.write(np.ascontiguousarray(array[()], array.dtype.newbyteorder("<")).tobytes())
+
+
+def _link(group: h5py.Group, name: bytes) -> int | None:
+    return group.id.links.get_info(name).type if name in group.id else None
+
+
+def _arrays(root: h5py.Group, size: int) -> dict[str, h5py.Dataset]:
+    """The arrays under a group by their paths, if all lie in the file, once each, and are not too large."""
+    found, seen, total, waiting = {}, set(), 0, [("", root, 0)]
+    while waiting:
+        path, thing, depth = waiting.pop()
+        info = h5py.h5o.get_info(thing.id)
+        if (info.fileno, info.addr) in seen:
+            raise Refused(f"it reaches {path[:80]!r} in two ways")
+        seen.add((info.fileno, info.addr))
+        if depth > _DEEPEST or len(seen) > _MOST_OBJECTS or len(path) > _LONGEST_NAME:
+            raise Refused("its groups are too deep, too many, or their names too long")
+        if isinstance(thing, h5py.Dataset):
+            total += _size(path, thing)
+            found[path] = thing
+            if total > _MOST_TIMES * size + _SMALL or len(found) > _MOST_ARRAYS:
+                raise Refused(f"its {len(found):,} arrays would have {total:,} bytes, and the file has {size:,}")
+        elif isinstance(thing, h5py.Group):
+            if len(thing) > _MOST_OBJECTS:
+                raise Refused("its groups are too many")
+            for name in reversed(list(thing)):
+                inner = f"{path}/{name}" if path else name
+                if _link(thing, name.encode()) != h5py.h5l.TYPE_HARD:
+                    raise Refused(f"{inner[:80]!r} is a link to what may lie elsewhere")
+                waiting.append((inner, thing[name], depth + 1))
+        else:
+            raise Refused(f"{path[:80]!r} is neither a group nor an array")
+    return found
+
+
+def _size(path: str, array: h5py.Dataset) -> int:
+    """The bytes that reading an array takes."""
+    settings, dtype = array.id.get_create_plist(), array.dtype
+    if array.shape is None or f"{dtype.kind}{dtype.itemsize}" not in _TYPES:
+        raise Refused(f"{path[:80]!r} is no array of numbers")
+    if settings.get_layout() == h5py.h5d.VIRTUAL or settings.get_external_count():
+        raise Refused(f"{path[:80]!r} lies in another file")
+    for number in range(settings.get_nfilters()):
+        if settings.get_filter(number)[0] not in _FILTERS:
+            raise Refused(f"{path[:80]!r} is packed otherwise than by gzip")
+    size = array.size * dtype.itemsize
+    if settings.get_nfilters() == 0 and size > array.id.get_storage_size():
+        raise Refused(f"{path[:80]!r} has {size:,} bytes, of which {array.id.get_storage_size():,} are in the file")
+    # A part of an array is unpacked as a whole, however little of it is used.
+    part = int(np.prod(array.chunks, dtype=object)) * dtype.itemsize if array.chunks else 0
+    return max(size, part)
+
+
+def _told(group: h5py.Group) -> dict[str, str]:
+    """What a file says of itself in short texts; names of layers come in pieces where they are many."""
+    found = {}
+    for key in _TOLD:
+        pieces = [key] if key in group.attrs else []
+        while f"{key}{len(pieces)}" in group.attrs and len(pieces) < 1000:
+            pieces.append(f"{key}{len(pieces)}")
+        values: list[str] = []
+        for piece in pieces:
+            if group.attrs.get_id(piece).get_storage_size() <= 1 << 20:
+                values += [v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(group.attrs[piece])]
+        if values:
+            found[key] = json.dumps(values) if key == "layer_names" else values[0]
+    return found
 
 
 def limit(size: int) -> None:
-    """Bounds this process: memory, seconds, what it may write."""
-    import resource
-
-    memory = 2**31 + 3 * MOST_COMPRESSED * size
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (60 + size // 2**22,) * 2)
+    """Limits what this process may take, by the size of the file."""
+    with open("/proc/self/statm") as status:
+        taken = int(status.read().split()[0]) * resource.getpagesize()
+    data = _MOST_TIMES * size + _SMALL
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (256 << 20) + 3 * data,) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * data + (64 << 20),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    seconds = 10 + size // (20 << 20)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
-def main() -> None:
-    import os
-
-    source, target = sys.argv[1:]
-    import h5py  # noqa: F401  # before the limits, which are for the file
-    import safetensors.numpy  # noqa: F401
-
+def main(source: str, target: str) -> int:
+    """Converts a file; the last line that is printed says why not."""
     limit(os.path.getsize(source))
+    return answer(source, target)
+
+
+def answer(source: str, target: str) -> int:
+    """The same without limits."""
     try:
-        wrong = convert(source, target)
-    except (Exception, MemoryError) as error:
-        wrong = f"it is damaged ({type(error).__name__})"
-    if wrong:
-        sys.stdout.write(wrong)
-        sys.stdout.flush()
-    os._exit(3 if wrong else 0)
+        convert(source, target)
+    except Refused as error:
+        print(error)
+        return REFUSED
+    except MemoryError:
+        print("it needs more memory than its size allows")
+        return REFUSED
+    except Exception as error:
+        # h5py hands on whatever libhdf5 says, in many classes.
+        print(f"libhdf5 says {type(error).__name__}: {str(error)[:120]!r}")
+        return REFUSED
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(*sys.argv[1:]))

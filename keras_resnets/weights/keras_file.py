@@ -1,87 +1,114 @@
-"""Keras 3's `.keras` files: the weights, named by the layers of the configuration. No layer is made."""
+"""Keras 3's `.keras` files: a zip of the configuration as JSON, and of the weights by their layers' places."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
-import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from keras_resnets.weights.archive import MOST_DESCRIPTION, Archive, refuse
-from keras_resnets.weights.hdf5_file import converted
+from keras_resnets.weights import hdf5_file, zips
+from keras_resnets.weights.archive import Archive
+from keras_resnets.weights.files import File, told
 
-# The order in which layers of a kind make their variables; what a setting leaves out is skipped.
-VARIABLES = {
-    "Conv2D": (("kernel", None), ("bias", "use_bias")),
-    "Dense": (("kernel", None), ("bias", "use_bias")),
-    "DepthwiseConv2D": (("depthwise_kernel", None), ("bias", "use_bias")),
-    "BatchNormalization": (("gamma", "scale"), ("beta", "center"), ("moving_mean", None), ("moving_variance", None)),
-}
+CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
+_LONGEST, _LONGEST_CLASS, _DEEPEST = 16 << 20, 100, 32
+_RANDOM = re.compile(r"(^|/)(seed_generator(_\d+)?|random_generator)/")
 
 
-def is_keras(path: Path) -> bool:
-    """Whether a zip file is one of Keras."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return "config.json" in file.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, RecursionError):
-        return False
+def read(file: File, members: dict[str, zips.Member]) -> Archive:
+    """Returns a `.keras` file's archive. The configuration is read as JSON; nothing is built from it."""
+    if _WEIGHTS not in members:
+        file.fail(f"is no .keras file: its zip lacks {_WEIGHTS}", "save the model with model.save(file)")
+    config = file.json(zips.content(file, members[CONFIG], _LONGEST), CONFIG)
+    about = file.json(zips.content(file, members[_ABOUT], _LONGEST), _ABOUT) if _ABOUT in members else {}
+    archive = _weights(file, members[_WEIGHTS])
+    layers = dict(_layers(file, config, "", 0))
+    paths = [path for path in archive if not _RANDOM.search(path)]
+    if not layers:
+        # A model whose class is not known here: its arrays keep their places, and the optimiser's are left out.
+        kept = {path: path for path in paths if not path.startswith("optimizer/")}
+    else:
+        kept = hdf5_file.named(_names(file, layers, paths))
+    metadata = {key: value for key, value in about.items() if isinstance(value, str)} | archive.metadata
+    tensors = {name: archive[path] for path, name in kept.items()}
+    return Archive("keras", file.path, tensors, metadata, archive.close)
 
 
-def open_file(path: Path) -> Archive:
-    """Opens a `.keras` file."""
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as file:
-        config = json.loads(member(path, file, "config.json", MOST_DESCRIPTION))
-        folder = Path(tempfile.mkdtemp(prefix="keras_resnets_"))
-        try:
-            weights = folder / "model.weights.h5"
-            weights.write_bytes(member(path, file, "model.weights.h5", 16 * size))
-            archive = converted(weights, path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    try:
-        places = _places(config)
-    except BaseException:
-        archive.__exit__()
-        raise
-    found = {}
-    for name in archive:
-        if match := re.fullmatch(r"(?:_layer_checkpoint_dependencies|layers)/([^/]+)/vars/(\d+)", name):
-            layer, names = places.get(match[1], (match[1], ()))
-            number = int(match[2])
-            found[f"{layer}/{names[number] if number < len(names) else number}"] = archive[name]
-    return Archive("keras", path, found, {"class": str(config.get("class_name"))}, archive._close)
-
-
-def member(path: Path, file: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """Reads one file of a zip, of no more than so many bytes."""
-    infos = [info for info in file.infolist() if info.filename == name]
-    if len(infos) != 1:
-        raise refuse(path, f"it has {len(infos)} files of the name {name!r}")
-    if infos[0].flag_bits & 1:
-        raise refuse(path, f"{name!r} in it is encrypted")
-    if infos[0].file_size > most:
-        raise refuse(path, f"{name!r} in it claims {infos[0].file_size:,} bytes")
-    with file.open(infos[0]) as opened:
-        data = opened.read(most + 1)
-    if len(data) != infos[0].file_size:
-        raise refuse(path, f"{name!r} in it has not the size that it claims")
-    return data
-
-
-def _places(config: dict) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """For each place in the weights the name of its layer, and the names of the layer's variables."""
-    found, counts = {}, Counter[str]()
-    for layer in config["config"]["layers"]:
-        kind, settings = layer["class_name"], layer["config"]
-        base = re.sub(r"\W+", "", kind)
-        base = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", base)).lower()
-        place = f"{base}_{counts[base]}" if counts[base] else base
+def _layers(file: File, entry: dict[str, Any], place: str, depth: int) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    """The place of each layer, with its name and those of its variables in order (none where they are not known)."""
+    inner = _of(file, entry, "config", dict).get("layers")
+    if not isinstance(inner, list):
+        return
+    if depth > _DEEPEST:
+        file.fail(f"is damaged: {CONFIG} has models in more than {_DEEPEST} others")
+    counts: Counter[str] = Counter()
+    for layer in inner:
+        if not isinstance(layer, dict):
+            file.fail(f"is damaged: {CONFIG} has a layer that is no JSON object")
+        kind, config = _of(file, layer, "class_name", str), _of(file, layer, "config", dict)
+        name = _of(file, config, "name", str)
+        base = _snake(kind)
+        # As Keras counts them: conv2d, conv2d_1, ... by class, whatever the layers are called.
+        here = f"{place}layers/{base}" + (f"_{counts[base]}" if counts[base] else "")
         counts[base] += 1
-        names = tuple(name for name, switch in VARIABLES.get(kind, ()) if switch is None or settings.get(switch, True))
-        found[place] = (str(settings["name"]), names)
+        yield here, (name, _variables(kind, config))
+        yield from _layers(file, layer, f"{here}/", depth + 1)
+
+
+def _of(file: File, entry: dict[str, Any], key: str, kind: type) -> Any:
+    value = entry.get(key)
+    if not isinstance(value, kind):
+        file.fail(f"is damaged: {CONFIG} has {told(value)} as a layer's {key}")
+    return value
+
+
+def _snake(name: str) -> str:
+    """A class's name as Keras writes it."""
+    name = re.sub(r"\W+", "", name[:_LONGEST_CLASS])
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _variables(kind: str, config: dict[str, Any]) -> list[str]:
+    if kind in ("Conv2D", "Dense", "DepthwiseConv2D"):
+        return ["kernel", "bias"] if config.get("use_bias", True) else ["kernel"]
+    if kind == "BatchNormalization":
+        own = [("gamma", config.get("scale", True)), ("beta", config.get("center", True))]
+        return [name for name, is_there in own if is_there] + ["moving_mean", "moving_variance"]
+    return []
+
+
+def _names(file: File, layers: dict[str, tuple[str, list[str]]], paths: list[str]) -> dict[str, str]:
+    """LAYER/WEIGHT by path. What is in no layer, such as the optimiser's state, is left out."""
+    found, counts = {}, Counter(path.rsplit("/", 1)[0] for path in paths)
+    for path in paths:
+        parts = path.split("/")
+        places = ("/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
+        place = next((place for place in places if place in layers), None)
+        if place is None:
+            continue
+        layer, variables = layers[place]
+        inner = path.removeprefix(f"{place}/")
+        number = inner.removeprefix("vars/")
+        if not variables or not number.isdecimal():
+            found[path] = f"{layer}/{inner}"
+        elif counts[f"{place}/vars"] != len(variables) or number not in map(str, range(len(variables))):
+            file.fail(f"is damaged: the layer {told(layer)} does not have {', '.join(variables)}, as in {CONFIG}")
+        else:
+            found[path] = f"{layer}/{variables[int(number)]}"
     return found
+
+
+def _weights(file: File, member: zips.Member) -> Archive:
+    folder = tempfile.mkdtemp(prefix="keras_resnets_")
+    try:
+        inner = Path(folder, _WEIGHTS)
+        with inner.open("xb") as target:
+            zips.verify(file, member, target)
+        return hdf5_file.arrays(file, inner, "keras")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
