@@ -263,6 +263,12 @@ def test_names_of_mxnet(name, pools, strides, wu38):
     assert (*model.preprocessing.mean, *model.preprocessing.std) == pytest.approx(IMAGENET)
 
 
+def test_a_second_classifier_is_not_left(wu38):
+    archive = Held("mxnet", {**wu38, "arg:linear7_weight": zeros(7, 20)})
+    model = logits(Held("mxnet", wu38), "resnet38_a1", input_shape=(32, 32, 3))
+    assert kr.weights.plan(model, archive).unused == ("arg:linear7_weight",)
+
+
 def test_a_file_that_may_be_of_three_networks(wu38):
     with pytest.raises(ArgumentError, match=r"3 networks; .*'resnet38', 'resnet38_a1', 'resnet38_a2'"):
         kr.weights.network(Held("mxnet", wu38))
@@ -539,6 +545,23 @@ def test_applications_of_the_second_kind_take_a_file(tmp_path, keras_second):
     np.testing.assert_array_equal(np.asarray(model(x)), expected)
     with pytest.raises(ArgumentError, match=r"resnet50_v2.*stride at the end.*use kr.ResNet50V2"):
         kr.build("resnet50_v2", (64, 64, 3), 7, weights=tmp_path / "net.h5", bn_epsilon=1.001e-5)
+
+
+def test_build_takes_numbers_from_a_file_and_no_layers():
+    archive = Held("torch", reference.draw_torchvision((1, 1, 1, 1), 2, True))
+    spec = variants.spec("resnet50").replace(bn_epsilon=1e-3)  # the file's has its stride elsewhere, too
+    assert kr.weights.settings(archive, spec) == {"bn_epsilon": 1e-5}
+
+
+def test_layers_of_one_name_are_refused():
+    def branch(x):
+        return keras.layers.Conv2D(4, 3, padding="same", name="conv")(x)
+
+    x, h = keras.Input((8, 8, 4)), keras.Input((8, 8, 4))
+    nested = keras.Model(h, keras.layers.Add()([h, branch(h)]), name="nested")
+    network = kr.adopt(keras.Model(x, branch(nested(x))))
+    with pytest.raises(ArgumentError, match=r"more than one layer of .* has the variable 'conv/kernel'"):
+        kr.weights.plan(network, Held("hdf5", {"conv/kernel": zeros(3, 3, 4, 4), "conv/bias": zeros(4)}))
 
 
 @pytest.fixture
