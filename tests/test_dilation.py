@@ -101,6 +101,28 @@ def test_a_projection_stays_where_its_stride_is_taken_out():
         assert kr.parameters(model) == kr.counting.count(model.spec).parameters
 
 
+def test_strided_convolution_of_one_pixel(scramble):
+    # Laid out as a layer that subsamples and one of stride 1; reading every other pixel is what it means.
+    block = scramble(kr.build("resnet38_a1", (64, 64, 3), width=0.0625)).get_layer("stage1_block1")
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 64)).astype("float32")
+    kernel = np.asarray(block.shortcut.get_layer("conv").kernel)[0, 0]
+    np.testing.assert_allclose(block.shortcut(x), x[:, ::2, ::2] @ kernel, rtol=1e-4, atol=1e-4)
+
+
+def test_few_channels_train_to_the_end(scramble):
+    # TensorFlow 2.21's gradient of a strided 1x1 convolution of 8 channels on 64x64 maps corrupts memory here.
+    model = kr.build("resnet38_a1", (64, 64, 3), 3, width=0.0625, stem_width=8)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(0).normal(size=(16, 64, 64, 3)).astype("float32")
+    losses = [model.train_on_batch(x, np.arange(16) % 3) for _ in range(3)]
+    assert np.isfinite(losses).all()
+    assert not any(
+        layer.kernel_size == (1, 1) and layer.strides != (1, 1)
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Conv2D)
+    )
+
+
 def test_dropout_of_resnet38_comes_with_the_segmentation_head():
     def rates(model):
         found = {}
