@@ -278,7 +278,12 @@ CALLS = [
         ["color", "0.4", "resized_crop=True"],
     ),
     # Training.
-    ("recipe", lambda p: _train(p, recipe="he17"), ArgumentError, ["'he17'", "digits, he15, he16, imagenet, wrn"]),
+    (
+        "recipe",
+        lambda p: _train(p, recipe="he17"),
+        ArgumentError,
+        ["'he17'", "camvid, digits, he15, he16, imagenet, scenes, segmentation, wrn, wu"],
+    ),
     ("epochs", lambda p: _train(p, epochs=0), ArgumentError, ["epochs", "at least 1", "got 0"]),
     ("half an epoch", lambda p: _train(p, epochs=1.5), ArgumentError, ["epochs", "whole", "got 1.5"]),
     ("seed", lambda p: _train(p, seed=-1), ArgumentError, ["seed", "from 0", "-1"]),
