@@ -710,15 +710,13 @@ def test_two_members_of_one_name(said):
 def test_zips_of_64_bits(opened, said):
     held = write.numbers(4)
     content = write.torch_zip(write.state({"x": held}), {"0": write.raw(held)})
-    end = content.rindex(b"PK\x05\x06")
-    count, size, offset = struct.unpack_from("<HII", content, end + 10)
-    large = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset)
-    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
-    full = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
-    with opened(content[:end] + large + locator + full) as archive:
+    large = write.of_64_bits(content)
+    with opened(large) as archive:
         same(archive, {"x": held})
-    elsewhere = struct.pack("<4sIQI", b"PK\x06\x07", 0, 0, 1)
-    assert "the large end of its zip is not where" in said(content[:end] + large + elsewhere + full)
+    locator = large.index(b"PK\x06\x07")
+    assert "the large end of its zip is not where" in said(patched(locator + 8, "<Q", 0, large))
+    end = content.rindex(b"PK\x05\x06")
+    (size,) = struct.unpack_from("<I", content, end + 12)
     # The sizes and the place of a member, in its extra field.
     place = content.index(b"PK\x01\x02")
     *_, name_size, extra, _, _, _, _, begin = struct.unpack_from("<4s6H3I5H2I", content, place)
