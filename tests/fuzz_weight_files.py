@@ -304,7 +304,7 @@ class Watched:
         line = self.process.stdout.readline() if ready else b""
         if line:
             return json.loads(line)
-        code = self.process.poll() if ready else "no end"
+        code = self.process.wait() if ready else "no end"
         self.stop()
         return {"died": f"ended with {code}", "seconds": time.monotonic() - begun}
 

@@ -427,6 +427,7 @@ EIGHT = bytes(8)
         ({"x": ONE}, bytes(7), "the array 'x' is said to be 8 bytes"),
         ({"x": ONE}, bytes(9), "and the file at"),
         ({"x": {**ONE, "data_offsets": [0, 4]}}, EIGHT, "the array 'x' needs 8 bytes and has 4"),
+        ({"x": {**ONE, "data_offsets": [0, 12]}}, bytes(12), "the array 'x' needs 8 bytes and has 12"),
         ({"x": {**ONE, "data_offsets": [8, 0]}}, EIGHT, "needs 8 bytes and has -8"),
         ({"x": {**ONE, "data_offsets": [-8, 0]}}, EIGHT, "its arrays do not lie in a row"),
         ({"x": {**ONE, "data_offsets": [True, 8]}}, EIGHT, "no two numbers for its place"),
