@@ -590,6 +590,7 @@ PICKLES = {
     "few arguments": (write.called("torch._utils", "_rebuild_tensor", FLAT), "is none"),
     "parameter": (write.called("torch._utils", "_rebuild_parameter", b"N"), "has a parameter that is none"),
     "size": (write.called("torch", "Size", b"N"), "has a size that is none"),
+    "long size": (write.called("torch", "Size", write.sequence([write.whole(1)] * 33)), "has a size that is none"),
     "ordered": (write.called("collections", "OrderedDict", b"N"), "has a dictionary that is none"),
     "ordered key": (
         write.called("collections", "OrderedDict", b"]" + write.sequence([b"N", b"N"]) + b"a"),
@@ -659,7 +660,7 @@ def test_torch_zips_refused(said, content, sentence):
 
 
 PLAIN = write.zipped({"x/data.pkl": write.finished(b"}"), "x/version": b"3"})
-CENTRAL, END = PLAIN.index(b"PK\x01\x02"), PLAIN.index(b"PK\x05\x06")
+CENTRAL, SECOND, END = PLAIN.index(b"PK\x01\x02"), PLAIN.rindex(b"PK\x01\x02"), PLAIN.index(b"PK\x05\x06")
 
 
 def patched(at, form, value, content=PLAIN):
@@ -695,6 +696,7 @@ def patched(at, form, value, content=PLAIN):
         (patched(8, "<H", 8), "'x/data.pkl' is another one in its place"),
         (patched(6, "<H", 1), "'x/data.pkl' is another one in its place"),
         (patched(CENTRAL + 20, "<Q", 20 | 20 << 32), "members of its zip overlap"),
+        (patched(SECOND + 20, "<Q", 20 | 20 << 32), "members of its zip overlap"),
         (patched(CENTRAL + 16, "<I", 7), "'x/data.pkl' is not what its check sum says"),
     ],
     ids=by_sentence,
