@@ -427,6 +427,7 @@ EIGHT = bytes(8)
         ({"x": ONE}, bytes(7), "the array 'x' is said to be 8 bytes"),
         ({"x": ONE}, bytes(9), "and the file at"),
         ({"x": {**ONE, "data_offsets": [0, 4]}}, EIGHT, "the array 'x' needs 8 bytes and has 4"),
+        ({"x": {**ONE, "data_offsets": [0, 12]}}, bytes(12), "the array 'x' needs 8 bytes and has 12"),
         ({"x": {**ONE, "data_offsets": [8, 0]}}, EIGHT, "needs 8 bytes and has -8"),
         ({"x": {**ONE, "data_offsets": [-8, 0]}}, EIGHT, "its arrays do not lie in a row"),
         ({"x": {**ONE, "data_offsets": [True, 8]}}, EIGHT, "no two numbers for its place"),
@@ -589,6 +590,7 @@ PICKLES = {
     "few arguments": (write.called("torch._utils", "_rebuild_tensor", FLAT), "is none"),
     "parameter": (write.called("torch._utils", "_rebuild_parameter", b"N"), "has a parameter that is none"),
     "size": (write.called("torch", "Size", b"N"), "has a size that is none"),
+    "long size": (write.called("torch", "Size", write.sequence([write.whole(1)] * 33)), "has a size that is none"),
     "ordered": (write.called("collections", "OrderedDict", b"N"), "has a dictionary that is none"),
     "ordered key": (
         write.called("collections", "OrderedDict", b"]" + write.sequence([b"N", b"N"]) + b"a"),
@@ -658,7 +660,7 @@ def test_torch_zips_refused(said, content, sentence):
 
 
 PLAIN = write.zipped({"x/data.pkl": write.finished(b"}"), "x/version": b"3"})
-CENTRAL, END = PLAIN.index(b"PK\x01\x02"), PLAIN.index(b"PK\x05\x06")
+CENTRAL, SECOND, END = PLAIN.index(b"PK\x01\x02"), PLAIN.rindex(b"PK\x01\x02"), PLAIN.index(b"PK\x05\x06")
 
 
 def patched(at, form, value, content=PLAIN):
@@ -694,6 +696,7 @@ def patched(at, form, value, content=PLAIN):
         (patched(8, "<H", 8), "'x/data.pkl' is another one in its place"),
         (patched(6, "<H", 1), "'x/data.pkl' is another one in its place"),
         (patched(CENTRAL + 20, "<Q", 20 | 20 << 32), "members of its zip overlap"),
+        (patched(SECOND + 20, "<Q", 20 | 20 << 32), "members of its zip overlap"),
         (patched(CENTRAL + 16, "<I", 7), "'x/data.pkl' is not what its check sum says"),
     ],
     ids=by_sentence,
@@ -710,15 +713,13 @@ def test_two_members_of_one_name(said):
 def test_zips_of_64_bits(opened, said):
     held = write.numbers(4)
     content = write.torch_zip(write.state({"x": held}), {"0": write.raw(held)})
-    end = content.rindex(b"PK\x05\x06")
-    count, size, offset = struct.unpack_from("<HII", content, end + 10)
-    large = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset)
-    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
-    full = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
-    with opened(content[:end] + large + locator + full) as archive:
+    large = write.of_64_bits(content)
+    with opened(large) as archive:
         same(archive, {"x": held})
-    elsewhere = struct.pack("<4sIQI", b"PK\x06\x07", 0, 0, 1)
-    assert "the large end of its zip is not where" in said(content[:end] + large + elsewhere + full)
+    locator = large.index(b"PK\x06\x07")
+    assert "the large end of its zip is not where" in said(patched(locator + 8, "<Q", 0, large))
+    end = content.rindex(b"PK\x05\x06")
+    (size,) = struct.unpack_from("<I", content, end + 12)
     # The sizes and the place of a member, in its extra field.
     place = content.index(b"PK\x01\x02")
     *_, name_size, extra, _, _, _, _, begin = struct.unpack_from("<4s6H3I5H2I", content, place)

@@ -120,6 +120,18 @@ def zipped(members, **options):
     return out.getvalue()
 
 
+END = struct.Struct("<4s4H2IH")
+
+
+def of_64_bits(content):
+    """The same zip with the end that large ones have."""
+    at = len(content) - END.size
+    *_, count, size, offset, _ = END.unpack(content[at:])
+    large = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, at, 1)
+    return content[:at] + large + locator + END.pack(b"PK\x05\x06", 0, 0, *[0xFFFF] * 2, *[0xFFFFFFFF] * 2, 0)
+
+
 def torch_zip(root, storages, root_name="archive", **more):
     """A file of torch 1.6 or later, of a pickled object and the bytes of its storages by key."""
     members = {"data.pkl": finished(root), "byteorder": b"little", **more}
