@@ -225,7 +225,7 @@ def test_hdf5_names(opened):
         "net/a/kernel": write.numbers(3, seed=3), "net/b/kernel": write.numbers(4, seed=4),
         "u1/dense/kernel": write.numbers(5, seed=5), "u1/other/bias": write.numbers(6, seed=6),
         "u2/dense/kernel": write.numbers(7, seed=7), "u2/other/bias": write.numbers(8, seed=8),
-        "drop/seed_generator/state": write.numbers(9, "int64"),
+        "alone": write.numbers(10), "drop/seed_generator/state": write.numbers(9, "int64"),
     })  # fmt: skip
     with opened(content) as archive:
         same(archive, {
@@ -236,7 +236,21 @@ def test_hdf5_names(opened):
             # Two of one name: the whole path.
             "u1/dense/kernel": write.numbers(5, seed=5), "u1/other/bias": write.numbers(6, seed=6),
             "u2/dense/kernel": write.numbers(7, seed=7), "u2/other/bias": write.numbers(8, seed=8),
+            "alone": write.numbers(10),
         })  # fmt: skip
+
+
+def test_hdf5_names_that_meet(said):
+    content = write.positions({"a/b/kernel:0": write.numbers(1), "a/b/kernel:1": write.numbers(2)})
+    assert "2 of its arrays have the name 'a/b/kernel'" in said(content)
+
+
+def test_a_temporary_folder_without_room(said, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    for content in (write.hdf5({"a/kernel": HELD}), write.keras(CONV, PLACE)):
+        assert "it needs room in the temporary folder, No such file or directory; free some, or set TMPDIR" in said(
+            content
+        )
 
 
 def test_hdf5_in_other_layouts(tmp_path):
