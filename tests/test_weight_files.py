@@ -225,6 +225,7 @@ def test_hdf5_names(opened):
         "net/a/kernel": write.numbers(3, seed=3), "net/b/kernel": write.numbers(4, seed=4),
         "u1/dense/kernel": write.numbers(5, seed=5), "u1/other/bias": write.numbers(6, seed=6),
         "u2/dense/kernel": write.numbers(7, seed=7), "u2/other/bias": write.numbers(8, seed=8),
+        "mixed/kernel": write.numbers(11), "mixed/inner/kernel": write.numbers(12),
         "alone": write.numbers(10), "drop/seed_generator/state": write.numbers(9, "int64"),
     })  # fmt: skip
     with opened(content) as archive:
@@ -236,7 +237,7 @@ def test_hdf5_names(opened):
             # Two of one name: the whole path.
             "u1/dense/kernel": write.numbers(5, seed=5), "u1/other/bias": write.numbers(6, seed=6),
             "u2/dense/kernel": write.numbers(7, seed=7), "u2/other/bias": write.numbers(8, seed=8),
-            "alone": write.numbers(10),
+            "alone": write.numbers(10), "mixed/kernel": write.numbers(11), "inner/kernel": write.numbers(12),
         })  # fmt: skip
 
 

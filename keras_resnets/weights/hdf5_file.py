@@ -40,9 +40,9 @@ def _legacy(names: list[str]) -> list[str]:
     for layer, *path in parts:
         scopes.setdefault(layer, set()).add(tuple(path[:-1]))
     found = []
-    for first, *rest in parts:
-        layer = [first] if len(scopes[first]) == 1 else rest[-2:-1]
-        found.append("/".join([*layer, *rest[-1:]]).split(":")[0])
+    for part in parts:
+        layer = part[0] if len(scopes[part[0]]) == 1 else part[-2]
+        found.append("/".join([layer, *part[1:][-1:]]).split(":")[0])
     return found
 
 
