@@ -225,7 +225,8 @@ def test_hdf5_names(opened):
         "net/a/kernel": write.numbers(3, seed=3), "net/b/kernel": write.numbers(4, seed=4),
         "u1/dense/kernel": write.numbers(5, seed=5), "u1/other/bias": write.numbers(6, seed=6),
         "u2/dense/kernel": write.numbers(7, seed=7), "u2/other/bias": write.numbers(8, seed=8),
-        "drop/seed_generator/state": write.numbers(9, "int64"),
+        "mixed/kernel": write.numbers(11), "mixed/inner/kernel": write.numbers(12),
+        "alone": write.numbers(10), "drop/seed_generator/state": write.numbers(9, "int64"),
     })  # fmt: skip
     with opened(content) as archive:
         same(archive, {
@@ -236,7 +237,21 @@ def test_hdf5_names(opened):
             # Two of one name: the whole path.
             "u1/dense/kernel": write.numbers(5, seed=5), "u1/other/bias": write.numbers(6, seed=6),
             "u2/dense/kernel": write.numbers(7, seed=7), "u2/other/bias": write.numbers(8, seed=8),
+            "alone": write.numbers(10), "mixed/kernel": write.numbers(11), "inner/kernel": write.numbers(12),
         })  # fmt: skip
+
+
+def test_hdf5_names_that_meet(said):
+    content = write.positions({"a/b/kernel:0": write.numbers(1), "a/b/kernel:1": write.numbers(2)})
+    assert "2 of its arrays have the name 'a/b/kernel'" in said(content)
+
+
+def test_a_temporary_folder_without_room(said, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    for content in (write.hdf5({"a/kernel": HELD}), write.keras(CONV, PLACE)):
+        assert "it needs room in the temporary folder, No such file or directory; free some, or set TMPDIR" in said(
+            content
+        )
 
 
 def test_hdf5_in_other_layouts(tmp_path):
@@ -560,6 +575,7 @@ PICKLES = {
         b"}\x8a\x08" + b"\xff" * 7 + b"\x1f" + b"Ns",
         "has a dictionary with the key 2,305,843,009,213,693,951",
     ),
+    "negative key": (b"}\x8a\x01\xffNs", "has a dictionary with the key -1"),
     "protocol": (b"\x80\x09N", "is of protocol 9"),
     "persistent": (write.text("module") + b"Q", "its pickle refers to 'module'"),
     "persistent kind": (write.sequence([write.text("module")] + [b"N"] * 4) + b"Q", "its pickle refers to 'module'"),
@@ -569,6 +585,7 @@ PICKLES = {
     ),
     "storage count": (write.storage("0", "float32", -1), "has a storage that is none"),
     "storage size": (write.storage("0", "float32", 5), "its storage '0' has 16 bytes, where 20 are needed"),
+    "storage too large": (write.storage("0", "float32", 3), "its storage '0' has 16 bytes, where 12 are needed"),
     "storage lacks": (write.storage("../data.pkl", "float32", 4), "it lacks the storage '../data.pkl'"),
     "storage of two kinds": (write.sequence([FLAT, write.storage("0", "int32", 4)]), "is said to be of two kinds"),
     "storage in another": (write.storage("0", "float32", 4, write.sequence([b"N"])), "has a storage within another"),

@@ -79,7 +79,10 @@ def whole(value):
 
 
 def sequence(values):
-    return b"(" + b"".join(values) + b"t"
+    """A tuple, with the instructions of their own that short ones have."""
+    values = list(values)
+    short = {0: b")", 1: b"\x85", 2: b"\x86", 3: b"\x87"}
+    return b"".join(values) + short[len(values)] if len(values) in short else b"(" + b"".join(values) + b"t"
 
 
 def called(module, name, *arguments):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from keras_resnets.weights import hdf5_file, zips
@@ -32,7 +29,7 @@ def read(file: File, members: dict[str, zips.Member]) -> Archive:
         # A model whose class is not known here: its arrays keep their places, and the optimiser's are left out.
         kept = {path: path for path in paths if not path.startswith("optimizer/")}
     else:
-        kept = hdf5_file.named(_names(file, layers, paths))
+        kept = hdf5_file.named(file, _names(file, layers, paths))
     metadata = {key: value for key, value in about.items() if isinstance(value, str)} | archive.metadata
     tensors = {name: archive[path] for path, name in kept.items()}
     return Archive("keras", file.path, tensors, metadata, archive.close)
@@ -104,11 +101,8 @@ def _names(file: File, layers: dict[str, tuple[str, list[str]]], paths: list[str
 
 
 def _weights(file: File, member: zips.Member) -> Archive:
-    folder = tempfile.mkdtemp(prefix="keras_resnets_")
-    try:
-        inner = Path(folder, _WEIGHTS)
+    with hdf5_file.folder(file) as place:
+        inner = place / _WEIGHTS
         with inner.open("xb") as target:
             zips.verify(file, member, target)
         return hdf5_file.arrays(file, inner, "keras")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
