@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 import keras_resnets as kr
-from keras_resnets.segmentation.overlays import side_by_side
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--tiny", action="store_true")
@@ -44,7 +43,7 @@ print(f"background everywhere: mean IoU {background / data.classes:.4f}, accurac
 images, labels = (np.asarray(part)[:6] for part in next(iter(data.test)))
 answers = kr.segmentation.predict(model, images, flip=False)
 colors = np.array(data.colors)
-rows = [side_by_side(*example, colors) for example in zip(images, labels, answers, strict=True)]
+rows = [kr.segmentation.side_by_side(*example, colors) for example in zip(images, labels, answers, strict=True)]
 picture = Image.fromarray(np.concatenate(rows))
 picture.resize((3 * picture.width, 3 * picture.height), Image.Resampling.NEAREST).save(arguments.out / "overlays.png")
 print(f"wrote {arguments.out / 'overlays.png'}")
