@@ -5,10 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, one_of, whole_number
-
-# What datasets write where a pixel has no class, or shall not count.
-IGNORE = 255
 
 
 def classes_at(labels, like):

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError
-from keras_resnets.segmentation.losses import IGNORE, enlarged
+from keras_resnets.segmentation.losses import enlarged
 
 
 class _OfPixels:

@@ -7,7 +7,7 @@ import os
 import keras
 import numpy as np
 
-from keras_resnets.segmentation.losses import IGNORE
+from keras_resnets.data.labels import IGNORE
 from keras_resnets.segmentation.prediction import predict
 
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.segmentation.losses import IGNORE
 from keras_resnets.segmentation.metrics import Scores, confusion_matrix, score
 
 

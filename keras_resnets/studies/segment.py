@@ -11,7 +11,8 @@ import numpy as np
 from keras_resnets import budget, counting, recipes, variants
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
-from keras_resnets.segmentation import dense
+from keras_resnets.segmentation import dense, score
+from keras_resnets.segmentation.metrics import confusion_matrix
 from keras_resnets.spec import Spec, Stage
 from keras_resnets.studies.arms import against, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell
@@ -154,12 +155,12 @@ def _networks(
 
 def _most_frequent(data: Data) -> dict[str, float]:
     """Mean IoU and accuracy on the test split of the class that most pixels of the training split have."""
-    frequent, counts = int(np.argmax(data.class_share())), np.zeros(data.classes, "int64")
+    frequent, confusion = int(np.argmax(data.class_share())), np.zeros((data.classes, data.classes), "int64")
     for _, labels in data.test:
         labels = np.asarray(labels)
-        counts += np.bincount(labels[labels != data.ignore], minlength=data.classes)
-    share = float(counts[frequent] / counts.sum())
-    return {"mean_iou": share / int((counts > 0).sum()), "accuracy": share}
+        confusion += confusion_matrix(labels, np.full_like(labels, frequent), data.classes)
+    scores = score(confusion)
+    return {"mean_iou": scores.mean_iou, "accuracy": scores.accuracy}
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
