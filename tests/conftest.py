@@ -5,7 +5,9 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import fuzz_weight_files as fuzzer
 import keras
+import mask_files
 import numpy as np
 import pytest
 
@@ -56,3 +58,38 @@ def digits():
         for name, split in data._splits.items()
     }
     return dataclasses.replace(data, _splits=splits)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens a file of these bytes."""
+
+    def opened(content, name="weights.bin"):
+        (tmp_path / name).write_bytes(content)
+        return kr.weights.open_archive(tmp_path / name)
+
+    return opened
+
+
+@pytest.fixture
+def said(tmp_path):
+    """The sentence that refuses a file of these bytes, or one of its arrays."""
+
+    def said(content):
+        (tmp_path / "weights.bin").write_bytes(content)
+        sentence = fuzzer.read_all(tmp_path / "weights.bin")
+        assert sentence is not None
+        assert sentence.startswith(f"'{tmp_path}/weights.bin' ")
+        assert sentence.endswith(".")
+        return sentence
+
+    return said
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of images and masks with a split for training and one for tests."""
+    mask_files.fill(tmp_path / "train", range(10, 130, 10))
+    mask_files.fill(tmp_path / "test", range(201, 205), palette=False)
+    (tmp_path / "classes.txt").write_text("sky\nsea\n\nsand\n")
+    return tmp_path

@@ -208,3 +208,47 @@ def keras(layers, arrays, about='{"keras_version": "3.15.1"}', **more):
 def python_pickle(value):
     """A pickle of Python's own."""
     return pickle.dumps(value, protocol=2)
+
+
+# What the tests of several readers share.
+
+HELD = numbers(4)
+BF16 = {f"bfloat16.{n}": "bfloat16" for n in range(4)}
+
+
+def of_types(dtypes):
+    """An array of each type, of no, one and many dimensions, and one that is empty."""
+    shapes = [(2, 3, 1), (), (5,), (0, 4)]
+    return {f"{dtype}.{n}": numbers(shape, dtype, n) for dtype in dtypes for n, shape in enumerate(shapes)}
+
+
+def one_torch(value, storages=None, **more):
+    return torch_zip(value, {"0": raw(HELD)} if storages is None else storages, **more)
+
+
+def same(archive, arrays):
+    assert archive.keys() == arrays.keys()
+    for name, array in arrays.items():
+        tensor = archive[name]
+        assert (tensor.shape, tensor.dtype) == (array.shape, array.dtype), name
+        read = tensor.read()
+        assert read.dtype == array.dtype
+        np.testing.assert_array_equal(read, array, err_msg=name, strict=True)
+
+
+def patched(at, form, value, content):
+    """Content with a number in another's place."""
+    out = bytearray(content)
+    struct.pack_into(form, out, at, value)
+    return bytes(out)
+
+
+def by_sentence(value):
+    """Names a case by its sentence, for files are long."""
+    return value[:50] if isinstance(value, str) else ""
+
+
+# Of no layout in particular, but whole.
+FLAT = storage("0", "float32", 4)
+PLACE = {"layers/conv2d/vars/0": HELD}
+CONV = [layer("Conv2D", "a", use_bias=False)]

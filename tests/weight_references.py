@@ -5,6 +5,7 @@ Images are (examples, channels, height, width) here, as in the originals, and ke
 
 import numpy as np
 
+import keras_resnets as kr
 from keras_resnets.weights.archive import Archive, Tensor
 
 
@@ -303,3 +304,38 @@ def wu(kind, arrays, x, pools=(), strides=(), padding="end", epsilon=1e-5, dilat
             x = h + (conv(activated, arrays[projection], stride) if projection in arrays else x)
             unit += 1
     return bn(x, end)
+
+
+# What the tests of several families share.
+
+IMAGENET = (123.675, 116.28, 103.53, 58.395, 57.12, 57.375)  # 255 times torch's mean and deviation
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def scores(model, x):
+    """What a network gives for images with their channels in front, with its own channels in front."""
+    y = np.asarray(model(np.moveaxis(x, 1, -1)))
+    return y if y.ndim == 2 else np.moveaxis(y, -1, 1)
+
+
+def logits(archive, name=None, **options):
+    return kr.weights.network(archive, name, classifier_activation=None, **options)
+
+
+def close(found, expected, tolerance=1e-4):
+    assert found.shape == expected.shape
+    # Moving statistics far from 0 and 1 let the numbers grow from block to block.
+    np.testing.assert_allclose(found, expected, atol=tolerance * max(1, np.abs(expected).max()))
+
+
+def classifier(drawn, weight="arg:linear5_weight", bias="arg:linear5_bias"):
+    drawn.kernel(weight, 5, 20)
+    drawn.vector(bias, 5)
+    return drawn.arrays
+
+
+def zeros(*shape, dtype="float32"):
+    return np.zeros(shape, dtype)

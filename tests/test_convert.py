@@ -1,0 +1,62 @@
+"""Agreement with the source's own framework, and the command that converts."""
+
+import keras
+import pytest
+import weight_references as reference
+from safetensors.numpy import save_file
+from weight_references import Held
+
+import keras_resnets as kr
+from keras_resnets.cli import main
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        reference.draw_torchvision((1, 2, 1, 1), 4, True),
+        reference.draw_torchvision((1, 2, 1, 1), 4),
+        reference.draw_akamaster(1),
+        reference.draw_wide(1),
+    ],
+    ids=["bottleneck", "basic", "akamaster", "wide"],
+)
+def test_parity_with_torch(arrays):
+    pytest.importorskip("torch", reason="the reference is torch itself")
+    archive = Held("torch", arrays)
+    model = kr.weights.network(archive, input_shape=(32, 32, 3))
+    found = kr.weights.parity(model, archive)
+    assert found.reference == "torch"
+    assert found.difference < 1e-4 * max(1, found.scale)
+    last = model.blocks[-1].residual.layers[-1]
+    last.set_weights([2 * last.get_weights()[0], *last.get_weights()[1:]])
+    assert kr.weights.parity(model, archive).difference > 0.01 * found.scale
+
+
+def test_the_command_converts(tmp_path, capsys):
+    arrays = reference.draw_akamaster(3, 16, 10)
+    file, out = tmp_path / "model.safetensors", tmp_path / "out" / "net.keras"
+    save_file(arrays, file)
+    assert main(["convert", str(file), "--image-size", "24", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    model = kr.load_model(out)
+    assert f"{file}: akamaster" in said
+    assert "97 fits of 97 variables; 0 unused, 0 left" in said
+    assert f"resnet20, {kr.parameters(model):,} parameters, as counted from its spec" in said
+    assert "preprocessing: (RGB from 0 to 255 - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]" in said
+    assert "largest difference of logits from torch" in said or "no independent computation" in said
+    x = reference.images(1, 3, 24, 24)
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(reference.akamaster(arrays, x)))
+    reference.close(reference.scores(model, x), expected)
+    assert model.preprocessing.std[0] == pytest.approx(58.395)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.pth", "--out", "x.keras"], "none.pth"),
+        (["none.pth", "--out", "x.h5"], "--out must end in .keras; got 'x.h5'."),
+    ],
+)
+def test_the_command_refuses(arguments, message, capsys):
+    assert main(["convert", *arguments]) == 2
+    assert message in capsys.readouterr().err
