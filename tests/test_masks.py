@@ -6,6 +6,7 @@ from pathlib import Path
 import mask_files
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 import keras_resnets as kr
@@ -178,6 +179,46 @@ def test_a_wrong_call_gets_one_sentence(call, error, words, tmp_path):
         call(tmp_path)
     for word in words:
         assert word in str(raised.value)
+
+
+class TinyMasks(tfds.core.GeneratorBasedBuilder):
+    """Masks of two classes, whose first row is no class."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    names: list[str] | None = ["sea", "sky"]
+    mask = "segmentation_label"
+    border = 255
+
+    def _info(self):
+        shape = (4, 6, 1)
+        mask = (
+            tfds.features.LabeledImage(labels=self.names, shape=shape)
+            if self.names
+            else tfds.features.Image(shape=shape)
+        )
+        features = {"image_left": tfds.features.Image(shape=(4, 6, 3)), self.mask: mask}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(5), "test": self._generate_examples(2)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            mask = np.full((4, 6, 1), i % 2, "uint8")
+            mask[0] = self.border
+            yield i, {"image_left": np.full((4, 6, 3), 10 * i, "uint8"), self.mask: mask}
+
+
+class TinyMasksStrayNumber(TinyMasks):
+    border = 2
+
+
+class TinyMasksWithoutNames(TinyMasks):
+    names = None
+
+
+class TinyMasksElsewhere(TinyMasks):
+    mask = "depth"
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
