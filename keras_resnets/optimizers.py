@@ -1,4 +1,4 @@
-"""`SGD` as the papers ran it: momentum in either form, L2 in the gradient, one kernel per weight."""
+"""`SGD` as the papers ran it, in either form of momentum and with L2 in the gradient; `AdamW` with the same decays."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from keras import ops
 
 from keras_resnets.errors import ArgumentError, one_of
 
-# What weight decay may be of.
-DECAYS = ("kernels", "weights", "all")
+# What weight decay may be of: the parts of variables' names.
+DECAYS = {"kernels": ("kernel",), "weights": ("kernel", "gamma"), "all": ("",)}
+
+
+def decays(variable, decay: str) -> bool:
+    """Whether a variable is among those that decay."""
+    return any(kind in variable.name for kind in DECAYS[decay])
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -56,7 +61,7 @@ class SGD(keras.optimizers.SGD):
         **kwargs,
     ):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
-        one_of("decay", decay, DECAYS)
+        one_of("decay", decay, tuple(DECAYS))
         one_of("form", form, ("keras", "torch"))
         if not 0 <= l2 < 1:
             raise ArgumentError(f"l2 must be a number from 0 up to, not including, 1; got {l2!r}.")
@@ -68,8 +73,7 @@ class SGD(keras.optimizers.SGD):
         if self.built:
             return
         super().build(variables)
-        kinds = {"kernels": ("kernel",), "weights": ("kernel", "gamma"), "all": ("",)}[self.decay]
-        self._decays = [any(kind in variable.name for kind in kinds) for variable in variables]
+        self._decays = [decays(variable, self.decay) for variable in variables]
         self._rates = [self.bias_rate if variable.name in ("bias", "beta") else 1.0 for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
@@ -108,3 +112,35 @@ class SGD(keras.optimizers.SGD):
     def get_config(self):
         own = {"l2": self.l2, "decay": self.decay, "bias_rate": self.bias_rate, "form": self.form}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class AdamW(keras.optimizers.AdamW):
+    """Keras' AdamW, of which the weights that decay are named as for `SGD`.
+
+    Keras itself leaves weights out by patterns that are lost when a model is saved.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: share of a weight that is taken off at each step, times the rate; apart from the gradient.
+        decay: as for `SGD`.
+        **kwargs: as for `keras.optimizers.AdamW`.
+
+    Raises:
+        ArgumentError: `decay` breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> optimizer = kr.optimizers.AdamW(0.002, weight_decay=0.01, decay="weights")
+    """
+
+    def __init__(self, learning_rate=0.001, weight_decay=0.004, *, decay="all", **kwargs):
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+        one_of("decay", decay, tuple(DECAYS))
+        self.decay = decay
+
+    def _use_weight_decay(self, variable):
+        return decays(variable, self.decay)
+
+    def get_config(self):
+        return {**super().get_config(), "decay": self.decay}

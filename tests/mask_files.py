@@ -7,7 +7,8 @@ import keras_resnets as kr
 
 
 def load(name, **options):
-    return kr.data.load(name, **{"task": "segmentation", "normalize": None, "batch_size": 8, **options})
+    size = {"image_size": 64} if name == "scenes" else {}
+    return kr.data.load(name, **{**size, "task": "segmentation", "normalize": None, "batch_size": 8, **options})
 
 
 def arrays(batches):

@@ -69,7 +69,7 @@ def test_a_digit_is_its_picture_enlarged_turned_and_moved():
     for seed in range(20):
         cover = scenes._digit(digit, 64, np.random.default_rng(seed))
         rng = np.random.default_rng(seed)
-        scale, angle = rng.uniform(1.5, 3.5), np.deg2rad(rng.uniform(-20, 20))
+        scale, angle = rng.uniform(2.5, 5.0), np.deg2rad(rng.uniform(-20, 20))
         center = rng.uniform(2 * scale, 64 - 2 * scale, 2)
         y, x = np.mgrid[0:64, 0:64] + 0.5
         u = (x - center[1]) * np.cos(angle) + (y - center[0]) * np.sin(angle)

@@ -17,16 +17,18 @@ from keras_resnets.training import compile_for, data_for
 
 STAGES = (kr.Stage(1, (8, 8), stride=4), kr.Stage(1, (8, 8), stride=2), kr.Stage(1, (8, 8), stride=2))
 NETWORK = kr.Spec("small", STAGES, shortcut="B", head_dilation=1, head_width=8)
-RECIPE = kr.recipes.get("scenes").replace(batch_size=8)
+RECIPE = kr.recipes.get("scenes").replace(augmentation=kr.data.Augmentation(crop=64, scale=(0.7, 1.3)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few():
-    """A few scenes, so that an epoch takes no time."""
-    whole = dict(scenes.COUNTS)
+    """A few small scenes, so that an epoch takes no time."""
+    whole, pixels = dict(scenes.COUNTS), scenes.PIXELS
     scenes.COUNTS.update(train=20, validation=5, test=6)
+    scenes.PIXELS = 64
     yield
     scenes.COUNTS.update(whole)
+    scenes.PIXELS = pixels
 
 
 @pytest.fixture(scope="module")

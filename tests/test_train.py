@@ -335,6 +335,30 @@ def test_optimizer_equals_numpy_across_a_drop(form, momentum, nesterov, decay):
         np.testing.assert_allclose(variables[i].numpy(), w, rtol=2e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize(("decay", "names"), [("kernels", {"kernel"}), ("weights", {"kernel", "gamma"})])
+def test_adamw_of_a_recipe_equals_numpy(decay, names):
+    """Decay is taken off apart from the gradient, at the schedule's rate, and from the named weights alone."""
+    recipe = kr.recipes.Recipe(
+        "x", "adamw", epochs=1, learning_rate=0.1, schedule="linear", weight_decay=0.05, decay=decay
+    )
+    optimizer = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(recipe.optimizer(5)))
+    rng = np.random.default_rng(1)
+    starts = {name: rng.normal(size=(3, 4)).astype("float32") for name in ("kernel", "bias", "gamma", "beta")}
+    variables = [keras.Variable(start, name=name) for name, start in starts.items()]
+    gradients = rng.normal(size=(4, 4, 3, 4)).astype("float32")
+    for step in range(4):
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients[step]], variables)
+    for i, (name, start) in enumerate(starts.items()):
+        w, m, v = start.astype("float64"), 0.0, 0.0
+        for step in range(4):
+            rate, g = 0.1 * (1 - step / 5), gradients[step][i]
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            w = w * (1 - rate * 0.05 * (name in names))
+            unbiased = np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+            w = w - rate * unbiased * m / (np.sqrt(v) + 1e-7)
+        np.testing.assert_allclose(variables[i].numpy(), w, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
 @pytest.mark.parametrize("decay", ["kernels", "all"])
 def test_decay_of_the_spec_equals_decay_of_the_optimizer(small, decay):
     """One as a penalty in the loss, the other in the optimiser: the same gradient, `0.1 * weight`."""

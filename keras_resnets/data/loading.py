@@ -37,7 +37,7 @@ def load(
         name: `"digits"` (scikit-learn's 1,797 images of 8x8, embedded), the name of a
             tensorflow-datasets set such as `"cifar10"`, or the path of a folder with one folder
             of images per class, at its top or under `train`, `validation` and `test`. For segmentation,
-            `"scenes"` (1,100 scenes of 64x64, those digits before textures, drawn when loaded), a
+            `"scenes"` (1,100 scenes of 128x128, those digits before textures, drawn when loaded), a
             tensorflow-datasets set such as `"camvid"`, or the path of a folder laid out as PASCAL VOC is (`JPEGImages`,
             `SegmentationClass`, `ImageSets/Segmentation`), or with `images` and `masks` at its top or under `train`,
             `validation` and `test`, and a `classes.txt` with a name a line. A mask is a PNG of the same name, of

@@ -10,8 +10,8 @@ from keras_resnets.data import sources
 from keras_resnets.data.labels import Labels
 
 COUNTS = {"train": 800, "validation": 100, "test": 200}
-# The side that all lengths below are for, in pixels.
-SIDE = 64
+# The side that all lengths below are for, in pixels, and the one of images of which nothing else is said.
+SIDE, PIXELS = 64, 128
 LABELS = Labels(("background", *map(str, range(10))))
 # Of the 16 levels of a digit's pixel: where it begins to cover what is behind it, and where it covers all.
 FAINT, SOLID = 4.0, 9.0
@@ -22,7 +22,7 @@ def scenes(image_size: int | None):
 
     Each scene has a seed of its own, and looks alike at every size.
     """
-    side = image_size or SIDE
+    side = image_size or PIXELS
     splits = {split: sources.Arrays(*_render(split, count, side)) for split, count in COUNTS.items()}
     return splits, LABELS, (side, side, 3)
 
@@ -62,7 +62,7 @@ def scene(digits: np.ndarray, labels: np.ndarray, side: int, rng: np.random.Gene
     ground = texture(side, rng)
     behind = ground.mean((0, 1))
     layers = [(0, shape(side, rng), _color(behind, rng)) for _ in range(rng.integers(0, 3))]
-    for _ in range(rng.integers(3, 7)):
+    for _ in range(rng.integers(2, 5)):
         i = rng.integers(len(digits))
         layers.append((int(labels[i]) + 1, _digit(digits[i], side, rng), _color(behind, rng)))
     image, mask = compose(ground, layers)
@@ -118,7 +118,7 @@ def _digit(digit: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray
     """The cover of a digit, enlarged, turned by up to 20 degrees and put anywhere that most of it is visible."""
     from scipy.ndimage import map_coordinates
 
-    scale, angle = rng.uniform(1.5, 3.5), np.deg2rad(rng.uniform(-20, 20))
+    scale, angle = rng.uniform(2.5, 5.0), np.deg2rad(rng.uniform(-20, 20))
     center = rng.uniform(2 * scale, SIDE - 2 * scale, 2)
     cover = np.zeros((side, side))
     # Nothing of it is farther from its centre than half a diagonal of nine pixels.
