@@ -57,7 +57,7 @@ def fine_tune(
 
     Example:
         >>> import keras_resnets as kr, tempfile
-        >>> data, model = kr.data.load("digits"), kr.build("resnet8", (8, 8, 1))
+        >>> data, model = kr.data.load("digits", batch_size=400), kr.build("resnet8", (8, 8, 1))
         >>> tuned = kr.fine_tune(model, data, out=tempfile.mkdtemp(), epochs=1, verbose=0)
         >>> round(float(tuned.optimizer.learning_rate), 6)
         0.0

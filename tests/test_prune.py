@@ -451,6 +451,7 @@ WRONG = {
     "keep all": ({"blocks": 1, "keep": range(5)}, ["keep", "5 blocks, 0", "Keep fewer"]),
     "no calibration": ({"blocks": 1, "calibration": None}, ["calibration", "not chosen on", "got None"]),
     "examples": ({"blocks": 1, "examples": 0}, ["examples", "at least 1"]),
+    "timed": ({"blocks": 1, "timed": 1}, ["timed", "unless it is 0", "at least 2", "got 1"]),
     "fine-tuning of arrays": ({"blocks": 1, "fine_tune": 1}, ["data", "keras_resnets.data.load", "tuple"]),
     "labels": ({"blocks": 1, "calibration": (np.zeros((2, 8, 8, 1)), np.array([0, 9]))}, ["labels", "0 to 4", "got 9"]),
 }

@@ -91,8 +91,8 @@ def prune(
         recalibrate: whether to take the statistics anew (`keras_resnets.recalibrate`).
         fine_tune: epochs of training at the end (`keras_resnets.fine_tune`); 0 for none.
         recipe: of that training.
-        timed: how many of the networks, the whole and the last among them, are exported and timed, on one image of
-            the data; 0 for none.
+        timed: how many of the networks, at least two, the whole and the last among them, are exported and timed, on
+            one image of the data; 0 for none.
         out: a run directory for all of it: `model.keras`, what `Study.save` writes, `run.json`, and the fine-tuning
             below `fine_tuning`. The same call goes on there after a kill, and opens what is finished. None keeps
             nothing.
@@ -118,13 +118,14 @@ def prune(
         >>> x, y = np.random.default_rng(0).normal(size=(8, 8, 8, 1)), np.arange(8)
         >>> model = kr.build("preresnet14", input_shape=(8, 8, 1))
         >>> network, study = kr.prune(model, (x, y), calibration=(x[::-1], y), blocks=2, keep=[0, 2, 4], timed=0)
-        >>> len(network.blocks), kr.parameters(network) == study.rows["parameters"].iloc[-1]
+        >>> len(network.blocks), kr.parameters(network) == int(study.rows["parameters"].iloc[-1])
         (4, True)
     """
     network = adopt(model)
     one_of("method", method, ("greedy", "one_shot"))
     whole_number("fine_tune", fine_tune, 0)
-    whole_number("timed", timed, 0)
+    if timed != 0:
+        whole_number("timed, unless it is 0,", timed, 2)
     if examples is not None:
         whole_number("examples", examples, 1)
     kept = set(select(network, keep))

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 # The states of a network, their colours and marks, and what they are called.
 STATES = {
     "dropped": (figures.OURS, "o", "blocks dropped"),
-    "recalibrated": ("tab:green", "s", "batch-norm statistics taken anew"),
-    "fine-tuned": (figures.OTHER, "D", "fine-tuned"),
+    "recalibrated": ("tab:green", "s", "and batch-norm statistics taken anew"),
+    "fine-tuned": (figures.OTHER, "D", "and fine-tuned"),
 }
 # Exports that are timed, as they are called.
-FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT"}
+FORMATS = {"saved_model": "SavedModel"}
 
 
 def timed(rows: pd.DataFrame) -> list[str]:
@@ -41,22 +41,20 @@ def curves(study: Study) -> dict[str, pd.Series]:
 def draw(study: Study):
     """Error against the number of dropped blocks, and against the time of an answer, or the multiply-adds."""
     s, rows = study.summary, study.rows
-    axis = [(f"{name}_latency", 1e3, f"milliseconds for one image, {FORMATS[name]}") for name in timed(rows)]
+    axis = [
+        (f"{name}_latency", 1e3, f"milliseconds for one image by {FORMATS[name]}, quartiles") for name in timed(rows)
+    ]
     axis = axis or [("macs", 1e-6, "multiply-adds, millions")]
     figure, panels = figures.panels(1 + len(axis))
     for axes, (column, unit, label) in zip(panels, [("dropped", 1, ""), *axis], strict=True):
         intact = s["intact"]["error"]
-        axes.axhline(intact, color=figures.INTACT, lw=1.2, label=f"left whole: {intact:.1%}")
+        axes.axhline(intact, color=figures.INTACT, lw=1.2, label=f"left whole: {intact:.1%}", zorder=1)
         for state, (colour, marker, name) in STATES.items():
             found = rows[rows["state"].isin([state] if state != "dropped" else ["whole", state])].dropna(subset=column)
-            if not len(found):
-                continue
-            figures.with_intervals(axes, unit * found[column], found, colour, name, marker)
-            if state != "fine-tuned":
-                axes.plot(unit * found[column], found["error"], color=colour, lw=1, zorder=2)
-            if f"{column}_low" in rows:
-                reach = [unit * abs(found[column] - found[f"{column}_{end}"]) for end in ("low", "high")]
-                axes.errorbar(unit * found[column], found["error"], xerr=reach, fmt="none", color=colour, lw=0.8)
+            if len(found):
+                figures.with_intervals(axes, unit * found[column], found, colour, name, marker)
+                if len(found) > 1:
+                    axes.plot(unit * found[column], found["error"], color=colour, lw=1, zorder=2)
         axes.set_xlabel(label or f"number of dropped blocks, of {s['blocks']}")
         figures.errors(axes, s, ", 95% interval", figures.room(rows["error_high"]))
     panels[0].xaxis.get_major_locator().set_params(integer=True)
@@ -68,11 +66,16 @@ def draw(study: Study):
 
 
 def _number(axes, points: pd.DataFrame, column: str, unit: float) -> None:
-    """Writes beside points how many blocks are gone; beside some of them, where there are many."""
-    step = -(-len(points) // 7)
-    for _, row in points.iloc[::-step].iterrows():
-        place = (unit * row[column], row["error"])
-        axes.annotate(str(row["dropped"]), place, (4, 5), textcoords="offset points", fontsize=8, color="0.3")
+    """Writes beside points how many blocks are gone, beside some of them where there are many, and draws quartiles."""
+    for _, row in points.iloc[:: -max(1, round(len(points) / 6))].iterrows():
+        place, told = (
+            (unit * row[column], row["error"]),
+            " dropped" if row["dropped"] == points["dropped"].max() else "",
+        )
+        axes.annotate(f"{row['dropped']}{told}", place, (5, 6), textcoords="offset points", fontsize=8, color="0.3")
+    if f"{column}_low" in points:
+        reach = [unit * abs(points[column] - points[f"{column}_{end}"]) for end in ("low", "high")]
+        axes.errorbar(unit * points[column], points["error"], xerr=reach, fmt="none", color="0.75", lw=3, zorder=0)
 
 
 def describe(study: Study) -> str:
