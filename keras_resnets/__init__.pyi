@@ -57,9 +57,12 @@ from .applications import (
 from .blocks import ResidualBlock, Segment
 from .building import build, load_model
 from .cost import macs, parameters
+from .fine_tuning import fine_tune
 from .network import ResidualNetwork
 from .preprocessing import Preprocessing
+from .pruning import Pruned, prune
+from .recalibration import recalibrate
 from .spec import Spec, Stage
-from .surgery import delete, reorder, unskip
+from .surgery import compact, delete, reorder, unskip
 from .training import train
 from .variants import list_models

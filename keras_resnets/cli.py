@@ -11,6 +11,7 @@ import click
 from keras_resnets import console
 from keras_resnets.convert_command import convert
 from keras_resnets.errors import ArgumentError
+from keras_resnets.prune_command import prune
 from keras_resnets.search_command import search
 from keras_resnets.study_command import study
 
@@ -101,6 +102,7 @@ def train(
 
 cli.add_command(study)
 cli.add_command(search)
+cli.add_command(prune)
 cli.add_command(convert)
 
 

@@ -51,6 +51,30 @@ def start() -> None:
             os.close(kept)
 
 
+def opened(source: str, weights: str, image_size: int | None):
+    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
+    from keras_resnets import applications
+    from keras_resnets.building import load_model
+
+    prefix, _, name = source.partition(":")
+    if prefix != "keras.applications":
+        return load_model(source), None
+    shape = (image_size, image_size, 3) if image_size else None
+    return applications.foreign(name, None if weights == "random" else weights, shape)
+
+
+def has_labels_for(data, network) -> bool:
+    """Whether a data set has the classes of a network of somebody else's; if not, says what that means."""
+    if data.classes == network.output_shape[1]:
+        return True
+    click.echo(
+        f"{data.classes} classes in {data.name} and {network.output_shape[1]} outputs of {network.name}: the answers "
+        f"of the network left whole stand in for the labels, so error is disagreement with it.",
+        err=True,
+    )
+    return False
+
+
 def variant(name: str, fields=()):
     """Returns the spec of a variant or of a spec's JSON file, with FIELD=VALUE texts applied."""
     from keras_resnets import variants

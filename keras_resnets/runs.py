@@ -148,7 +148,8 @@ class Run:
     def _sweep(self) -> None:
         """Removes what a killed process was writing; `whole` gives it a name of this form."""
         files = (".run.json", ".cell.json", ".history.csv", ".times.csv", ".model.keras", ".best.keras")
-        for name in (*files, "checkpoints/.*.safetensors", "logs/*/.*.json"):
+        pruned = (".before_fine_tuning.keras", ".rows.csv", ".study.json", ".figure.png", ".figure.svg")
+        for name in (*files, *pruned, "checkpoints/.*.safetensors", "logs/*/.*.json"):
             for part in self.path.glob(f"{name}.*"):
                 shutil.rmtree(part, ignore_errors=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from keras_resnets.console import data_options, start, tell, variant
+from keras_resnets.console import data_options, has_labels_for, opened, start, tell, variant
 
 ON_A_NETWORK = ["lesion", "unskip", "delete", "reorder", "responses", "paths"]
 TRAINING = [
@@ -154,9 +154,9 @@ def _of_network(function, source, data, weights, examples, out, where, options):
             raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
     out = out or Path(source) / "studies" / function.__name__
     with usable(out):
-        network, preprocess = _network(source, weights, where["image_size"])
+        network, preprocess = opened(source, weights, where["image_size"])
         if "beside" in options:
-            options["beside"] = [_network(other, weights, where["image_size"])[0] for other in options["beside"]]
+            options["beside"] = [opened(other, weights, where["image_size"])[0] for other in options["beside"]]
         if preprocess is None:
             loaded = data_of(source, data, **where)
             loaded = loaded.first(examples) if examples else loaded
@@ -169,18 +169,6 @@ def _of_network(function, source, data, weights, examples, out, where, options):
     return result
 
 
-def _network(source: str, weights: str, image_size: int | None):
-    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
-    from keras_resnets import applications
-    from keras_resnets.building import load_model
-
-    prefix, _, name = source.partition(":")
-    if prefix != "keras.applications":
-        return load_model(source), None
-    shape = (image_size, image_size, 3) if image_size else None
-    return applications.foreign(name, None if weights == "random" else weights, shape)
-
-
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns a data set that the network was not trained on, with labels if its classes are the network's."""
     from keras_resnets import data as datasets
@@ -188,11 +176,6 @@ def _unseen(network, preprocess, data: str, examples: int | None, **where):
     where["image_size"] = network.input_shape[1]
     loaded = datasets.load(data, normalize=None, validation=0, **where)
     loaded = loaded.first(examples) if examples else loaded
-    if loaded.classes == network.output_shape[1]:
+    if has_labels_for(loaded, network):
         return loaded.unseen.map(lambda x, y: (preprocess(x), y))
-    click.echo(
-        f"{loaded.classes} classes in {data} and {network.output_shape[1]} outputs of {network.name}: the answers of "
-        f"the network left whole stand in for the labels, so error is disagreement with it.",
-        err=True,
-    )
     return loaded.unseen.map(lambda x, y: preprocess(x))

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
 
 import keras
 
 from keras_resnets.blocks import ResidualBlock
+from keras_resnets.building import build
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.graph import Graph
 from keras_resnets.network import ResidualNetwork
+from keras_resnets.shared import make
+from keras_resnets.spec import Spec
+
+# What a ReLU commutes with: behind these, the output of one is still not negative.
+_KEEP_SIGNS = (keras.layers.MaxPooling2D, keras.layers.ZeroPadding2D)
 
 
 def select(model: ResidualNetwork, blocks: str | int | Iterable[str | int]) -> list[int]:
@@ -117,6 +127,94 @@ def reorder(model: ResidualNetwork, order: Iterable[str | int], *, copy: bool = 
     return _chain(model, [blocks[i].rewrap() for i in chosen], copy)
 
 
+def compact(
+    model: ResidualNetwork, *, spec: Spec | None = None, name: str | None = None, copy: bool = False
+) -> ResidualNetwork:
+    """Returns the network without the links that hand on what they are given.
+
+    Such is a block whose residual branch was deleted, if its shortcut is the identity and its activation, where it
+    has one, is the ReLU that its input has been through already. Other deleted blocks stay for what is left of
+    them: a transition for its shortcut, a block with a pre-activation in front of both branches for that. What the
+    network computes stays the same.
+
+    Args:
+        model: the network, as `delete` gives it; it is left alone.
+        spec: that of the network before blocks were deleted. Where whole blocks are gone, so that the spec with
+            fewer blocks in its stages lays out all that are left, this is the new network's spec, and its blocks
+            are numbered anew, as `keras_resnets.build` names them.
+        name: of the new network; None takes the old one's.
+        copy: as for `delete`.
+
+    Returns:
+        A network, not compiled; without a spec, unless it is as above.
+
+    Raises:
+        ArgumentError: no block would be left.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> model = kr.build("preresnet20")
+        >>> shorter = kr.compact(kr.delete(model, ["stage2_block2", "stage3_block3"]), spec=model.spec)
+        >>> len(shorter.blocks), shorter.spec.depth
+        (7, 16)
+    """
+    before = dict(zip(model.chain[1:], model.chain, strict=False))
+    kept = [None if _hands_on(block, before.get(block)) else block.rewrap() for block in model.blocks]
+    left = [block for block in kept if block is not None]
+    if not left:
+        raise ArgumentError(f"model: no block of {model.name!r} would be left; delete fewer blocks.")
+    name, built = name or model.name, {block.name for block in left}
+    shorter = spec and _shorter(spec, name, [block for block in model.blocks if block.name in built])
+    if shorter:
+        renamed = (block.rewrap(name=new.name) for block, new in zip(left, shorter.blocks, strict=True))
+        kept = [block and next(renamed) for block in kept]
+    return _chain(model, kept, copy, shorter and shorter.spec, name)
+
+
+def _hands_on(block: ResidualBlock, before: keras.Layer | None) -> bool:
+    """Whether a block gives what it is given by the link before it."""
+    if block.residual is not None or not block.has_identity_shortcut:
+        return False
+    return block.activation is None or (_is_relu(block.activation) and before is not None and _ends_in_relu(before))
+
+
+def _ends_in_relu(link: keras.Layer) -> bool:
+    if isinstance(link, ResidualBlock):
+        last = [link.activation]
+    else:
+        body = getattr(link, "body", None)
+        inner = {keras.Sequential: "layers", Graph: "operations"}.get(type(body))
+        last = list(getattr(body, inner)) if inner else [body]
+        while last and isinstance(last[-1], _KEEP_SIGNS):
+            last.pop()
+    return bool(last) and _is_relu(last[-1])
+
+
+def _is_relu(layer) -> bool:
+    """Whether a layer is the plain ReLU, which does nothing the second time."""
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+
+
+def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> ResidualNetwork | None:
+    """The network of the spec with fewer blocks in its stages, if its blocks are like these; names tell stages."""
+    stages = [re.fullmatch(r"stage(\d+)_block\d+", block.name) for block in blocks]
+    counts = collections.Counter(int(match[1]) for match in stages if match)
+    if not all(stages) or sorted(counts) != list(range(1, len(spec.stages) + 1)):
+        return None
+    shorter = spec.replace(
+        name=name, stages=tuple(dataclasses.replace(s, blocks=counts[i]) for i, s in enumerate(spec.stages, 1))
+    )
+    network = build(shorter, include_top=False)
+    alike = all(_makes(one) == _makes(other) for one, other in zip(blocks, network.blocks, strict=True))
+    return network if alike else None
+
+
+def _makes(block: ResidualBlock) -> dict:
+    return {name: make(part) for name, part in block.parts().items()}
+
+
 def interchangeable(one: ResidualBlock, other: ResidualBlock) -> bool:
     """Whether two blocks have the same shapes of input and output, and so can take each other's place."""
     return _shapes(one) == _shapes(other)
@@ -147,14 +245,24 @@ def _edit(model: ResidualNetwork, blocks, branch: str, copy: bool) -> ResidualNe
     return _chain(model, edited, copy)
 
 
-def _chain(model: ResidualNetwork, blocks: list[ResidualBlock], copy: bool) -> ResidualNetwork:
-    """Rebuilds the chain with other blocks in the places of the old ones."""
+def _chain(
+    model: ResidualNetwork,
+    blocks: Sequence[ResidualBlock | None],
+    copy: bool,
+    spec: Spec | None = None,
+    name: str | None = None,
+) -> ResidualNetwork:
+    """Rebuilds the chain with other blocks, or none, in the places of the old ones."""
     replacement = iter(blocks)
     chain = [next(replacement) if isinstance(link, ResidualBlock) else link.rewrap() for link in model.chain]
     source = keras.Input(tuple(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="input")
-    edited = ResidualNetwork(chain, source, None, model.name, model.dtype_policy, model.preprocessing)
-    if not copy:
-        return edited
-    own = ResidualNetwork.from_config(edited.get_config())
-    own.set_weights(edited.get_weights())
+    links = [link for link in chain if link is not None]
+    edited = ResidualNetwork(links, source, spec, name or model.name, model.dtype_policy, model.preprocessing)
+    return copied(edited) if copy else edited
+
+
+def copied(model: ResidualNetwork) -> ResidualNetwork:
+    """Returns the same network, not compiled, with weights of its own."""
+    own = ResidualNetwork.from_config(model.get_config())
+    own.set_weights(model.get_weights())
     return own

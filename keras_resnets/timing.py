@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_resnets.errors import whole_number
+
+
+def interleaved(
+    calls: Mapping[Any, Callable[[], Any]], rounds: int = 50, warm_up: int = 5
+) -> dict[Any, dict[str, float]]:
+    """Measures how long each of several calls takes, one after the other in every round.
+
+    What slows the machine for a while so slows all of them alike, and they can be compared.
+
+    Args:
+        calls: what to call, by name.
+        rounds: measured calls of each.
+        warm_up: rounds before those, in which networks are traced and memory is laid out.
+
+    Returns:
+        For each name `median`, `low` and `high` (quartiles) in seconds.
+
+    Example:
+        >>> from keras_resnets.timing import interleaved
+        >>> found = interleaved({"short": lambda: sum(range(10)), "long": lambda: sum(range(10**5))})
+        >>> found["short"]["median"] < found["long"]["median"]
+        True
+    """
+    whole_number("rounds", rounds, 1)
+    taken: dict[Any, list[float]] = {name: [] for name in calls}
+    for number in range(warm_up + rounds):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if number >= warm_up:
+                taken[name].append(time.perf_counter() - began)
+    quartiles = {name: np.quantile(seconds, (0.25, 0.5, 0.75)) for name, seconds in taken.items()}
+    return {name: {"median": float(m), "low": float(q), "high": float(r)} for name, (q, m, r) in quartiles.items()}
 
 
 def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 5) -> dict[str, Any]:
@@ -33,11 +67,5 @@ def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 
     whole_number("batch", batch, 1)
     whole_number("calls", calls, 1)
     x = np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
-    taken = []
-    for number in range(warm_up + calls):
-        began = time.perf_counter()
-        model.predict_on_batch(x)
-        if number >= warm_up:
-            taken.append(time.perf_counter() - began)
-    low, median, high = np.quantile(taken, (0.25, 0.5, 0.75))
-    return {"median": float(median), "low": float(low), "high": float(high), "batch": batch, "calls": calls}
+    found = interleaved({model.name: lambda: model.predict_on_batch(x)}, calls, warm_up)
+    return {**found[model.name], "batch": batch, "calls": calls}

@@ -121,7 +121,7 @@ def train(
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
     with Run(out, asked) as run:
-        if not run.finished and not _fit(model, data, recipe, policy, run, callbacks, verbose, until):
+        if not run.finished and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
         return building.load_model(run.path)
 
@@ -176,34 +176,58 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
     options = {key: value for key, value in options.items() if value is not None}
     if name is not None:
         return datasets.load(name, **options)
-    record = Run(source, {}).record
-    if record is None:
-        raise ArgumentError(f"There is no run.json in {str(source)!r}; give a run directory, or name a data set.")
-    used = dict(record["asked"]["data"])
+    asked = (Run(source, {}).record or {}).get("asked", {})
+    if not asked.get("data"):
+        raise ArgumentError(
+            f"There is no run.json in {str(source)!r} that names its data; give a run directory, or name a data set."
+        )
+    used = dict(asked["data"])
     used["augmentation"] = datasets.Augmentation(**used["augmentation"])
     return datasets.load(**{**used, **options})
 
 
-def compile_for(model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None) -> None:
+def compile_for(
+    model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None, from_logits: bool = False
+) -> None:
     """Compiles a network for training by a recipe, its optimiser's state made."""
     optimizer = recipe.optimizer(steps_per_epoch)
     optimizer.build(model.trainable_variables)
     # Metrics made here and not by name inside the first step, which Keras would trace twice for their variables.
     loss: Any = "sparse_categorical_crossentropy"
+    if from_logits:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    if model.spec.is_dense:
+    if _is_dense(model):
         loss = segmentation.PixelLoss(recipe.hardest, at=recipe.loss_at)
         metrics = [segmentation.PixelAccuracy(), segmentation.MeanIoU(model.spec.classes)]
     model.compile(optimizer, loss, metrics=metrics, paths=policy)
 
 
-def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int | None) -> bool:
-    """Trains up to an epoch, and finishes the run where that is its last; returns whether it is finished."""
+def _is_dense(model: ResidualNetwork) -> bool:
+    return model.spec is not None and model.spec.is_dense
+
+
+def fit(
+    model, data, recipe, policy, run: Run, callbacks=(), verbose="auto", until: int | None = None, from_logits=False
+) -> bool:
+    """Trains up to an epoch, and finishes the run where that is its last; returns whether it is finished.
+
+    Args:
+        model: the network, which is trained as it is.
+        data: a `Data`.
+        recipe: of the length that the training is to have.
+        policy: of the paths, or None.
+        run: the run, entered.
+        callbacks: as for `train`.
+        verbose: as for `train`.
+        until: as for `train`.
+        from_logits: whether the network ends in logits and not in probabilities.
+    """
     steps = data.steps_per_epoch
     total = recipe.total_epochs(steps)
     last = min(until or total, total)
-    compile_for(model, recipe, steps, policy)
-    score = "mean_iou" if model.spec.is_dense else "accuracy"
+    compile_for(model, recipe, steps, policy, from_logits)
+    score = "mean_iou" if _is_dense(model) else "accuracy"
     checkpoint = Checkpoint(run, callbacks, f"val_{score}" if data.validation is not None else score)
     first = checkpoint.load(model)
     if verbose == "auto":
@@ -245,7 +269,7 @@ def _fit(model, data, recipe, policy, run: Run, callbacks, verbose, until: int |
 def _watching(model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int) -> list[keras.callbacks.Callback]:
     """What a training shows in TensorBoard."""
     shown = [tensorboard(logs, epochs)]
-    if model.spec.is_dense:
+    if _is_dense(model):
         shown.append(
             segmentation.Overlays(
                 data.watched or data.test, np.array(data.colors), logs / "images", every=epochs // 8 or 1

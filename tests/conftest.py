@@ -32,7 +32,7 @@ def images():
     return rng.normal(size=(12, 8, 8, 1)).astype("float32"), rng.integers(0, 5, 12)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scramble():
     """A function that gives every weight, moving statistics too, a value that a trained network could have."""
 

@@ -71,7 +71,7 @@ def test_the_best_is_what_train_takes(found, tmp_path, digits):
 
 def test_a_search_that_is_done_is_not_repeated(found, digits, monkeypatch):
     out, study, _ = found
-    monkeypatch.setattr(training, "_fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained again"))
     again = two_networks(digits, out)
     pd.testing.assert_frame_equal(again.rows, study.rows, check_dtype=False)
 

@@ -34,8 +34,9 @@ ORDER = [
     "errors", "unit", "spec", "dilation", "variants", "counting", "budget", "preprocessing", "layers", "optimizers",
     "runs", "paths", "shared", "graph", "blocks", "skips", "layout", "gating", "network", "building", "cost", "adopt",
     "applications", "weights", "surgery", "lanes", "taps", "backward", "spectrum", "data", "segmentation", "recipes",
-    "checkpoints", "training", "timing", "studies", "search", "callbacks", "export", "demo", "console",
-    "study_command", "search_command", "convert_command", "cli",
+    "checkpoints", "training", "timing", "studies", "search", "callbacks", "export",
+    "recalibration", "fine_tuning", "pruning", "demo", "console", "study_command", "search_command", "convert_command",
+    "prune_command", "cli",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Data:
         task: `"classification"` or `"segmentation"`.
         ignore: the label of pixels that are in no loss and no score, 255; None for classification.
         colors: red, green and blue of each class, for pictures of masks; None for classification.
+        prepare: what `prepared` was given; None for the usual normalisation.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Data:
     colors: tuple[labels.Color, ...] | None = dataclasses.field(default=None, repr=False)
     # Height and width of evaluated images, for segmentation; None where they differ.
     _frame: tuple[int, int] | None = dataclasses.field(default=None, repr=False)
+    prepare: Callable | None = dataclasses.field(default=None, repr=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -101,6 +104,8 @@ class Data:
     def _normalize(self, images):
         import tensorflow as tf
 
+        if self.prepare is not None:
+            return self.prepare(tf.cast(images, "float32"))
         return (tf.cast(images, "float32") - self._mean) / self._std
 
     def _pair(self, augmentation: Augmentation, image, mask, seed):
@@ -135,6 +140,11 @@ class Data:
         return batches.map(lambda x, y: (self._normalize(x), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     @property
+    def train_in_order(self):
+        """Batches of the training split in order and without augmentation, for what is measured on it."""
+        return self._evaluation("train")
+
+    @property
     def validation(self):
         """Batches held out of the training split, in order; None with `validation=0` or `"test"`."""
         return self._evaluation("validation")
@@ -152,7 +162,7 @@ class Data:
     @property
     def preprocessing(self) -> Preprocessing | None:
         """The same normalisation for raw images of other sources; None where it differs from pixel to pixel."""
-        if self._mean.ndim > 1:
+        if self._mean.ndim > 1 or self.prepare is not None:
             return None
         mean, std = (tuple(float(value) for value in np.atleast_1d(array)) for array in (self._mean, self._std))
         return Preprocessing(mean, std)
@@ -160,6 +170,15 @@ class Data:
     def seeded(self, seed: int) -> Data:
         """Returns the same data in the order, and with the augmentation, of another seed."""
         return dataclasses.replace(self, options={**self.options, "seed": seed})
+
+    def prepared(self, function: Callable) -> Data:
+        """Returns the same data, with raw images passed through a function in place of the normalisation.
+
+        Args:
+            function: from a batch of raw images, in float32, to what a network takes, such as the `preprocess_input`
+                that goes with a network of `keras.applications`.
+        """
+        return dataclasses.replace(self, prepare=function)
 
     def first(self, examples: int) -> Data:
         """Returns the same data with no more than so many examples each for validation and test.

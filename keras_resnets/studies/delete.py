@@ -12,7 +12,7 @@ import numpy as np
 from keras_resnets.adopt import adopt
 from keras_resnets.errors import whole_number
 from keras_resnets.lanes import SHORTCUT, program
-from keras_resnets.studies.evaluation import engine_for, evaluate, spread
+from keras_resnets.studies.evaluation import engine_for, evaluate, one_more, ranked, spread
 from keras_resnets.studies.study import Study
 
 if TYPE_CHECKING:
@@ -87,16 +87,13 @@ def delete(
     @functools.cache  # the first round of both kinds is the same
     def tried(chosen: tuple[int, ...], task: str):
         rest = [i for i in range(len(names)) if i not in chosen]
-        programs = [program(network, dict.fromkeys([*chosen, i], SHORTCUT)) for i in rest]
-        found, _ = evaluate(network, data if selection is None else selection, programs, task=task, **how)
-        return found.assign(block=rest)
+        return one_more(network, data if selection is None else selection, chosen, rest, task=task, **how)[0]
 
     for kind in ("best", "worst") if greedy else ():
         chosen: tuple[int, ...] = ()
         for count in range(1, most + 1):
             found = tried(chosen, f"choosing block {count} of {most}")
-            ranked = found.sort_values(["error", "loss"], ascending=kind == "best", kind="stable")
-            chosen = (*chosen, int(ranked["block"].iloc[0]))
+            chosen = (*chosen, int(ranked(found, ascending=kind == "best")["block"].iloc[0]))
             rows.append((kind, count, 1, list(chosen)))
     programs = [program(network, dict.fromkeys(blocks, SHORTCUT)) for *_, blocks in rows]
     table, facts = evaluate(network, data, programs, task=f"deleting up to {most} blocks", **how)

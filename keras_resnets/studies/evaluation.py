@@ -7,14 +7,15 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.lanes import Lanes, Program, program, work
+from keras_resnets.lanes import SHORTCUT, Lanes, Program, program, work
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.runs import fingerprint, whole
 from keras_resnets.studies.study import UNFINISHED
@@ -56,6 +57,14 @@ def batches(data, rows: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | 
         raise ArgumentError("data must hold at least one example; got none.")
 
 
+class Engine(Protocol):
+    """What evaluates programs, as `Lanes` does."""
+
+    def rows(self, most: int) -> int: ...
+
+    def outputs(self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None) -> np.ndarray: ...
+
+
 def engine_for(model: ResidualNetwork, budget: int) -> Lanes:
     """Returns what evaluates programs on a network, the budget shared among the batches measured at a time."""
     return Lanes(model, budget // WORKERS)
@@ -83,7 +92,7 @@ def evaluate(
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
     task: str = "measuring",
-    engine: Lanes | None = None,
+    engine: Engine | None = None,
 ):
     """Measures each program on a data set.
 
@@ -170,6 +179,29 @@ def evaluate(
     return table.iloc[1:].reset_index(drop=True), facts
 
 
+def one_more(model: ResidualNetwork, data, gone: Sequence[int], rest: Sequence[int], **how):
+    """Measures the network without the residual branches `gone` and, in turn, one more of `rest`.
+
+    Args:
+        model: the network.
+        data: as for `batches`.
+        gone: indices of blocks.
+        rest: indices of other blocks.
+        **how: as for `evaluate`.
+
+    Returns:
+        The table and the facts of `evaluate`, the table with a column `block`, the index of the one more.
+    """
+    programs = [program(model, dict.fromkeys([*gone, i], SHORTCUT)) for i in rest]
+    table, facts = evaluate(model, data, programs, **how)
+    return table.assign(block=list(rest)), facts
+
+
+def ranked(found, ascending: bool = True):
+    """Sorts the table of `one_more` by error; deletions that cost the same error, by loss, then as in the network."""
+    return found.sort_values(["error", "loss"], ascending=ascending, kind="stable")
+
+
 def examples_in(data) -> int | None:
     """How many examples there are, where that is known without reading them."""
     if isinstance(data, tuple):
@@ -233,6 +265,11 @@ class Kept:
                 np.save(part, sums)
 
 
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether a classifier's outputs, (..., classes), are probabilities and not logits."""
+    return bool((scores >= 0).all() and np.allclose(scores.sum(-1), 1, atol=1e-3))
+
+
 def _measures(scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """Sums over a batch, for each program: errors, top-5 errors, loss, agreements with the first."""
     best = scores.argmax(2)
@@ -246,7 +283,7 @@ def _measures(scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         )
     own = np.take_along_axis(scores, labels[None, :, None], axis=2)
     rank = (scores > own).sum(2)
-    if (scores >= 0).all() and np.allclose(scores.sum(2), 1, atol=1e-3):
+    if are_probabilities(scores):
         # Float32 probabilities reach 0; the floor of Keras' own cross-entropy keeps the loss finite.
         loss = -np.log(np.maximum(own[..., 0], 1e-7))
     else:

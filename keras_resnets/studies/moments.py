@@ -17,9 +17,13 @@ class Moments:
 
     def add(self, values: np.ndarray) -> None:
         """Takes in values of (anything, channels)."""
-        count, mean = len(values), values.mean(0)
+        mean = values.mean(0)
+        self.merge(len(values), mean, ((values - mean) ** 2).sum(0))
+
+    def merge(self, count: int, mean: np.ndarray, squares: np.ndarray) -> None:
+        """Takes in so many values of which the mean and the sum of squared distances from it are known."""
         total, apart = self.count + count, mean - self.mean
-        self.squares = self.squares + ((values - mean) ** 2).sum(0) + apart**2 * (self.count * count / total)
+        self.squares = self.squares + squares + apart**2 * (self.count * count / total)
         self.mean = self.mean + apart * (count / total)
         self.count = total
 

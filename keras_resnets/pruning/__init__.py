@@ -1,0 +1,3 @@
+"""Networks without the blocks that they can do without."""
+
+from keras_resnets.pruning.running import Pruned, prune

@@ -1,0 +1,65 @@
+"""What networks cost as blocks go: parameters, multiply-adds, and the time of an answer once exported."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_resnets import export
+from keras_resnets.cost import macs, parameters
+from keras_resnets.network import ResidualNetwork
+from keras_resnets.surgery import compact, delete
+from keras_resnets.timing import interleaved
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _saved_model(network: ResidualNetwork, folder: Path, example: np.ndarray) -> Callable[[], Any]:
+    """Exports a network as a SavedModel, and returns the call of what was loaded from there."""
+    import tensorflow as tf
+
+    export.saved_model(network, folder)
+    loaded = tf.saved_model.load(str(folder))
+    image = tf.constant(example, network.input_dtype)
+    return lambda: loaded.serve(image).numpy()
+
+
+# Ways to run a network elsewhere, by name: each exports it to a path, and gives the call for one example.
+FORMATS: dict[str, Callable[[ResidualNetwork, Path, np.ndarray], Callable[[], Any]]] = {"saved_model": _saved_model}
+
+
+def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, timed: int) -> pd.DataFrame:
+    """Tables what the network costs without the first 0, 1, 2 ... of some blocks.
+
+    Args:
+        network: the network.
+        gone: indices of the blocks, in the order they go.
+        example: a batch of one input.
+        timed: how many of the networks, evenly spread, to export and time in turns.
+
+    Returns:
+        A pandas.DataFrame of `dropped`, `parameters`, `macs` and, for each of `FORMATS`, `NAME_latency` with its
+        quartiles `NAME_latency_low` and `NAME_latency_high`, in seconds for one example.
+    """
+    import pandas as pd
+
+    counts = range(len(gone) + 1)
+    chosen = {round(n) for n in np.linspace(0, len(gone), min(timed, len(counts)))}
+    rows: list[dict[str, Any]] = []
+    calls: dict[tuple[str, int], Callable[[], Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for n in counts:
+            left = compact(delete(network, gone[:n]))
+            rows.append({"dropped": n, "parameters": parameters(left), "macs": macs(left, example.shape[1:])})
+            if n in chosen:
+                made = {name: export_(left, Path(folder) / f"{name}{n}", example) for name, export_ in FORMATS.items()}
+                calls |= {(name, n): call for name, call in made.items()}
+        for (name, n), time in interleaved(calls).items():
+            column = f"{name}_latency"
+            rows[n] |= {column: time["median"], f"{column}_low": time["low"], f"{column}_high": time["high"]}
+    return pd.DataFrame(rows)
