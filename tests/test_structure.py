@@ -31,11 +31,11 @@ def imports(path):
 
 # From what everything reads to what reads everything; a module may import only what stands before it.
 ORDER = [
-    "errors", "unit", "spec", "dilation", "variants", "counting", "budget", "preprocessing", "layers", "optimizers",
-    "runs", "paths", "shared", "graph", "blocks", "skips", "layout", "gating", "network", "building", "cost", "adopt",
-    "applications", "weights", "surgery", "lanes", "taps", "backward", "spectrum", "data", "segmentation", "recipes",
-    "checkpoints", "training", "timing", "studies", "search", "callbacks", "export", "demo", "console",
-    "study_command", "search_command", "convert_command", "cli",
+    "errors", "quiet", "unit", "spec", "dilation", "variants", "counting", "budget", "preprocessing", "layers",
+    "optimizers", "runs", "paths", "shared", "graph", "blocks", "skips", "layout", "gating", "network", "building",
+    "cost", "adopt", "applications", "weights", "surgery", "lanes", "taps", "backward", "spectrum", "data",
+    "segmentation", "recipes", "checkpoints", "training", "timing", "studies", "search", "callbacks", "export",
+    "demo", "console", "study_command", "search_command", "convert_command", "export_command", "cli",
 ]  # fmt: skip
 
 
