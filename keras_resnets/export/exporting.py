@@ -18,12 +18,11 @@ from keras_resnets.export.cards import beside, markdown
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS, Format, Opened, traced
 from keras_resnets.export.inference import Inference, inference
+from keras_resnets.export.representative import inputs
 from keras_resnets.export.sensitivity import sensitivity
 from keras_resnets.studies.evaluation import batches
 
 KINDS = {"float32": "litert", "float16": "litert-fp16", "dynamic": "litert-dynamic", "int8": "litert-int8"}
-# How many training images int8 takes its ranges from.
-REPRESENTATIVE = 200
 
 
 def saved_model(
@@ -197,7 +196,9 @@ def _export(
     _check(name, form, path, calls)
     served = inference(model, preprocessing, output)
     data = data.raw if preprocessing and hasattr(data, "raw") else data
-    ranges = _representative(served, representative, data, seed) if name == "litert-int8" else []
+    ranges: Sequence[np.ndarray] = ()
+    if name == "litert-int8":
+        ranges = inputs(served.input[1], representative, data, seed=seed)
     compared, told = _compared(served, examples, data)
     with runs.whole(path) as part:
         form.write(served, part, ranges)
@@ -262,25 +263,6 @@ def _compared(served: Inference, examples, data) -> tuple[Any, str]:
     if served.preprocessing is not None or "int" in served.input[2]:
         return (rng.integers(0, 256, shape).astype("float32"), None), "whole numbers from 0 to 255, drawn"
     return (rng.normal(size=shape).astype("float32"), None), "a standard normal distribution, drawn"
-
-
-def _representative(served: Inference, given, data, seed: int) -> Sequence[np.ndarray]:
-    """The inputs that int8 takes its ranges from."""
-    if given is None and hasattr(data, "sample"):
-        return data.sample(REPRESENTATIVE, seed)
-    if given is None or len(given) == 0:
-        raise ArgumentError(
-            "representative: int8 takes the ranges of what it computes from real inputs; give some, or data that "
-            "keras_resnets.data.load gives, whose training split is drawn from."
-        )
-    shape = served.input[1]
-    for x in given:
-        fits = np.ndim(x) == len(shape) and all(want in (None, have) for want, have in zip(shape, x.shape, strict=True))
-        if not fits:
-            raise ArgumentError(
-                f"representative must hold inputs of {shape}, without a batch; got one of {np.shape(x)}."
-            )
-    return given
 
 
 def _refuse(path: Path, opened: Opened, name: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 from typing import Any
 
+import numpy as np
+
 CONTROL_FLOW = {"IF", "WHILE", "CALL", "CALL_ONCE", "If", "StatelessIf", "While", "StatelessWhile", "Case", "Loop"}
 # What a SavedModel is held together by, and what computes nothing.
 _PLUMBING = {
@@ -32,7 +34,8 @@ def of_litert(content: bytes) -> dict[str, Any]:
     Returns:
         `operators`, counted; `unfolded`, the names of tensors that a convolution gives to an addition or product with a
         constant alone, such as a batch-norm that was not folded; `additions`, by the types of both terms and the sum,
-        those of constants left out; `floats`, how many tensors that are computed are of floating point.
+        those of constants left out; `floats`, how many tensors that are computed are of floating point; `unbounded`,
+        how many that are quantised have a scale that is no number.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -42,13 +45,15 @@ def of_litert(content: bytes) -> dict[str, Any]:
     operators: list[str] = []
     unfolded: list[str] = []
     additions: list[str] = []
-    floats = 0
+    floats = unbounded = 0
     for graph in model.subgraphs:
         constant = {
             i
             for i, tensor in enumerate(graph.tensors)
             if getattr(model.buffers[tensor.buffer], "data", None) is not None
         }
+        scales = [tensor.quantization.scale for tensor in graph.tensors if tensor.quantization is not None]
+        unbounded += sum(scale is not None and not np.isfinite(scale).all() for scale in scales)
         read = collections.Counter(i for operator in graph.operators for i in operator.inputs)
         given_by: dict[int, str] = {}
         for operator in graph.operators:
@@ -75,6 +80,7 @@ def of_litert(content: bytes) -> dict[str, Any]:
         "unfolded": unfolded,
         "additions": counted(additions),
         "floats": floats,
+        "unbounded": unbounded,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.export import files
-from keras_resnets.export.inference import Inference, direct
+from keras_resnets.export.inference import Inference, convertible
 from keras_resnets.quiet import quiet
 
 OPSET = 17
@@ -73,12 +72,8 @@ def traced(served: Inference):
     return tf.function(lambda inputs: served(inputs), input_signature=[spec], autograph=False)
 
 
-def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] = ()) -> None:
-    """Writes what serving needs: one function and its variables.
-
-    `keras.Model.export` stores every layer object besides, which for a network of 110 layers takes
-    more than twice the time and the space.
-    """
+def _archive(served: Inference):
+    """One function, `serve`, and the variables that it reads."""
     import tensorflow as tf
 
     archive = tf.__internal__.tracking.AutoTrackable()
@@ -86,6 +81,18 @@ def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] = (
     archive.non_trainable_variables = [v.value for v in served.network.non_trainable_variables]
     archive.variables = archive.trainable_variables + archive.non_trainable_variables
     archive.serve = traced(served)
+    return archive
+
+
+def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] = ()) -> None:
+    """Writes what serving needs.
+
+    `keras.Model.export` stores every layer object besides, which for a network of 110 layers takes
+    more than twice the time and the space.
+    """
+    import tensorflow as tf
+
+    archive = _archive(served)
     tf.saved_model.save(archive, str(path), signatures={"serving_default": archive.serve})
 
 
@@ -112,11 +119,12 @@ def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray]], None
     def write(served: Inference, path: Path, representative: Sequence[np.ndarray]) -> None:
         import tensorflow as tf
 
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            # Given the function itself, the converter can lose the weights and say nothing.
-            with direct(served.network):
-                write_saved_model(served, Path(folder) / "net")
-            converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "net"))
+        archive = _archive(served)
+        with convertible(served.network, "litert"):
+            function = archive.serve.get_concrete_function()
+        with quiet():
+            # Without what holds the variables, or with the model in its place, the converter loses the weights.
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([function], archive)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if kind != "float32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -138,6 +146,10 @@ def open_litert(path: Path) -> Opened:
     from ai_edge_litert.interpreter import Interpreter
 
     content = path.read_bytes()
+    found = files.of_litert(content)
+    if found.pop("unbounded"):
+        # The interpreter ends the process.
+        raise RuntimeError(f"{path.name!r} would hold infinities in whole numbers; it was not kept.")
     with quiet():
         interpreter = Interpreter(model_content=content, num_threads=THREADS)
         interpreter.allocate_tensors()
@@ -151,7 +163,6 @@ def open_litert(path: Path) -> Opened:
         interpreter.invoke()
         return _floating(interpreter.get_tensor(target["index"]), target)
 
-    found = files.of_litert(content)
     facts = {"input": _ends(source), "output": _ends(target), "checks": found}
     return Opened(run, found.pop("operators"), facts=facts)
 
@@ -184,7 +195,7 @@ def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] = ()) -> N
     import tf2onnx
 
     function = traced(served)
-    with direct(served.network, padded=True), quiet():
+    with convertible(served.network, "onnx"), quiet():
         model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     graph, output = model.graph, model.graph.output[0].name
     for node in graph.node:

@@ -14,6 +14,7 @@ from keras import ops
 from keras_resnets.blocks import Segment
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.graph import Graph
+from keras_resnets.layers import MaxPool
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.preprocessing import Preprocessing
 from keras_resnets.shared import in_precision
@@ -135,28 +136,31 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
 
 
 @contextlib.contextmanager
-def direct(network: keras.Model, padded: bool = False) -> Iterator[None]:
-    """Has dilated convolutions traced as one operation each, where TensorFlow makes three of them.
+def convertible(network: keras.Model, runtime: str) -> Iterator[None]:
+    """Has some layers traced such that a converter finds what they are; they compute the same.
 
-    Space is moved to the batch, and back, for the sake of gradients alone, which an exported network does not need;
-    converters do not see through it, and leave batch-norm unfolded behind it.
+    TensorFlow makes three operations of a dilated convolution, which moves space to the batch and back, for the sake of
+    gradients alone; converters do not see through it, and leave batch-norm unfolded behind it. It is traced as one.
+    `MaxPool` pads with minus infinity, which has no place in a range of whole numbers. It is padded with its edge.
 
     Args:
         network: what is traced.
-        padded: whether to give the padding in pixels: ONNX Runtime takes no "same" of a dilated convolution.
+        runtime: `"litert"`, or `"onnx"`, which is told the padding of a dilated convolution in pixels, for it takes no
+            "same" there, and does not know how to pad with an edge.
     """
-    dilated = [
-        layer
-        for layer in network._flatten_layers()
-        if type(layer) is keras.layers.Conv2D and max(layer.dilation_rate) > 1 and layer.data_format == "channels_last"
-    ]
-    for layer in dilated:
-        vars(layer)["convolution_op"] = functools.partial(_convolution, layer, padded)
+    changed = []
+    for layer in network._flatten_layers():
+        if type(layer) is keras.layers.Conv2D and max(layer.dilation_rate) > 1:
+            changed.append((layer, "convolution_op", functools.partial(_convolution, layer, runtime == "onnx")))
+        elif type(layer) is MaxPool and runtime == "litert":
+            changed.append((layer, "call", functools.partial(_max_pool, layer)))
+    for layer, name, method in changed:
+        vars(layer)[name] = method
     try:
         yield
     finally:
-        for layer in dilated:
-            del vars(layer)["convolution_op"]
+        for layer, name, _ in changed:
+            del vars(layer)[name]
 
 
 def _convolution(layer: keras.layers.Conv2D, padded: bool, inputs, kernel):
@@ -167,6 +171,39 @@ def _convolution(layer: keras.layers.Conv2D, padded: bool, inputs, kernel):
         reaches = [rate * (size - 1) for rate, size in zip(layer.dilation_rate, layer.kernel_size, strict=True)]
         padding = [[0, 0], *([reach // 2, reach - reach // 2] for reach in reaches), [0, 0]]
     return tf.nn.conv2d(inputs, kernel, layer.strides, padding, dilations=layer.dilation_rate)
+
+
+def _max_pool(layer: MaxPool, inputs):
+    """The pooling of a layer, no pixel beyond the edge being made up.
+
+    With a stride, every window that reaches beyond the edge has the pixel at the edge in it, too. Without, the map is
+    moved pixel by pixel, and what is moved beyond the edge takes its old place.
+    """
+    before, after = layer.padding_pixels
+    if layer.stride > 1:
+        around = [[0, 0], [before, after], [before, after], [0, 0]]
+        return ops.max_pool(ops.pad(inputs, around, "symmetric"), layer.window, layer.stride, "valid")
+    x = inputs
+    for axis in (1, 2):
+        moved = [x]
+        for i in range(layer.window):
+            distance = layer.dilation * i - before
+            if distance:
+                moved.append(_moved(x, distance, axis))
+        x = functools.reduce(ops.maximum, moved)
+    return x
+
+
+def _moved(x, distance: int, axis: int):
+    """What lies so far ahead of each pixel, or the pixel itself where that is beyond the edge."""
+    ahead, behind = (slice(distance, None), slice(-distance, None)) if distance > 0 else (None, None)
+    if distance < 0:
+        ahead, behind = slice(None, distance), slice(None, -distance)
+
+    def cut(part: slice):
+        return x[:, part] if axis == 1 else x[:, :, part]
+
+    return ops.concatenate([cut(ahead), cut(behind)] if distance > 0 else [cut(behind), cut(ahead)], axis)
 
 
 def _precision(model: keras.Model) -> str:

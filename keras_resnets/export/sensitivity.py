@@ -15,8 +15,9 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.adopt import adopt
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import whole_number
 from keras_resnets.export.inference import inference
+from keras_resnets.export.representative import EXAMPLES, inputs
 from keras_resnets.lanes import BOTH, Lanes, Program
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import evaluate
@@ -37,7 +38,7 @@ def sensitivity(
     data,
     representative: Sequence[np.ndarray] | np.ndarray | None = None,
     *,
-    examples: int = 200,
+    examples: int = EXAMPLES,
     seed: int = 0,
     budget: int = 2**30,
     verbose: bool = False,
@@ -73,13 +74,9 @@ def sensitivity(
         >>> sorted(rows["block"])
         ['head', 'stage1_block1', 'stage2_block1', 'stage3_block1', 'stem']
     """
-    if representative is None:
-        if not hasattr(data, "sample"):
-            raise ArgumentError(
-                "representative must hold inputs to take ranges from, unless data are what keras_resnets.data.load gives."
-            )
-        representative = data.sample(examples, seed)
+    whole_number("examples", examples, 1)
     network = inference(adopt(model)).network
+    representative = inputs(network.input_shape[1:], representative, data, examples, seed)
     ranges = ranges_of(network, representative)
     steps = range(len(network.chain))
     programs = [Program(tuple((i, INT8 if i == n else BOTH) for i in steps)) for n in steps]
