@@ -14,6 +14,8 @@ _PLUMBING = {
     "VarHandleOp",
 }
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# The converter takes infinity for the largest number of 32 bits.
+_HUGE = 1e30
 _FLOATS = {"FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"}
 
 
@@ -35,7 +37,7 @@ def of_litert(content: bytes) -> dict[str, Any]:
         `operators`, counted; `unfolded`, the names of tensors that a convolution gives to an addition or product with a
         constant alone, such as a batch-norm that was not folded; `additions`, by the types of both terms and the sum,
         those of constants left out; `floats`, how many tensors that are computed are of floating point; `unbounded`,
-        how many that are quantised have a scale that is no number.
+        how many that are quantised have a scale that came of an infinity.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -53,7 +55,7 @@ def of_litert(content: bytes) -> dict[str, Any]:
             if getattr(model.buffers[tensor.buffer], "data", None) is not None
         }
         scales = [tensor.quantization.scale for tensor in graph.tensors if tensor.quantization is not None]
-        unbounded += sum(scale is not None and not np.isfinite(scale).all() for scale in scales)
+        unbounded += sum(scale is not None and not np.max(scale) < _HUGE for scale in scales)
         read = collections.Counter(i for operator in graph.operators for i in operator.inputs)
         given_by: dict[int, str] = {}
         for operator in graph.operators:

@@ -184,26 +184,27 @@ def _max_pool(layer: MaxPool, inputs):
         around = [[0, 0], [before, after], [before, after], [0, 0]]
         return ops.max_pool(ops.pad(inputs, around, "symmetric"), layer.window, layer.stride, "valid")
     x = inputs
+    # Of an even window that is padded on both sides, less is padded than it reaches.
+    lost = layer.dilation * (layer.window - 1) - before - after
     for axis in (1, 2):
-        moved = [x]
-        for i in range(layer.window):
-            distance = layer.dilation * i - before
-            if distance:
-                moved.append(_moved(x, distance, axis))
+        distances = [layer.dilation * i - before for i in range(layer.window)]
+        moved = [_moved(x, distance, axis) if distance else x for distance in distances]
         x = functools.reduce(ops.maximum, moved)
+        x = _cut(x, slice(None, -lost or None), axis)
     return x
 
 
 def _moved(x, distance: int, axis: int):
     """What lies so far ahead of each pixel, or the pixel itself where that is beyond the edge."""
-    ahead, behind = (slice(distance, None), slice(-distance, None)) if distance > 0 else (None, None)
-    if distance < 0:
-        ahead, behind = slice(None, distance), slice(None, -distance)
+    if distance > 0:
+        parts = [slice(distance, None), slice(-distance, None)]
+    else:
+        parts = [slice(None, -distance), slice(None, distance)]
+    return ops.concatenate([_cut(x, part, axis) for part in parts], axis)
 
-    def cut(part: slice):
-        return x[:, part] if axis == 1 else x[:, :, part]
 
-    return ops.concatenate([cut(ahead), cut(behind)] if distance > 0 else [cut(behind), cut(ahead)], axis)
+def _cut(x, part: slice, axis: int):
+    return x[:, part] if axis == 1 else x[:, :, part]
 
 
 def _precision(model: keras.Model) -> str:
