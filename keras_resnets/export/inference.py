@@ -240,8 +240,8 @@ def _last(layer):
 
 def _activation(model: keras.Model) -> str:
     last = _last(model)
-    found = getattr(last, "activation", type(last).__name__)
-    return getattr(found, "__name__", None) or str(found)
+    found = getattr(last, "activation", None) or last
+    return getattr(found, "__name__", None) or found.name
 
 
 def _softmax(y: np.ndarray) -> np.ndarray:
