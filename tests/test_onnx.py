@@ -51,6 +51,21 @@ def test_raw_pixels_and_logits(tiny, scramble, tmp_path):
     np.testing.assert_allclose(shares, model.predict_on_batch((pixels - 100) / 50), atol=1e-5)
 
 
+@needs_onnx
+def test_constants_of_a_network_are_no_inputs_and_any_size_goes_in(tmp_path):
+    import onnxruntime
+
+    x = inputs = keras.Input((None, None, 3))
+    x = keras.layers.Normalization(mean=(1.0, 2.0, 3.0), variance=(1.0, 4.0, 9.0))(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", dilation_rate=2)(x)
+    model = keras.Model(inputs, x, name="foreign")
+    kr.export.onnx(model, tmp_path / "net.onnx", calls=0)
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    for shape in ((2, 9, 12, 3), (1, 16, 16, 3)):
+        images = np.random.default_rng(0).normal(size=shape).astype("float32")
+        np.testing.assert_allclose(session.run(None, {"inputs": images})[0], model(images), atol=1e-5)
+
+
 def test_what_is_missing_is_told(tiny, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "tf2onnx" else found(name, *a))

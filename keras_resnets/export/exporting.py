@@ -196,10 +196,11 @@ def _export(
     _check(name, form, path, calls)
     served = inference(model, preprocessing, output)
     data = data.raw if preprocessing and hasattr(data, "raw") else data
-    ranges: Sequence[np.ndarray] = ()
+    ranges: Sequence[np.ndarray] | np.ndarray = ()
     if name == "litert-int8":
         ranges = inputs(served.input[1], representative, data, seed=seed)
     compared, told = _compared(served, examples, data)
+    first = _first(served, compared)
     with runs.whole(path) as part:
         form.write(served, part, ranges)
         opened = form.open(part)
@@ -208,7 +209,6 @@ def _export(
         found.add(compared)
         _refuse_other(name, form, served, found)
         accuracy = found.accuracy if examples is None else _accuracy(served, opened, data)
-        first = next(batches(compared, 1))[0]
         report: dict[str, Any] = {
             "path": str(path),
             "format": name,
@@ -263,6 +263,19 @@ def _compared(served: Inference, examples, data) -> tuple[Any, str]:
     if served.preprocessing is not None or "int" in served.input[2]:
         return (rng.integers(0, 256, shape).astype("float32"), None), "whole numbers from 0 to 255, drawn"
     return (rng.normal(size=shape).astype("float32"), None), "a standard normal distribution, drawn"
+
+
+def _first(served: Inference, compared) -> np.ndarray:
+    """The first of the inputs compared on, a batch of one; in case that it does not fit, before work is done."""
+    first, shape = np.asarray(next(batches(compared, 1))[0]), served.input[1]
+    if first.ndim != len(shape) + 1 or any(
+        want not in (None, have) for want, have in zip(shape, first.shape[1:], strict=True)
+    ):
+        raise ArgumentError(
+            f"examples, or data, must hold inputs of {shape}; got {first.shape[1:]}. Bring them to the size of "
+            f"{served.model.name!r}."
+        )
+    return first
 
 
 def _refuse(path: Path, opened: Opened, name: str) -> None:

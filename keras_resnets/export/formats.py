@@ -52,7 +52,7 @@ class Format:
 
     suffix: str | None
     tolerance: float | None
-    write: Callable[[Inference, Path, Sequence[np.ndarray]], None]
+    write: Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]
     open: Callable[[Path], Opened]
     packages: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def _archive(served: Inference):
     return archive
 
 
-def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] = ()) -> None:
+def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarray = ()) -> None:
     """Writes what serving needs.
 
     `keras.Model.export` stores every layer object besides, which for a network of 110 layers takes
@@ -113,10 +113,10 @@ def open_saved_model(path: Path) -> Opened:
     return Opened(run, files.of_graph(serve.graph.as_graph_def()), threads)
 
 
-def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray]], None]:
+def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]:
     """Returns what writes one of the kinds of LiteRT files."""
 
-    def write(served: Inference, path: Path, representative: Sequence[np.ndarray]) -> None:
+    def write(served: Inference, path: Path, representative: Sequence[np.ndarray] | np.ndarray) -> None:
         import tensorflow as tf
 
         archive = _archive(served)
@@ -189,20 +189,26 @@ def _floating(y: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     return (y.astype("float32") - zero) * np.float32(scale) if scale else y
 
 
-def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] = ()) -> None:
+def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarray = ()) -> None:
     """Writes an ONNX file."""
     import onnx
     import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    function = traced(served)
-    with convertible(served.network, "onnx"), quiet():
-        model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
-    graph, output = model.graph, model.graph.output[0].name
+    with convertible(served.network, "onnx"):
+        function = traced(served).get_concrete_function()
+    with quiet():
+        # Given the function itself, tf2onnx takes constants that it holds for further inputs.
+        frozen = convert_variables_to_constants_v2(function)
+        ends = [frozen.inputs[0].name], [frozen.outputs[0].name]
+        model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *ends, opset=OPSET)
+    graph = model.graph
+    called = {graph.input[0].name: served.input[0], graph.output[0].name: "outputs"}
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = ["outputs" if name == output else name for name in names]
-    graph.output[0].name = "outputs"
+            names[:] = [called.get(name, name) for name in names]
     for end in (graph.input[0], graph.output[0]):
+        end.name = called[end.name]
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())

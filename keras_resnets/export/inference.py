@@ -113,9 +113,9 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
     prepare = getattr(model, "preprocessing", None) if preprocessing else None
     if preprocessing and prepare is None:
         raise ArgumentError(
-            f"preprocessing: {model.name!r} does not carry its own, so what its pixels need is not known; set "
-            f"model.preprocessing, or export it for inputs that are prepared. (What subtracts a mean image, as data "
-            f"normalised by 'pixel' want it, is no Preprocessing.)"
+            f"preprocessing: {model.name!r} does not carry its own, so what its pixels need is not known (a mean "
+            f"image, as data normalised by 'pixel' have it, is no Preprocessing); set model.preprocessing, or export "
+            f"it for inputs that are prepared."
         )
     if isinstance(model, ResidualNetwork):
         model.rescale()

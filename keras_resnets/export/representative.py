@@ -18,7 +18,7 @@ def inputs(
     data,
     examples: int = EXAMPLES,
     seed: int = 0,
-) -> Sequence[np.ndarray]:
+) -> Sequence[np.ndarray] | np.ndarray:
     """Returns real inputs, without the batch: those given, or some of the training split, drawn.
 
     Args:
