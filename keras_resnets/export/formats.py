@@ -105,10 +105,10 @@ def open_saved_model(path: Path) -> Opened:
     ((_, spec),) = serve.structured_input_signature[1].items()
 
     def run(x: np.ndarray) -> np.ndarray:
-        (y,) = serve(**{spec.name: tf.cast(x, spec.dtype)}).values()
+        # By way of what was loaded, which owns the variables.
+        (y,) = loaded.signatures["serving_default"](**{spec.name: tf.cast(x, spec.dtype)}).values()
         return y.numpy()
 
-    run.loaded = loaded  # type: ignore[attr-defined]  # it owns the variables
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     return Opened(run, files.of_graph(serve.graph.as_graph_def()), threads)
 
