@@ -1,6 +1,7 @@
 """What is written computes what the network does, in a process without Keras or this package; what its card says."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,10 @@ from test_export_table import policy
 import keras_resnets as kr
 from keras_resnets import timing
 from keras_resnets.errors import ArgumentError
+from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS
+from keras_resnets.export.inference import inference
+from keras_resnets.quiet import quiet
 from keras_resnets.studies.evaluation import wilson
 
 
@@ -130,6 +134,21 @@ def test_an_end_that_is_neither_is_refused(tiny, tmp_path):
     assert report["output"]["shape"] == [None, 4, 4, 8]
 
 
+def test_a_schedule_scales_as_at_the_last_step(tiny, images, tmp_path):
+    model = kr.build(tiny)
+    policy = kr.paths.Schedule(((0, kr.paths.FixedSize(3)), (2, kr.paths.Bernoulli(0.5))))
+    model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy", paths=policy)
+    model.predict_on_batch(images[0])
+    for _ in range(2):
+        model.train_on_batch(*images)
+    kr.export.saved_model(model, tmp_path / "net", images[0], calls=0)
+    h = model.chain[0](images[0])
+    for block in model.blocks:
+        h = keras.ops.relu(0.5 * block.residual(h) + block.shortcut(h))
+    loaded = tf.saved_model.load(str(tmp_path / "net"))
+    np.testing.assert_allclose(loaded.serve(images[0]), model.chain[-1](h), atol=1e-5)
+
+
 # Precision.
 
 
@@ -165,7 +184,7 @@ def test_a_float32_network_is_not_made_anew_under_another_policy(tiny, images, t
 # The card.
 
 
-def test_accuracy_before_and_after(tiny, images, scramble, tmp_path, monkeypatch):
+def test_accuracy_before_and_after(tiny, images, scramble, tmp_path):
     model, (x, y) = scramble(kr.build(tiny)), images
     right = model.predict(x, verbose=0).argmax(1) == y
     y = np.where(np.arange(12) < 4, model.predict(x, verbose=0).argmax(1), y)
@@ -179,14 +198,26 @@ def test_accuracy_before_and_after(tiny, images, scramble, tmp_path, monkeypatch
     with pytest.raises(ArgumentError, match="labels must be from 0 to 4"):
         kr.export.saved_model(model, tmp_path / "net", data=(x, y + 1), calls=0)
     # A file that answers otherwise is measured by its own answers.
-    comparison = kr.export.exporting.Comparison(
-        kr.export.exporting.inference(model), lambda x: np.roll(model.predict_on_batch(x), 1, axis=1)
-    )
+    comparison = Comparison(inference(model), lambda x: np.roll(model.predict_on_batch(x), 1, axis=1))
     comparison.add((x, y))
     rolled = np.mean((model.predict(x, verbose=0).argmax(1) + 1) % 5 == y)
     assert comparison.accuracy["after"]["value"] == rolled
     assert comparison.accuracy["lost"] == pytest.approx(count / 12 - rolled)
     assert comparison.summary["agreement"] == 0
+
+
+def test_what_is_compared_is_computed_in_full_precision(tiny, images):
+    enabled, seen = tf.config.experimental.tensor_float_32_execution_enabled, []
+    assert enabled()
+    model = kr.build(tiny)
+
+    def run(x):
+        seen.append(enabled())
+        return model.predict_on_batch(x)
+
+    Comparison(inference(model), run).add(images)
+    assert seen == [False]
+    assert enabled()
 
 
 def test_masks_are_scored_by_mean_iou(tmp_path):
@@ -234,6 +265,16 @@ def test_the_card_says_what_was_measured(digits, tmp_path):
     assert f"same class for 100.0% of {len(x)} examples" in told[0]
     assert "nothing is lost" in told[1]
     assert "ms in its own runtime" in told[2]
+
+
+def test_what_libraries_say_is_held_back_unless_something_fails(capfd):
+    with quiet():
+        os.write(2, b"a message of the start\n")
+    with pytest.raises(ZeroDivisionError), quiet():
+        os.write(2, b"the reason\n")
+        _ = 1 / 0
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "the reason\nafterwards\n"
 
 
 def test_calls_are_timed(monkeypatch):

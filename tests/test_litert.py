@@ -14,7 +14,7 @@ import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export import files
 from keras_resnets.export.inference import convertible, inference
-from keras_resnets.export.sensitivity import in_8_bits, ranges_of, rounded
+from keras_resnets.export.sensitivity import in_8_bits, kernel_in_8_bits, ranges_of, rounded
 from keras_resnets.layers import MaxPool
 
 
@@ -128,7 +128,7 @@ def test_dilated_convolutions_are_traced_as_one(runtime):
         [
             keras.Input((9, 10, 2)),
             keras.layers.Conv2D(3, 3, padding="same", dilation_rate=2),
-            keras.layers.Conv2D(3, (2, 3), padding="same", dilation_rate=(2, 1)),
+            keras.layers.Conv2D(3, (2, 3), padding="same", dilation_rate=(3, 1)),
             keras.layers.Conv2D(3, 3, dilation_rate=2),
         ]
     )
@@ -165,8 +165,8 @@ def test_ranges_are_drawn_from_the_training_split(digits, tmp_path):
     assert (tmp_path / "2.tflite").read_bytes() == one
 
 
-def test_int8_takes_raw_pixels(digits, tmp_path):
-    model = kr.build("resnet8", digits.input_shape)
+def test_int8_takes_raw_pixels(digits, scramble, tmp_path):
+    model = scramble(kr.build("resnet8", digits.input_shape), 2)
     model.preprocessing = digits.preprocessing
     report = kr.export.litert(model, tmp_path / "net.tflite", "int8", data=digits, preprocessing=True, calls=0)
     # The digits are whole numbers from 0 to 16, on which 256 steps are laid.
@@ -175,6 +175,7 @@ def test_int8_takes_raw_pixels(digits, tmp_path):
     assert report["agreement"] > 0.9
     raw = np.concatenate([x for x, _ in digits.raw.test.as_numpy_iterator()])
     before = (model.predict((raw - model.preprocessing.mean) / model.preprocessing.std, verbose=0)).argmax(1)
+    assert len(set(before)) > 2  # else all inputs could be one
     labels = np.concatenate([y for _, y in digits.test.as_numpy_iterator()])
     assert report["accuracy"]["before"]["value"] == np.mean(before == labels)
 
@@ -208,7 +209,30 @@ def test_values_in_8_bits_are_those_of_numpy():
     assert np.mean(apart > 1e-4) < 0.01  # what lies between two steps may go to either
     assert apart.max() < 1.01 * scale
     assert np.abs(found - np.asarray(layer(x))).max() > 1e-3
-    np.testing.assert_allclose(in_8_bits(np.array([-9.0, 0.0, 9.0]), -1.0, 1.0), [-1, 0, 1], atol=0.01)
+    np.testing.assert_allclose(in_8_bits(np.array([-9.0, 0.0, 1.004, 9.0]), 0.0, 2.55), [0, 0, 1, 2.55], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [
+        (keras.layers.Conv2D(4, 3), (0, 1, 2)),
+        (keras.layers.DepthwiseConv2D(3, depth_multiplier=2), (0, 1)),
+        (keras.layers.Dense(4), (0,)),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_kernels_get_a_scale_for_each_channel(layer, channels):
+    layer.build((None, 8, 8, 3))
+    rng = np.random.default_rng(0)
+    shape = tuple(layer.kernel.shape)
+    sizes = 10 ** rng.uniform(-3, 3, tuple(1 if i in channels else n for i, n in enumerate(shape)))
+    kernel = (rng.normal(size=shape) * sizes).astype("float32")
+    layer.kernel.assign(kernel)
+    scales = np.abs(kernel).max(channels, keepdims=True) / 127
+    assert np.ptp(np.log10(scales)) > 1
+    np.testing.assert_allclose(kernel_in_8_bits(layer), np.rint(kernel / scales) * scales, rtol=1e-5)
+    layer.kernel.assign(0 * kernel)
+    np.testing.assert_array_equal(kernel_in_8_bits(layer), 0 * kernel)
 
 
 def test_the_block_that_cannot_bear_8_bits_is_named(outlier, tmp_path):
@@ -229,11 +253,17 @@ def test_the_block_that_cannot_bear_8_bits_is_named(outlier, tmp_path):
     for link in network.chain:
         y = rounded(link, ranges)(y) if link.name == "stage1_block2" else link(y)
     assert rows[0]["error"] == np.mean(np.asarray(y).argmax(1) != labels)
+    intact = -np.log(model.predict(x, verbose=0).max(1)).mean()
+    assert {row["block"]: row["loss"] for row in rows}["stem"] == pytest.approx(intact, rel=0.05)
     assert "stage1_block2 +" in kr.export.describe(report)
     card = (tmp_path / "net.tflite.card.md").read_text()
     assert "more than one" in card
     assert "| stage1_block2 |" in card
     assert json.loads((tmp_path / "net.tflite.card.json").read_text()) == report
+    # Without labels, by agreement: here the labels were the network's own answers.
+    unlabelled = kr.export.litert(model, tmp_path / "net.tflite", "int8", x, examples=x, calls=0)
+    assert unlabelled["accuracy"] is None
+    assert unlabelled["sensitivity"] == rows
 
 
 def test_representative_inputs_are_asked_for(outlier, tmp_path):

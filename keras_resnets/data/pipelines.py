@@ -159,7 +159,10 @@ class Data:
 
     @property
     def raw(self) -> Data:
-        """The same data with the images as they were before they were normalised: what `preprocessing` takes."""
+        """The same data with the images as they were before they were normalised: what `preprocessing` takes.
+
+        What images for segmentation are filled up with, the mean colour elsewhere, is black here.
+        """
         options = {**self.options, "normalize": None}
         return dataclasses.replace(self, options=options, _mean=np.zeros((), "float32"), _std=np.ones((), "float32"))
 

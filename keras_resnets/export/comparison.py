@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,9 @@ class Comparison:
 
     def add(self, data) -> None:
         """Takes in data, as for `keras_resnets.studies.evaluation.batches`."""
-        for x, y in batches(data, 1 if None in self.served.input[1] else ROWS):
-            self._add(np.asarray(x), y)
+        with _in_full_precision():
+            for x, y in batches(data, 1 if None in self.served.input[1] else ROWS):
+                self._add(np.asarray(x), y)
 
     def _add(self, x: np.ndarray, labels: np.ndarray | None) -> None:
         expected, found = self.served.expected(x), self.run(x)
@@ -97,12 +99,24 @@ class Comparison:
         measured = [_mean_iou(each) if dense else _share(each) for each in (before, after)]
         return {
             "measure": "mean IoU" if dense else "accuracy",
-            "dense": dense,
             "before": measured[0],
             "after": measured[1],
             "lost": measured[0]["value"] - measured[1]["value"],
             "examples": len(before),
         }
+
+
+@contextlib.contextmanager
+def _in_full_precision() -> Iterator[None]:
+    """Has accelerators multiply in all 23 bits of float32: in 10, as some do by default, no file would agree."""
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def _wider(limits: list[float], values: np.ndarray) -> list[float]:

@@ -10,16 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets import runs, timing
-from keras_resnets.cost import macs, parameters
+from keras_resnets import runs
 from keras_resnets.errors import ArgumentError, one_of, whole_number
-from keras_resnets.export import files
+from keras_resnets.export import files, reports
 from keras_resnets.export.cards import beside, markdown
 from keras_resnets.export.comparison import Comparison
-from keras_resnets.export.formats import FORMATS, Format, Opened, traced
+from keras_resnets.export.formats import FORMATS, Format, Opened
 from keras_resnets.export.inference import Inference, inference
 from keras_resnets.export.representative import inputs
 from keras_resnets.export.sensitivity import sensitivity
+from keras_resnets.network import ResidualNetwork
 from keras_resnets.studies.evaluation import batches
 
 KINDS = {"float32": "litert", "float16": "litert-fp16", "dynamic": "litert-dynamic", "int8": "litert-int8"}
@@ -111,8 +111,9 @@ def litert(
 
     Returns:
         The report, as of `saved_model`, with `checks`: `unfolded` products and additions behind convolutions,
-        `additions` by type, and how many computed tensors are `floats`. With `"int8"` and labelled data, where more
-        than a point of accuracy is lost, `sensitivity` says which block costs how much.
+        `additions` by type, and how many computed tensors are `floats`. Where `"int8"` costs a classifier that is a
+        `ResidualNetwork` more than a point of accuracy, or without labels of agreement, `sensitivity` says what each
+        block costs.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `"int8"` has nothing to take its ranges from.
@@ -212,22 +213,24 @@ def _export(
         report: dict[str, Any] = {
             "path": str(path),
             "format": name,
-            "bytes": _size(part),
-            "network": _network(served),
-            **_ends(served, opened, found, output),
-            "preprocessing": _preprocessing(served),
+            "bytes": reports.size(part),
+            "network": reports.network(served),
+            **reports.ends(served, opened, found, output),
+            "preprocessing": reports.preprocessing(served),
             "examples": found.examples,
             "compared_on": told,
             **found.summary,
             "accuracy": accuracy,
-            "latency": _latency(served, opened, first, calls) if calls else None,
+            "latency": reports.latency(served, opened, first, calls) if calls else None,
             "operators": opened.operators,
             "checks": opened.facts.get("checks"),
             "sensitivity": None,
             "environment": runs.environment(*form.packages),
         }
-    if name == "litert-int8" and accuracy and accuracy["lost"] > 0.01 and not accuracy["dense"]:
-        rows = sensitivity(model, _prepared(served, data), [served.prepared(np.asarray(x)) for x in ranges])
+    lost = accuracy["lost"] if accuracy else 1 - report["agreement"]
+    if name == "litert-int8" and lost > 0.01 and isinstance(model, ResidualNetwork) and len(model.output_shape) == 2:
+        measured = _prepared(served, data if accuracy else compared)
+        rows = sensitivity(model, measured, [served.prepared(np.asarray(x)) for x in ranges])
         report["sensitivity"] = rows.to_dict("records")
     runs.write_json(beside(path, "json"), report)
     with runs.whole(beside(path, "md")) as part:
@@ -320,58 +323,4 @@ def _prepared(served: Inference, data):
         return data
     if isinstance(data, tuple):
         return served.prepared(np.asarray(data[0])), data[1]
-    return getattr(data, "test", data).map(lambda x, y: (prepare(x), y))
-
-
-def _network(served: Inference) -> dict[str, Any]:
-    model, size = served.model, served.input[1]
-    return {
-        "name": model.name,
-        "blocks": len(getattr(model, "blocks", ())) or None,
-        "parameters": parameters(model),
-        "macs": None if None in size else macs(model),
-        "precision": served.precision,
-    }
-
-
-def _ends(served: Inference, opened: Opened, found: Comparison, output: str) -> dict[str, Any]:
-    """What goes in and what comes out."""
-    name, shape, dtype = served.input
-    source = {"dtype": dtype, "quantisation": None, **opened.facts.get("input", {})}
-    target = {"dtype": "float32", "quantisation": None, **opened.facts.get("output", {})}
-    return {
-        "input": {"name": name, "shape": [None, *shape], "range": found.inputs, **source},
-        "output": {"shape": list(served.network.output_shape), "range": found.outputs, "kind": output, **target},
-    }
-
-
-def _preprocessing(served: Inference) -> dict[str, Any] | None:
-    """What is done to raw pixels, and where."""
-    known = served.preprocessing or getattr(served.model, "preprocessing", None)
-    return {"inside": served.preprocessing is not None, **known.to_dict()} if known else None
-
-
-def _latency(served: Inference, opened: Opened, x: np.ndarray, calls: int) -> dict[str, Any]:
-    """Of one example: the file, and the network in float32 as Keras runs it."""
-    import tensorflow as tf
-
-    function, prepared = traced(served), served.prepared(x)
-    tensor = tf.cast(x, served.input[2])
-    threads = tf.config.threading.get_intra_op_parallelism_threads()
-    return {
-        "file": {**timing.measured(lambda: opened.run(x), calls), "threads": opened.threads},
-        "predict_on_batch": {
-            **timing.measured(lambda: served.network.predict_on_batch(prepared), calls),
-            "threads": threads,
-        },
-        "tf.function": {**timing.measured(lambda: function(tensor).numpy(), calls), "threads": threads},
-        "batch": len(x),
-        "calls": calls,
-        "processor": timing.processor(),
-    }
-
-
-def _size(path: Path) -> int:
-    return (
-        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
-    )
+    return getattr(data, "test", data).map(lambda x, *y: (prepare(x), *y) if y else prepare(x))

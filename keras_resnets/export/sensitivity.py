@@ -45,8 +45,9 @@ def sensitivity(
 ) -> pd.DataFrame:
     """Measures the network with each block in turn computed in 8 bits.
 
-    Kernels, what goes into each convolution, what a block adds and what it gives are rounded. Nothing is written or
-    converted; all blocks are measured in one walk through the network (`keras_resnets.lanes`).
+    Kernels, what goes into each convolution, what a block adds and what it gives are rounded; the scores at the end are
+    not. Nothing is written or converted; all blocks are measured in one walk through the network
+    (`keras_resnets.lanes`).
 
     Args:
         model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
@@ -89,7 +90,10 @@ def sensitivity(
 
 
 def ranges_of(network: ResidualNetwork, representative: Sequence[np.ndarray] | np.ndarray) -> Ranges:
-    """The least and the largest value at each place that is rounded, over the representative inputs."""
+    """The least and the largest value at each place that is rounded, over the representative inputs.
+
+    The scores that a network ends in are left as they are: they would no longer be probabilities.
+    """
     found: Ranges = {}
 
     def note(place: Place, value) -> None:
@@ -102,12 +106,17 @@ def ranges_of(network: ResidualNetwork, representative: Sequence[np.ndarray] | n
         x = ops.convert_to_tensor(np.stack(list(representative[start : start + rows])), network.inputs[0].dtype)
         for link in network.chain:
             x = _visited(link, x, note)
-    return found
+    last = network.chain[-1].name
+    return {place: limits for place, limits in found.items() if place[0] != last or place[2] is not None}
 
 
 def rounded(link: keras.Layer, ranges: Ranges) -> Callable[[Any], Any]:
     """Returns the function that a link is in 8 bits."""
-    return lambda x: _visited(link, x, lambda place, value: in_8_bits(value, *ranges[place]), kernel_in_8_bits)
+
+    def at(place: Place, value):
+        return in_8_bits(value, *ranges[place]) if place in ranges else None
+
+    return lambda x: _visited(link, x, at, kernel_in_8_bits)
 
 
 def _visited(link: keras.Layer, x, at: Callable[[Place, Any], Any], kernel: Callable | None = None):
@@ -132,17 +141,14 @@ def _visited(link: keras.Layer, x, at: Callable[[Place, Any], Any], kernel: Call
 
 def kernel_of(operation) -> keras.Variable | None:
     """The kernel of a convolution or a dense layer, or None."""
-    for name in ("depthwise_kernel", "kernel", "_kernel"):
-        found = getattr(operation, name, None)
-        if isinstance(found, keras.Variable):
-            return found
-    return None
+    found = getattr(operation, "kernel", None)
+    return found if isinstance(found, keras.Variable) else None
 
 
 def kernel_in_8_bits(operation):
     """A kernel rounded to 255 values from -127 to 127, with a scale for each channel of its output."""
     kernel = ops.convert_to_tensor(kernel_of(operation))
-    inner = len(kernel.shape) - (2 if hasattr(operation, "depthwise_kernel") else 1)
+    inner = len(kernel.shape) - (2 if isinstance(operation, keras.layers.DepthwiseConv2D) else 1)
     scale = ops.max(ops.abs(kernel), axis=tuple(range(inner)), keepdims=True) / 127
     scale = ops.where(scale > 0, scale, 1.0)
     return ops.round(kernel / scale) * scale
