@@ -167,7 +167,7 @@ class Data:
         return dataclasses.replace(self, options=options, _mean=np.zeros((), "float32"), _std=np.ones((), "float32"))
 
     def sample(self, examples: int, seed: int = 0) -> list[np.ndarray]:
-        """Draws training images at random, without augmentation.
+        """Draws training images at random, without augmentation, but for the crop that brings them to one size.
 
         Args:
             examples: how many; all, where there are fewer.
@@ -182,9 +182,11 @@ class Data:
             5
         """
         whole_number("examples", examples, 1)
-        plain = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": 1, "seed": seed}
-        drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1).take(examples)
-        return [images[0] for images, _ in drawn.as_numpy_iterator()]
+        # In one batch, unless images differ in size.
+        batch = min(examples, self.sizes["train"]) if self._frame or self.task != "segmentation" else 1
+        plain = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
+        drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1)
+        return [image for images, _ in drawn.take(-(-examples // batch)).as_numpy_iterator() for image in images]
 
     def seeded(self, seed: int) -> Data:
         """Returns the same data in the order, and with the augmentation, of another seed."""
