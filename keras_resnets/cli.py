@@ -11,6 +11,7 @@ import click
 from keras_resnets import console
 from keras_resnets.convert_command import convert
 from keras_resnets.errors import ArgumentError
+from keras_resnets.export_command import export
 from keras_resnets.prune_command import prune
 from keras_resnets.search_command import search
 from keras_resnets.study_command import study
@@ -104,21 +105,7 @@ cli.add_command(study)
 cli.add_command(search)
 cli.add_command(prune)
 cli.add_command(convert)
-
-
-@cli.command()
-@click.argument("source")
-@click.option("--format", "kind", type=click.Choice(["saved_model"]), default="saved_model", show_default=True)
-@console.out
-def export(source, kind, out) -> None:
-    """Write the network of SOURCE, a run directory or a .keras file, for use without this package."""
-    console.start()
-    from keras_resnets import export as exporting
-    from keras_resnets.building import load_model
-
-    report = getattr(exporting, kind)(load_model(source), out)
-    console.tell([out])
-    click.echo(exporting.describe(report))
+cli.add_command(export)
 
 
 @cli.command()

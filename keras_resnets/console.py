@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.quiet import quiet
 
 out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
 seed = click.option("--seed", default=0, show_default=True, help="Of every random draw.")
@@ -31,24 +29,13 @@ def data_options(command):
 
 def start() -> None:
     """Imports Keras without the start-up messages that TensorFlow's libraries write past every setting."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            import keras
+    with quiet():
+        import keras
 
-            if keras.config.backend() == "tensorflow":
-                import tensorflow as tf
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
 
-                tf.config.list_physical_devices()
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            tf.config.list_physical_devices()
 
 
 def opened(source: str, weights: str, image_size: int | None):

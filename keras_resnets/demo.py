@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-from keras_resnets.runs import write_json
-
 # Name, what the reader sees, arguments.
 STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("lesion", "Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)", {}),
@@ -48,17 +46,21 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
         click.echo(f"{number}  {title}")
         model = _study(out, model, name, options | ({"seed": seed} if options else {}))
 
-    click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and compare it with the network")
-    card = out / "saved_model.json"
-    if not card.exists():
-        write_json(card, _export(out, model))
+    click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
     from keras_resnets.export import describe as describe_export
 
-    click.echo(f"   {describe_export(json.loads(card.read_text()))}")
+    for name in ("saved_model", "network.tflite"):
+        card = out / f"{name}.card.json"
+        if not card.exists():
+            model = model or _loaded(out)
+            _export(model, out / name)
+        for line in describe_export(json.loads(card.read_text())).splitlines():
+            click.echo(f"   {line}")
     figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
     click.echo(
         f"\nLook at\n"
         f"{figures}\n"
+        f"   {out / 'saved_model.card.md'}\n"
         f"   tensorboard --logdir {out}    learning curves, weights, graph, the figures\n"
         f"   python -c 'import keras_resnets as kr; kr.load_model(\"{out}\").summary()'"
     )
@@ -70,9 +72,8 @@ def _study(out: Path, model, name: str, options: dict[str, Any]):
     folder = out / "studies" / name
     if not (folder / "study.json").exists():
         from keras_resnets import data, studies
-        from keras_resnets.building import load_model
 
-        model = model or load_model(out)
+        model = model or _loaded(out)
         verbose = sys.stdout.isatty()
         getattr(studies, name)(model, data.load("digits"), verbose=verbose, resume=folder, **options).save(folder)
     for line in describe(Study.load(folder)).splitlines():
@@ -80,9 +81,14 @@ def _study(out: Path, model, name: str, options: dict[str, Any]):
     return model
 
 
-def _export(out: Path, model) -> dict:
-    from keras_resnets import data, export
+def _loaded(out: Path):
     from keras_resnets.building import load_model
 
-    examples = next(iter(data.load("digits").test.rebatch(397)))[0].numpy()
-    return export.saved_model(model or load_model(out), out / "saved_model", examples)
+    return load_model(out)
+
+
+def _export(model, path: Path) -> None:
+    from keras_resnets import data, export
+
+    write = export.litert if path.suffix else export.saved_model
+    write(model, path, data=data.load("digits"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -76,10 +76,16 @@ class Lanes:
         budget: bytes that a link's input, output and what it needs in between may take, as
             estimated from their shapes; programs that would need more are walked in groups, one
             after the other. One program at a time is the least.
+        others: further choices by name: for a link, the function of its input that takes its place.
     """
 
-    def __init__(self, model: ResidualNetwork, budget: int = 2**30):
-        self.chain, self.budget = model.chain, budget
+    def __init__(
+        self,
+        model: ResidualNetwork,
+        budget: int = 2**30,
+        others: Mapping[str, Callable[[keras.Layer], Callable]] | None = None,
+    ):
+        self.chain, self.budget, self.others = model.chain, budget, dict(others or {})
         self._functions: dict[tuple[int, str, float], Callable] = {}
         self._compiling = threading.Lock()
 
@@ -92,6 +98,8 @@ class Lanes:
         return self._functions[key](x)
 
     def _compile(self, link, choice: str):
+        if choice in self.others:
+            return traced(self.others[choice](link), link)
         stand_in = link.stand_in() if choice == SHORTCUT else None
 
         def run(x):

@@ -91,6 +91,9 @@ class MaxPool(keras.layers.Layer):
         padding: `"end"`, the first window starts at the first pixel and the last one may be cut (MXNet's old "full"
             convention), or `"both"`, half a window is padded on each side (torch).
 
+    Attributes:
+        padding_pixels: how many are padded in front of each side, and behind it.
+
     Raises:
         ArgumentError: `stride` and `dilation` are both more than 1.
 
@@ -108,18 +111,20 @@ class MaxPool(keras.layers.Layer):
             raise ArgumentError(f"stride or dilation must be 1; got stride {stride} and dilation {dilation}.")
         self.window, self.stride, self.dilation, self.padding = window, stride, dilation, padding
         if padding == "both":
-            self._pad = [(window - 1) // 2 * dilation] * 2
+            self.padding_pixels = [(window - 1) // 2 * dilation] * 2
         else:
-            self._pad = [0, (window - 1) * dilation if stride == 1 else stride - 1]
+            self.padding_pixels = [0, (window - 1) * dilation if stride == 1 else stride - 1]
 
     def compute_output_shape(self, input_shape):
         reach = (self.window - 1) * self.dilation + 1
-        sides = (side and max(side + sum(self._pad) - reach, 0) // self.stride + 1 for side in input_shape[1:3])
+        sides = (
+            side and max(side + sum(self.padding_pixels) - reach, 0) // self.stride + 1 for side in input_shape[1:3]
+        )
         return (input_shape[0], *sides, input_shape[3])
 
     def call(self, inputs):
         lowest = float("-inf")
-        x = ops.pad(inputs, [[0, 0], self._pad, self._pad, [0, 0]], constant_values=lowest)
+        x = ops.pad(inputs, [[0, 0], self.padding_pixels, self.padding_pixels, [0, 0]], constant_values=lowest)
         if self.dilation == 1:
             return ops.max_pool(x, self.window, self.stride, "valid")
         for axis in (1, 2):

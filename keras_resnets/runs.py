@@ -70,11 +70,15 @@ def read_csv(file: str | os.PathLike):
     return pd.read_csv(file, **({"float_precision": "round_trip"} if old else {}))
 
 
-def environment() -> dict[str, Any]:
-    """Returns what a result depends on beside its arguments: versions, backend, command line."""
+def environment(*further: str) -> dict[str, Any]:
+    """Returns what a result depends on beside its arguments: versions, backend, command line.
+
+    Args:
+        *further: packages whose versions count here, beside those that count everywhere.
+    """
     import keras
 
-    packages = ("keras_resnets", "keras", "tensorflow", "jax", "torch", "numpy")
+    packages = ("keras_resnets", "keras", "tensorflow", "jax", "torch", "numpy", *further)
     versions = {}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

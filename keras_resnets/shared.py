@@ -114,17 +114,19 @@ def _nameless(config):
     return [_nameless(value) for value in config] if isinstance(config, list | tuple) else config
 
 
+def in_precision(config: Any, precision: str) -> Any:
+    """The configuration of a layer or a model of the same make, but for what it computes in."""
+    others = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+    if isinstance(config, dict):
+        return {key: in_precision(value, precision) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(in_precision(value, precision) for value in config)
+    return precision if isinstance(config, str) and config in others else config
+
+
 def _computing_in(precision: str, layer: keras.Layer) -> keras.Layer:
     """A layer of the same make, but for what it computes in; its variables hold nothing of worth."""
-    others = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
-
-    def changed(config):
-        if isinstance(config, dict):
-            return {key: changed(value) for key, value in config.items()}
-        if isinstance(config, list | tuple):
-            return type(config)(map(changed, config))
-        return precision if isinstance(config, str) and config in others else config
-
-    copy = keras.saving.deserialize_keras_object(changed(keras.saving.serialize_keras_object(layer)))
+    config = in_precision(keras.saving.serialize_keras_object(layer), precision)
+    copy = keras.saving.deserialize_keras_object(config)
     copy(keras.Input(batch_shape=layer.input.shape, dtype=precision))
     return copy

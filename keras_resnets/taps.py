@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,44 +134,58 @@ class Reader:
                 yield tap, ops.convert_to_numpy(value)
 
 
+def passed(link: keras.Layer, x, call: Callable, gave: Callable = lambda part, value: value):
+    """Returns what a link gives in inference mode, what is done within it being done otherwise.
+
+    Args:
+        link: a link of a chain.
+        x: its input.
+        call: runs an operation of a part, the numbers being those of `Tap`:
+            `call(part, number, operation, *args, **kwargs)`; `in_inference` runs it as it is.
+        gave: `gave(part, value)`, what goes on instead of the output of a part, or of the link, whose part is `""`.
+    """
+
+    def through(part: str, layer: keras.Layer, x):
+        numbers = itertools.count()
+        steps = run(*_steps(layer), x, lambda *args, **kwargs: call(part, next(numbers), *args, **kwargs))
+        y = list(steps)[-1][1]
+        return gave(part, y) if part else y
+
+    parts = dict(_parts(link))
+    if isinstance(link, ResidualBlock):
+        h = through("preactivation", parts.pop("preactivation"), x) if "preactivation" in parts else x
+        sums = [through(part, layer, h) for part, layer in parts.items()]
+        y = link.join(*(link.scaled(f) if part == "residual" else f for part, f in zip(parts, sums, strict=True)))
+    else:
+        ((part, layer),) = parts.items()
+        y = through(part, layer, x)
+    return gave("", y)
+
+
 def _passing(link: keras.Layer, taps: Sequence[Tap]) -> Callable:
     """Returns the function that gives a link's output and, as a list, what its taps give."""
 
-    def passed(x):
+    def passing(x):
         found: dict[Tap, Any] = {}
 
-        def through(part: str, layer: keras.Layer, x):
-            here = [tap for tap in taps if tap.part == part]
-            if not here:
-                return _call(layer, x)
-
-            def call(operation, *args, **kwargs):
-                linear = [tap for tap in here if tap.linear and tap.layer is operation]
-                if not linear:
-                    return _call(operation, *args, **kwargs)
+        def call(part: str, number: int, operation, *args, **kwargs):
+            here = [tap for tap in taps if (tap.part, tap.step) == (part, number)]
+            if not any(tap.linear for tap in here):
+                linear = result = in_inference(operation, *args, **kwargs)
+            else:
                 with _without_activation(operation) as activation:
-                    value = _call(operation, *args, **kwargs)
-                found.update(dict.fromkeys(linear, value))
-                return activation(value)
+                    linear = in_inference(operation, *args, **kwargs)
+                result = activation(linear)
+            found.update({tap: linear if tap.linear else result for tap in here})
+            return result
 
-            results = [result for _, result in run(*_steps(layer), x, call)]
-            found.update({tap: results[tap.step] for tap in here if not tap.linear})
-            return results[-1]
-
-        parts = dict(_parts(link))
-        if isinstance(link, ResidualBlock):
-            h = through("preactivation", parts.pop("preactivation"), x) if "preactivation" in parts else x
-            sums = [through(part, layer, h) for part, layer in parts.items()]
-            y = link.join(*(link.scaled(f) if part == "residual" else f for part, f in zip(parts, sums, strict=True)))
-        else:
-            ((part, layer),) = parts.items()
-            y = through(part, layer, x)
+        y = passed(link, x, call)
         return y, [found[tap] for tap in taps]
 
-    return passed
+    return passing
 
 
-def _call(operation, *args, **kwargs):
+def in_inference(operation, *args, **kwargs):
     """Calls in inference mode, unless the model was made to call it in another."""
     if getattr(operation, "_call_has_training_arg", False):
         kwargs = {"training": False, **kwargs}

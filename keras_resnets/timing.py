@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -69,3 +73,12 @@ def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 
     x = np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
     found = interleaved({model.name: lambda: model.predict_on_batch(x)}, calls, warm_up)
     return {**found[model.name], "batch": batch, "calls": calls}
+
+
+def processor() -> str:
+    """The name of the processor, and how many of its cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    file = Path("/proc/cpuinfo")
+    told = file.read_text() if file.exists() else ""
+    named = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    return f"{named[1] if named else platform.processor() or platform.machine()}, {cores} cores"

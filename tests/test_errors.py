@@ -545,6 +545,60 @@ CALLS = [
         OSError,
         ["regular/x'", "written"],
     ),
+    (
+        "export of no model",
+        lambda p: kr.export.saved_model("resnet8", p.new),
+        ArgumentError,
+        ["model", "Keras model", "str"],
+    ),
+    (
+        "name of a LiteRT file",
+        lambda p: kr.export.litert(p.tiny, p.new / "net.lite"),
+        ArgumentError,
+        ["path must end in .tflite", "net.lite"],
+    ),
+    (
+        "kind of a LiteRT file",
+        lambda p: kr.export.litert(p.tiny, p.new / "net.tflite", "int4"),
+        ArgumentError,
+        ["kind", "'int8'", "'int4'"],
+    ),
+    (
+        "ranges of floats",
+        lambda p: kr.export.litert(p.tiny, p.new / "net.tflite", "float16", p.x),
+        ArgumentError,
+        ["representative", "'int8'", "'float16'"],
+    ),
+    (
+        "raw pixels of a network that does not know them",
+        lambda p: kr.export.litert(p.tiny, p.new / "net.tflite", preprocessing=True),
+        ArgumentError,
+        ["preprocessing", "'tiny'", "set model.preprocessing"],
+    ),
+    (
+        "output of an export",
+        lambda p: kr.export.saved_model(p.tiny, p.new, output="classes"),
+        ArgumentError,
+        ["output", "'logits'", "'classes'"],
+    ),
+    (
+        "int8 of nothing real",
+        lambda p: kr.export.litert(p.tiny, p.new / "net.tflite", "int8", examples=p.x),
+        ArgumentError,
+        ["representative", "real inputs", "keras_resnets.data.load"],
+    ),
+    (
+        "size of an example",
+        lambda p: kr.export.litert(p.tiny, p.new / "net.tflite", examples=p.x[:, :7]),
+        ArgumentError,
+        ["examples", "(8, 8, 1)", "(7, 8, 1)", "'tiny'"],
+    ),
+    (
+        "data of an export",
+        lambda p: kr.export.saved_model(p.tiny, p.new, data=p.x),
+        ArgumentError,
+        ["data", "(x, y)", "ndarray"],
+    ),
 ]
 
 
@@ -670,6 +724,19 @@ COMMANDS = [
         ["--examples", "'survival'"],
     ),
     ("format", ["export", "{run}", "--format", "gguf", "--out", "{new}"], 2, ["'gguf'", "saved_model"]),
+    (
+        "int8 without data",
+        ["export", "{small}", "--format", "litert-int8", "--out", "{new}.tflite"],
+        2,
+        ["real inputs"],
+    ),
+    ("name of a file", ["export", "{small}", "--format", "litert", "--out", "{new}"], 2, [".tflite"]),
+    (
+        "raw pixels not known",
+        ["export", "{small}", "--preprocessing", "--out", "{new}"],
+        2,
+        ["preprocessing", "'tiny'"],
+    ),
     ("export of nothing", ["export", "{root}/no", "--out", "{new}"], 2, ["/no'", "give a .keras file"]),
     ("export below a file", ["export", "{small}", "--out", "{regular}/x"], 1, ["regular/x'", "written"]),
     ("demo below a file", ["demo", "--model", "resnet8", "--epochs", "1", "--out", "{regular}/x"], 1, ["regular/x'"]),

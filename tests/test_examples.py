@@ -83,6 +83,12 @@ def test_export_and_serve(run, tmp_path):
     assert served == pytest.approx(recorded_accuracy(tmp_path / "runs/export/training"), abs=1e-4)
     (difference,) = found(r"largest difference from the network ([\d.e+-]+)", output)
     assert difference < 1e-5
+    (single,) = found(r"float32.tflite: accuracy ([\d.]+), [\d,]+ bytes", output)
+    assert single == served
+    small, size = found(r"int8.tflite: accuracy ([\d.]+), ([\d,]+) bytes", output)
+    assert small == pytest.approx(served, abs=0.01)
+    assert size == (tmp_path / "runs/export/int8.tflite").stat().st_size
+    assert size < 0.4 * (tmp_path / "runs/export/float32.tflite").stat().st_size
     serving = (EXAMPLES / "export_and_serve.py").read_text().split("# 3. Serve")[1]
     assert not re.search(r"\b(kr|keras|model|data)\.", serving), "serving needs TensorFlow alone"
 

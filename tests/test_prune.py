@@ -430,11 +430,13 @@ def test_turns_are_taken_and_quartiles_told(monkeypatch):
 
 def test_exports_that_are_timed_compute_what_the_network_does(it, tmp_path):
     x = it.reported[0][:1]
-    call = costs.FORMATS["saved_model"](it.model, tmp_path / "net", x)
-    np.testing.assert_allclose(call(), answers(it.model, x), atol=1e-6)
+    for name, suffix in costs.TIMED.items():
+        call = costs._exported(name, it.model, tmp_path / f"net{suffix}", x)
+        np.testing.assert_allclose(call(), answers(it.model, x), atol=1e-5)
     rows = costs.costs(it.model, [1, 2], x, timed=2)
-    assert rows["saved_model_latency"].notna().tolist() == [True, False, True]
-    assert (rows["saved_model_latency_low"] <= rows["saved_model_latency_high"]).sum() == 2
+    for name in costs.TIMED:
+        assert rows[f"{name}_latency"].notna().tolist() == [True, False, True]
+        assert (rows[f"{name}_latency_low"] <= rows[f"{name}_latency_high"]).sum() == 2
     assert rows["parameters"].tolist() == [kr.parameters(kr.delete(it.model, gone)) for gone in ([], [1], [1, 2])]
 
 

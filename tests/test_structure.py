@@ -31,12 +31,12 @@ def imports(path):
 
 # From what everything reads to what reads everything; a module may import only what stands before it.
 ORDER = [
-    "errors", "unit", "spec", "dilation", "variants", "counting", "budget", "preprocessing", "layers", "optimizers",
-    "runs", "paths", "shared", "graph", "blocks", "skips", "layout", "gating", "network", "building", "cost", "adopt",
-    "applications", "weights", "surgery", "lanes", "taps", "backward", "spectrum", "data", "segmentation", "recipes",
-    "checkpoints", "training", "timing", "studies", "search", "callbacks", "export",
+    "errors", "quiet", "unit", "spec", "dilation", "variants", "counting", "budget", "preprocessing", "layers",
+    "optimizers", "runs", "paths", "shared", "graph", "blocks", "skips", "layout", "gating", "network", "building",
+    "cost", "adopt", "applications", "weights", "surgery", "lanes", "taps", "backward", "spectrum", "data",
+    "segmentation", "recipes", "checkpoints", "training", "timing", "studies", "search", "callbacks", "export",
     "recalibration", "fine_tuning", "pruning", "demo", "console", "study_command", "search_command", "convert_command",
-    "prune_command", "cli",
+    "export_command", "prune_command", "cli",
 ]  # fmt: skip
 
 

@@ -167,6 +167,37 @@ class Data:
         mean, std = (tuple(float(value) for value in np.atleast_1d(array)) for array in (self._mean, self._std))
         return Preprocessing(mean, std)
 
+    @property
+    def raw(self) -> Data:
+        """The same data with the images as they were before they were normalised: what `preprocessing` takes.
+
+        What images for segmentation are filled up with, the mean colour elsewhere, is black here.
+        """
+        options = {**self.options, "normalize": None}
+        return dataclasses.replace(self, options=options, _mean=np.zeros((), "float32"), _std=np.ones((), "float32"))
+
+    def sample(self, examples: int, seed: int = 0) -> list[np.ndarray]:
+        """Draws training images at random, without augmentation, but for the crop that brings them to one size.
+
+        Args:
+            examples: how many; all, where there are fewer.
+            seed: of the draw.
+
+        Returns:
+            Images of (height, width, channels), normalised as the batches are.
+
+        Example:
+            >>> import keras_resnets as kr
+            >>> len(kr.data.load("digits").sample(5))
+            5
+        """
+        whole_number("examples", examples, 1)
+        # In one batch, unless images differ in size.
+        batch = min(examples, self.sizes["train"]) if self._frame or self.task != "segmentation" else 1
+        plain = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
+        drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1)
+        return [image for images, _ in drawn.take(-(-examples // batch)).as_numpy_iterator() for image in images]
+
     def seeded(self, seed: int) -> Data:
         """Returns the same data in the order, and with the augmentation, of another seed."""
         return dataclasses.replace(self, options={**self.options, "seed": seed})

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnets import export
 from keras_resnets.cost import macs, parameters
+from keras_resnets.export.formats import FORMATS
 from keras_resnets.network import ResidualNetwork
 from keras_resnets.surgery import compact, delete
 from keras_resnets.timing import interleaved
@@ -19,18 +20,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _saved_model(network: ResidualNetwork, folder: Path, example: np.ndarray) -> Callable[[], Any]:
-    """Exports a network as a SavedModel, and returns the call of what was loaded from there."""
-    import tensorflow as tf
-
-    export.saved_model(network, folder)
-    loaded = tf.saved_model.load(str(folder))
-    image = tf.constant(example, network.input_dtype)
-    return lambda: loaded.serve(image).numpy()
+# Ways to run a network elsewhere that are timed, and what their files end in.
+TIMED = {"saved_model": "", "litert": ".tflite"}
 
 
-# Ways to run a network elsewhere, by name: each exports it to a path, and gives the call for one example.
-FORMATS: dict[str, Callable[[ResidualNetwork, Path, np.ndarray], Callable[[], Any]]] = {"saved_model": _saved_model}
+def _exported(name: str, network: ResidualNetwork, path: Path, example: np.ndarray) -> Callable[[], Any]:
+    """Exports a network, and returns the call of what was opened from there."""
+    getattr(export, name)(network, path, examples=example, calls=0)
+    opened = FORMATS[name].open(path)
+    return lambda: opened.run(example)
 
 
 def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, timed: int) -> pd.DataFrame:
@@ -43,7 +41,7 @@ def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, ti
         timed: how many of the networks, evenly spread, to export and time in turns.
 
     Returns:
-        A pandas.DataFrame of `dropped`, `parameters`, `macs` and, for each of `FORMATS`, `NAME_latency` with its
+        A pandas.DataFrame of `dropped`, `parameters`, `macs` and, for each of `TIMED`, `NAME_latency` with its
         quartiles `NAME_latency_low` and `NAME_latency_high`, in seconds for one example.
     """
     import pandas as pd
@@ -57,8 +55,8 @@ def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, ti
             left = compact(delete(network, gone[:n]))
             rows.append({"dropped": n, "parameters": parameters(left), "macs": macs(left, example.shape[1:])})
             if n in chosen:
-                made = {name: export_(left, Path(folder) / f"{name}{n}", example) for name, export_ in FORMATS.items()}
-                calls |= {(name, n): call for name, call in made.items()}
+                for name, suffix in TIMED.items():
+                    calls[name, n] = _exported(name, left, Path(folder) / f"{name}{n}{suffix}", example)
         for (name, n), time in interleaved(calls).items():
             column = f"{name}_latency"
             rows[n] |= {column: time["median"], f"{column}_low": time["low"], f"{column}_high": time["high"]}

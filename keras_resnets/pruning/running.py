@@ -105,9 +105,9 @@ def prune(
         and each `state`: `"whole"`, `"dropped"`, with the statistics of the whole network, `"recalibrated"`, of the
         whole network, too, and, at the end, `"fine-tuned"`. Each has `block`, the last one dropped,
         `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`, `macs`, and, where it
-        was timed, the seconds for one image by the reloaded export, `saved_model_latency` (median) with its quartiles
-        `saved_model_latency_low` and `_high`; all networks are timed in turns. The network has a spec where
-        one describes it, with as many blocks in each stage as are left.
+        was timed, the seconds for one image by the export in its own runtime, `saved_model_latency` (median) with its
+        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; all are timed in turns. The
+        network has a spec where one describes it, with as many blocks in each stage as are left.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds other work.

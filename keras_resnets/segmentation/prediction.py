@@ -136,7 +136,17 @@ def evaluate(
         >>> int(scores.confusion.sum())
         2048
     """
-    each = np.stack(list(confusions(model, data, classes, ignore, **options)))
+    return scored(np.stack(list(confusions(model, data, classes, ignore, **options))), draws, seed)
+
+
+def scored(each: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[Scores, dict[str, tuple[float, float]]]:
+    """Returns what `evaluate` does, of the confusion matrices of the images.
+
+    Args:
+        each: a matrix for each image.
+        draws: as for `evaluate`.
+        seed: as for `evaluate`.
+    """
     drawn = np.random.default_rng(seed).multinomial(len(each), np.full(len(each), 1 / len(each)), draws)
     found = [score(np.tensordot(counts, each, 1)) for counts in drawn]
     intervals = {}

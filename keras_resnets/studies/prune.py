@@ -17,7 +17,7 @@ STATES = {
     "fine-tuned": (figures.OTHER, "D", "and fine-tuned"),
 }
 # Exports that are timed, as they are called.
-FORMATS = {"saved_model": "SavedModel"}
+FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT"}
 
 
 def timed(rows: pd.DataFrame) -> list[str]:

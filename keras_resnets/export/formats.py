@@ -1,0 +1,245 @@
+"""The formats: how each is written and opened in its own runtime. A new one is a row in `FORMATS`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnets.export import files
+from keras_resnets.export.inference import Inference, convertible
+from keras_resnets.quiet import quiet
+
+OPSET = 17
+# Of LiteRT and ONNX Runtime; TensorFlow takes what it is given.
+THREADS = 1
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An exported file in its own runtime.
+
+    Attributes:
+        run: gives the outputs, in floating point, of an array of inputs.
+        operators: how often each operation comes.
+        threads: how many the runtime may use; 0 for all.
+        facts: what else is known of the file.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
+    operators: dict[str, int]
+    threads: int = THREADS
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: what its name must end in; None for a folder.
+        tolerance: by how much an output may differ, as a share of the largest where that is more than 1; None where
+            the classes decide.
+        write: writes the network, with the inputs that int8 takes its ranges from.
+        open: opens what was written.
+        packages: what its card gives the versions of.
+        needs: packages of the extra `onnx` that it cannot do without.
+    """
+
+    suffix: str | None
+    tolerance: float | None
+    write: Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]
+    open: Callable[[Path], Opened]
+    packages: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Which of the packages needed are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+def traced(served: Inference):
+    """Returns the network as a function of TensorFlow, for batches of any size."""
+    import tensorflow as tf
+
+    name, shape, dtype = served.input
+    spec = tf.TensorSpec((None, *shape), dtype, name=name)
+    return tf.function(lambda inputs: served(inputs), input_signature=[spec], autograph=False)
+
+
+def _archive(served: Inference):
+    """One function, `serve`, and the variables that it reads."""
+    import tensorflow as tf
+
+    archive = tf.__internal__.tracking.AutoTrackable()
+    archive.trainable_variables = [v.value for v in served.network.trainable_variables]
+    archive.non_trainable_variables = [v.value for v in served.network.non_trainable_variables]
+    archive.variables = archive.trainable_variables + archive.non_trainable_variables
+    archive.serve = traced(served)
+    return archive
+
+
+def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarray = ()) -> None:
+    """Writes what serving needs.
+
+    `keras.Model.export` stores every layer object besides, which for a network of 110 layers takes
+    more than twice the time and the space.
+    """
+    import tensorflow as tf
+
+    archive = _archive(served)
+    tf.saved_model.save(archive, str(path), signatures={"serving_default": archive.serve})
+
+
+def open_saved_model(path: Path) -> Opened:
+    """Loads a SavedModel with TensorFlow."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    serve = loaded.signatures["serving_default"]
+    ((_, spec),) = serve.structured_input_signature[1].items()
+
+    def run(x: np.ndarray) -> np.ndarray:
+        # By way of what was loaded, which owns the variables.
+        (y,) = loaded.signatures["serving_default"](**{spec.name: tf.cast(x, spec.dtype)}).values()
+        return y.numpy()
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    return Opened(run, files.of_graph(serve.graph.as_graph_def()), threads)
+
+
+def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]:
+    """Returns what writes one of the kinds of LiteRT files."""
+
+    def write(served: Inference, path: Path, representative: Sequence[np.ndarray] | np.ndarray) -> None:
+        import tensorflow as tf
+
+        archive = _archive(served)
+        with convertible(served.network, "litert"):
+            function = archive.serve.get_concrete_function()
+        with quiet():
+            # Without what holds the variables, or with the model in its place, the converter loses the weights.
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([function], archive)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if kind != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if kind == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if kind == "int8":
+                dtype = served.input[2]
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.representative_dataset = lambda: ([x[None].astype(dtype)] for x in representative)
+                converter.inference_input_type = converter.inference_output_type = tf.int8
+            content = converter.convert()
+        path.write_bytes(content)
+
+    return write
+
+
+def open_litert(path: Path) -> Opened:
+    """Loads a LiteRT file with its interpreter, in one thread."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = path.read_bytes()
+    found = files.of_litert(content)
+    if found.pop("unbounded"):
+        # The interpreter ends the process.
+        raise RuntimeError(f"{path.name!r} would hold infinities in whole numbers; it was not kept.")
+    with quiet():
+        interpreter = Interpreter(model_content=content, num_threads=THREADS)
+        interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def run(x: np.ndarray) -> np.ndarray:
+        if tuple(interpreter.get_input_details()[0]["shape"]) != x.shape:
+            interpreter.resize_tensor_input(source["index"], x.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], _quantised(x, source))
+        interpreter.invoke()
+        return _floating(interpreter.get_tensor(target["index"]), target)
+
+    facts = {"input": _ends(source), "output": _ends(target), "checks": found}
+    return Opened(run, found.pop("operators"), facts=facts)
+
+
+def _ends(details: dict[str, Any]) -> dict[str, Any]:
+    """Type of an input or output, and the scale and zero point that its whole numbers are read with."""
+    scale, zero = details["quantization"]
+    return {
+        "dtype": np.dtype(details["dtype"]).name,
+        "quantisation": {"scale": float(scale), "zero_point": int(zero)} if scale else None,
+    }
+
+
+def _quantised(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    scale, zero = details["quantization"]
+    if not scale:
+        return x.astype(details["dtype"])
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.round(x / scale) + zero, limits.min, limits.max).astype(details["dtype"])
+
+
+def _floating(y: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    scale, zero = details["quantization"]
+    return (y.astype("float32") - zero) * np.float32(scale) if scale else y
+
+
+def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarray = ()) -> None:
+    """Writes an ONNX file."""
+    import onnx
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    with convertible(served.network, "onnx"):
+        function = traced(served).get_concrete_function()
+    with quiet():
+        # Given the function itself, tf2onnx takes constants that it holds for further inputs.
+        frozen = convert_variables_to_constants_v2(function)
+        ends = [frozen.inputs[0].name], [frozen.outputs[0].name]
+        model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *ends, opset=OPSET)
+    graph = model.graph
+    called = {graph.input[0].name: served.input[0], graph.output[0].name: "outputs"}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [called.get(name, name) for name in names]
+    for end in (graph.input[0], graph.output[0]):
+        end.name = called[end.name]
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def open_onnx(path: Path) -> Opened:
+    """Loads an ONNX file with ONNX Runtime, on the processor, in one thread."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0]
+    dtype = source.type.removeprefix("tensor(").removesuffix(")").replace("float", "float32")
+
+    def run(x: np.ndarray) -> np.ndarray:
+        return session.run(None, {source.name: x.astype(dtype)})[0]
+
+    operators = files.counted(node.op_type for node in onnx.load(path).graph.node)
+    return Opened(run, operators)
+
+
+_RUNTIME = ("ai-edge-litert",)
+_ONNX = ("onnx", "tf2onnx", "onnxruntime")
+FORMATS = {
+    "saved_model": Format(None, 1e-5, write_saved_model, open_saved_model),
+    "litert": Format(".tflite", 1e-4, _litert("float32"), open_litert, _RUNTIME),
+    "litert-fp16": Format(".tflite", 1e-2, _litert("float16"), open_litert, _RUNTIME),
+    "litert-dynamic": Format(".tflite", None, _litert("dynamic"), open_litert, _RUNTIME),
+    "litert-int8": Format(".tflite", None, _litert("int8"), open_litert, _RUNTIME),
+    "onnx": Format(".onnx", 1e-4, write_onnx, open_onnx, _ONNX, _ONNX),
+}
