@@ -51,6 +51,15 @@ def mixed():
         return built("resnet14")
 
 
+def pruned():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 32, 32, 3)).astype("float32"), rng.integers(0, CLASSES, 8)
+    # With identities enough that one can go.
+    stages = tuple(dataclasses.replace(stage, blocks=2) for stage in small("resnet14").stages)
+    model = built("resnet14", shortcut="B", stages=stages)
+    return kr.prune(model, (x, y), calibration=(x, y), blocks=2, timed=0).network
+
+
 FAMILIES = {
     "resnet, option A": lambda: built("resnet14"),
     "resnet, option B": lambda: built("resnet14", shortcut="B"),
@@ -65,7 +74,7 @@ FAMILIES = {
     "segmentation": lambda: kr.segmentation.fcn(small("resnet38_a1", width=0.015625, head_dilation=2), CLASSES),
     "lesioned": lambda: kr.delete(built("resnet14"), "stage2_block1"),
     "path-trained": path_trained,
-    "pruned": lambda: kr.delete(built("resnet14", shortcut="B"), [0, 1], copy=True),
+    "pruned": pruned,
     "mixed precision": mixed,
     "adopted": lambda: kr.adopt(residual_model(CLASSES)),
 }

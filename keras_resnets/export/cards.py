@@ -101,7 +101,8 @@ def _preprocessing(known: dict[str, Any] | None) -> str:
     if known is None:
         return "not known"
     mean, std = (", ".join(f"{value:g}" for value in known[name]) for name in ("mean", "std"))
-    done = f"({known['channels'].upper()} pixels - [{mean}]) / [{std}]"
+    order = f"{known['channels'].upper()} " if len(known["mean"]) == 3 else ""
+    done = f"({order}pixels - [{mean}]) / [{std}]"
     return f"inside: {done}" if known["inside"] else f"expected of whoever calls: {done}"
 
 

@@ -148,7 +148,7 @@ def onnx(
     """Writes an ONNX file, runs it in ONNX Runtime and compares it with the network.
 
     It takes batches of any size, channels last, at `inputs` (`pixels` with preprocessing), and answers at `outputs`.
-    Batch-norm behind a convolution is folded into it.
+    Batch-norm behind a convolution of more than one pixel is folded into it.
 
     Args:
         model: as for `saved_model`.
