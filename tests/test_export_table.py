@@ -21,7 +21,7 @@ def small(variant, **fields):
     """A variant narrow, with one block in each of its last two stages."""
     spec = kr.variants.spec(variant)
     stages = tuple(dataclasses.replace(stage, blocks=1) for stage in spec.stages[-2:])
-    return spec.replace(stages=stages, **{"width": 0.125, "stem_width": 4, **fields})
+    return spec.replace(**{"stages": stages, "width": 0.125, "stem_width": 4, **fields})
 
 
 def built(variant, **fields):

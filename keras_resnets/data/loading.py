@@ -73,7 +73,7 @@ def load(
         >>> data = kr.data.load("digits", batch_size=32)
         >>> data.input_shape, data.classes, data.sizes["test"]
         ((8, 8, 1), 10, 397)
-        >>> data = kr.data.load("scenes", task="segmentation", batch_size=32)
+        >>> data = kr.data.load("scenes", task="segmentation", image_size=64)
         >>> data.input_shape, data.classes, data.sizes["test"]
         ((64, 64, 3), 11, 200)
     """
