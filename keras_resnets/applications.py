@@ -124,9 +124,9 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
     known = [n for n in dir(keras.applications) if n[0].isupper()]
     if name not in known:
         raise ArgumentError(f"keras.applications has no {name!r}; the nearest are: {nearest(name, known)}.")
-    function = getattr(keras.applications, name)
+    function, fetched = getattr(keras.applications, name), weights in (None, "imagenet")
     try:
-        original = function(weights=weights, input_shape=input_shape)
+        original = function(weights=weights if fetched else None, input_shape=input_shape)
     except Exception as error:
         if weights == "imagenet" and "URL fetch failure" in str(error):
             raise OSError(
@@ -135,7 +135,10 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
             ) from error
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ArgumentError(f"keras.applications.{name} refused its arguments: {reason}.") from error
-    return adopt(original), sys.modules[function.__module__].preprocess_input
+    network = adopt(original)
+    if not fetched:  # by our own readers, which take no file at its word
+        importlib.import_module("keras_resnets.weights").load(network, weights)
+    return network, sys.modules[function.__module__].preprocess_input
 
 
 def _variant(name: str) -> str:

@@ -7,6 +7,7 @@ import weight_references as reference
 from weight_references import Held
 
 import keras_resnets as kr
+from keras_resnets import applications
 from keras_resnets.errors import ArgumentError
 
 
@@ -179,3 +180,18 @@ def test_parity_with_keras(keras_first):
     small = Held("torch", reference.draw_torchvision((1, 1, 1, 1), 2))
     backbone = kr.weights.network(small, include_top=False)
     assert str(kr.weights.parity(backbone, small)) == "no independent computation to compare with"
+
+
+def test_a_foreign_network_takes_a_file_by_our_readers(tmp_path, monkeypatch):
+    keras.utils.set_random_seed(0)
+    original = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
+    original.save(tmp_path / "net.h5")
+    monkeypatch.setattr(original.__class__, "load_weights", lambda *_: pytest.fail("Keras read the file"))
+    network, preprocess = applications.foreign("MobileNetV2", str(tmp_path / "net.h5"), (32, 32, 3))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    x = pixels / 127.5 - 1
+    np.testing.assert_allclose(preprocess(pixels.copy()), x, atol=1e-6)
+    np.testing.assert_array_equal(network.predict(x, verbose=0), original.predict(x, verbose=0))
+    (tmp_path / "net.h5").write_bytes(b"text")
+    with pytest.raises(ArgumentError, match=r"net\.h5' "):
+        applications.foreign("MobileNetV2", str(tmp_path / "net.h5"), (32, 32, 3))
