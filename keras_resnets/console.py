@@ -36,6 +36,8 @@ def start() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            # Advice on functions traced for many networks is for who wrote them, not for a command's user.
+            tf.get_logger().setLevel("ERROR")
 
 
 def opened(source: str, weights: str, image_size: int | None):
