@@ -96,15 +96,14 @@ def _table(study) -> None:
 
     formats = timed(study.rows)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for column in ("blocks", "accuracy", "loss", "parameters", "MACs", *(f"{FORMATS[name]}, ms" for name in formats)):
-        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    for column in ("blocks", "accuracy", "parameters", "MACs", *(f"{FORMATS[name]}, ms" for name in formats)):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in ends(study.rows):
         table.add_row(
             row["state"],
             str(study.summary["blocks"] - row["dropped"]),
             f"{1 - row['error']:.2%}",
-            f"{row['loss']:.4f}",
             f"{row['parameters']:,}",
             f"{row['macs'] / 1e6:.1f} M",
             *(f"{1e3 * row[f'{name}_latency']:.2f}" for name in formats),

@@ -13,7 +13,6 @@ from test_adopt import residual_model
 from test_export_table import policy
 
 import keras_resnets as kr
-from keras_resnets import timing
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS
@@ -278,15 +277,6 @@ def test_what_libraries_say_is_held_back_unless_something_fails(capfd):
         spoken(b"the reason\n", 0)
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "the reason\nafterwards\n"
-
-
-def test_calls_are_timed(monkeypatch):
-    clock = iter(np.cumsum([9, 0, 1, 0, 2, 0, 4, 0, 3, 0, 5]))  # one for the call that warms up
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
-    called = []
-    found = timing.interleaved({"call": lambda: called.append(1)}, rounds=5, warm_up=1)
-    assert found == {"call": {"median": 3, "low": 2, "high": 4}}
-    assert len(called) == 6
 
 
 # The command.

@@ -49,15 +49,16 @@ def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, ti
     counts = range(len(gone) + 1)
     chosen = {round(n) for n in np.linspace(0, len(gone), min(timed, len(counts)))}
     rows: list[dict[str, Any]] = []
-    calls: dict[tuple[str, int], Callable[[], Any]] = {}
+    calls: dict[str, dict[int, Callable[[], Any]]] = {name: {} for name in TIMED}
     with tempfile.TemporaryDirectory() as folder:
         for n in counts:
             left = compact(delete(network, gone[:n]))
             rows.append({"dropped": n, "parameters": parameters(left), "macs": macs(left, example.shape[1:])})
             if n in chosen:
                 for name, suffix in TIMED.items():
-                    calls[name, n] = _exported(name, left, Path(folder) / f"{name}{n}{suffix}", example)
-        for (name, n), time in interleaved(calls).items():
-            column = f"{name}_latency"
-            rows[n] |= {column: time["median"], f"{column}_low": time["low"], f"{column}_high": time["high"]}
+                    calls[name][n] = _exported(name, left, Path(folder) / f"{name}{n}{suffix}", example)
+        for name, those in calls.items():  # apart: the threads of one runtime go on for a while after its answer
+            for n, time in interleaved(those).items():
+                column = f"{name}_latency"
+                rows[n] |= {column: time["median"], f"{column}_low": time["low"], f"{column}_high": time["high"]}
     return pd.DataFrame(rows)
