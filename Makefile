@@ -1,11 +1,12 @@
 # make demo   install, train, dissect and export a network (about five minutes)
 # make test   install, check and test
+# make test-all   the same, with the tests marked thorough: half as much time again
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-all check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,7 +26,10 @@ check: $(VENV)/installed-test
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not thorough'
+
+test-all: check
+	$(BIN)/pytest -n 2 --dist worksteal
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache

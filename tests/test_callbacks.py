@@ -88,6 +88,7 @@ def test_every_is_a_whole_number(every, kind, images, tmp_path):
         kind(images, tmp_path, every=every)
 
 
+@pytest.mark.thorough
 def test_the_path_spectrum_is_the_study_at_that_epoch_and_leaves_the_training_alone(tiny, images, tmp_path):
     callback = kr.callbacks.PathSpectrum(images, tmp_path, every=2, examples=8, draws=3)
     watched, alone = fit(tiny, images, [callback]), fit(tiny, images, [])

@@ -257,7 +257,7 @@ def test_the_card_says_what_was_measured(digits, tmp_path):
     card = (tmp_path / "net.card.md").read_text()
     assert f"{kr.parameters(model):,} parameters, {kr.macs(model):,} multiply-adds" in card
     mean, std = (values[0] for values in (digits.preprocessing.mean, digits.preprocessing.std))
-    assert f"expected of whoever calls: (RGB pixels - [{mean:g}]) / [{std:g}]" in card
+    assert f"expected of whoever calls: (pixels - [{mean:g}]) / [{std:g}]" in card
     assert "Batches of 1, 3 calls each" in card
     assert f"tensorflow {tf.__version__}" in card
     told = kr.export.describe(report).splitlines()

@@ -485,7 +485,7 @@ def test_command(digits, tmp_path, capsys):
     assert cli.main([*arguments, "--out", str(out)]) == 0
     said, study = capsys.readouterr().out, kr.studies.Study.load(out)
     [name] = study.summary["dropped"]
-    for told in ("accuracy", "SavedModel, ms", "recalibrated", f"wrote {out / 'model.keras'}", name):
+    for told in ("accuracy", "SavedModel", "recalibrated", f"wrote {out / 'model.keras'}", name):
         assert told in said
     model, data = kr.load_model(run), kr.data.load("digits", batch_size=32, validation=0.3)
     x, y = (np.concatenate(parts)[:60] for parts in zip(*data.validation.as_numpy_iterator(), strict=True))

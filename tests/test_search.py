@@ -92,7 +92,9 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage", ["torn", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("runs", "empty"))]
+)
 def test_a_search_stopped_in_trials_and_damaged_ends_as_undisturbed(found, digits, tmp_path, damage, monkeypatch):
     out, study, _ = found
     real, epochs, trained = training.Checkpoint.on_epoch_end, itertools.count(1), []
@@ -139,6 +141,7 @@ def test_a_trial_that_diverges_is_told_and_the_search_goes_on(digits, tmp_path):
     )
 
 
+@pytest.mark.thorough
 def test_a_rung_of_hyperband_is_a_stop_of_one_training(digits, tmp_path):
     space = space_of(digits, blocks=(1, 2), unit=("basic",), epochs=3, learning_rate=(0.05, 0.1))
     study = kr.search.search(space, out=tmp_path / "search", oracle="hyperband", trials=None)

@@ -106,6 +106,7 @@ def check(out, undisturbed):
         assert list(pd.read_csv(file)["epoch"]) == [1, 2, 3]
 
 
+@pytest.mark.thorough
 def test_the_only_process_is_killed(start, tmp_path, undisturbed):
     out = tmp_path / "search"
     for moment in MOMENTS:
@@ -132,6 +133,7 @@ def test_a_worker_is_killed(start, tmp_path, undisturbed):
     check(out, undisturbed)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_never_returns_leaves_its_trial_to_another(start, tmp_path, undisturbed):
     out = tmp_path / "search"
     chief = start(*ASKED, "--role", "chief", "--lost-after", 12, out=out)
@@ -168,6 +170,7 @@ def test_the_chief_is_killed(start, tmp_path, undisturbed):
     check(out, undisturbed)
 
 
+@pytest.mark.thorough
 def test_workers_of_one_command_are_replaced_and_end_with_it(start, tmp_path, undisturbed):
     out = tmp_path / "search"
     asked = [*ASKED, "--workers", "2"]

@@ -153,7 +153,10 @@ def test_ranges_rise():
         kr.search.Range(0, 0.1)
 
 
-@pytest.mark.parametrize("kind", ["RandomSearch", "GridSearch", "BayesianOptimization", "Hyperband"])
+@pytest.mark.parametrize(
+    "kind",
+    ["RandomSearch", "GridSearch", "BayesianOptimization", pytest.param("Hyperband", marks=pytest.mark.thorough)],
+)
 def test_every_tuner_of_keras_tuner_takes_the_space(digits, kind, tmp_path):
     space = space_of(digits, unit=("basic",), learning_rate=(0.05, 0.1))
     own = {"max_epochs": 2, "factor": 2} if kind == "Hyperband" else {"max_trials": 2}

@@ -16,7 +16,6 @@ from keras_resnets.studies.choices import Paths, needed_length, shortest_run
 SPECS = {
     "post-activation": {},
     "projections": {"shortcut": "C"},
-    "pre-activation": {"placement": "pre"},
     "pre-activation, projections": {"placement": "pre", "shortcut": "C"},
     "batch-norm after the addition": {"placement": "bn_after"},
     "gates": {"skip": "gate:-0.5", "placement": "pre"},

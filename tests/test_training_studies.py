@@ -54,6 +54,7 @@ class Watch(keras.callbacks.Callback):
         self._begun.append(epoch)
 
 
+@pytest.mark.thorough
 def test_cells_stopped_in_the_middle_end_in_the_same_table(few, spec, tmp_path, capsys):
     begun = []
 
@@ -274,6 +275,7 @@ def test_survival_trains_what_it_says(survival, few):
             assert arm["difference"]["mean"] == pytest.approx(d.mean())
 
 
+@pytest.mark.thorough
 def test_lesions_of_survival_are_those_of_the_networks_reloaded(survival, few):
     out, study = survival
     trained = study.rows[(study.rows["kind"] == "trained") & (study.rows["decay"] == "linear")]
@@ -309,7 +311,7 @@ def test_training_studies_done_are_read_and_not_trained(survival, few, spec, mon
     assert again.summary == study.summary
 
 
-@pytest.mark.parametrize("name", ["effective", "survival"])
+@pytest.mark.parametrize("name", [pytest.param("effective", marks=pytest.mark.thorough), "survival"])
 def test_training_studies_are_saved_drawn_and_told(name, request, tmp_path):
     _, study = request.getfixturevalue(name)
     study.save(tmp_path)
