@@ -95,6 +95,15 @@ def test_pictures_of_answers_are_in_tensorboard(run):
     assert len(shown[0].tensor_proto.string_val) == 2 + 4
 
 
+def test_images_are_filled_up_to_the_stride_by_pixels_without_a_label(few):
+    images, labels = next(iter(data_for(RECIPE, "scenes", "segmentation", image_size=60).test))
+    assert images.shape[1:3] == (64, 64)
+    beyond = np.ones((64, 64), bool)
+    beyond[:60, :60] = False
+    assert (np.asarray(labels)[:, beyond] == 255).all()
+    assert (np.asarray(labels)[:, ~beyond] != 255).all()
+
+
 def test_loss_of_a_recipe(run):
     model, _ = run
     data = data_for(RECIPE, "scenes", "segmentation")
@@ -138,6 +147,7 @@ def test_full_networks_of_the_study_are_those_of_the_papers():
     full = SEGMENT._networks((504, 504, 3), 21, None, True, 0.05)
     assert full["resnet38"] == kr.segmentation.dense("resnet38_a1").replace(input_shape=(504, 504, 3), classes=21)
     assert budget.costs(full["resnet38"])["parameters"] == 124_042_581  # papers.md 5.4
+    assert budget.costs(full["plain"])["macs"] == pytest.approx(budget.costs(full["resnet38"])["macs"], rel=0.05)
     trunk = full["resnet101"].replace(head="classifier", classes=1000, output_stride=None, input_shape=(224, 224, 3))
     assert budget.costs(trunk)["parameters"] == 44_549_160  # papers.md 1.1
 
