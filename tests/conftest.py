@@ -10,6 +10,7 @@ import keras
 import mask_files
 import numpy as np
 import pytest
+import weight_references as reference
 
 import keras_resnets as kr
 
@@ -93,3 +94,9 @@ def folder(tmp_path):
     mask_files.fill(tmp_path / "test", range(201, 205), palette=False)
     (tmp_path / "classes.txt").write_text("sky\nsea\n\nsand\n")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def wu38():
+    """Arrays of a file of Wu et al. 2016's model A."""
+    return reference.classifier(reference.draw_wu("mxnet", reference.WU_A))

@@ -2,7 +2,6 @@
 
 import functools
 
-import keras
 import numpy as np
 import pytest
 import weight_references as reference
@@ -145,7 +144,7 @@ def test_an_average_beside_the_network_is_left():
     average = {f"state_dict_ema.{name}": array + 1 for name, array in arrays.items()}
     archive = Held("torch", {**average, **{f"state_dict.{name}": array for name, array in arrays.items()}})
     model = kr.weights.network(archive, input_shape=(32, 32, 3))
-    np.testing.assert_array_equal(values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(reference.values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
     assert set(average) <= set(kr.weights.plan(model, archive).left)
 
 
@@ -190,10 +189,3 @@ def test_names_of_zagoruyko(widths):
         reference.close(reference.scores(model, x), expected)
     assert model.spec.name == f"wrn_10_{widths[0] // 16}"
     assert model.preprocessing == kr.Preprocessing((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
-
-
-A = (0, 3, 3, 6, 3, 1, 1)
-
-
-def values(model):
-    return [keras.ops.convert_to_numpy(v).copy() for v in model.weights]

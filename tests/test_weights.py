@@ -13,13 +13,6 @@ import keras_resnets as kr
 from keras_resnets import variants
 from keras_resnets.errors import ArgumentError
 
-A = (0, 3, 3, 6, 3, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def wu38():
-    return reference.classifier(reference.draw_wu("mxnet", A))
-
 
 def test_build_takes_a_file(tmp_path):
     arrays, x = reference.draw_akamaster(1, 16, 10), reference.images(1, 3, 32, 32)
@@ -48,10 +41,6 @@ def small():
     arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
     spec = kr.weights.network(Held("torch", arrays), input_shape=(32, 32, 3)).spec
     return arrays, kr.build(spec, classifier_activation=None)
-
-
-def values(model):
-    return [keras.ops.convert_to_numpy(v).copy() for v in model.weights]
 
 
 def test_a_plan_reads_nothing(small):
@@ -86,14 +75,14 @@ def test_what_does_not_fit_is_listed_and_nothing_read(name, value, message, part
     arrays = {**arrays, name: value}
     if value is None:
         del arrays[name]
-    archive, before = Held("torch", arrays), values(model)
+    archive, before = Held("torch", arrays), reference.values(model)
     plan = kr.weights.plan(model, archive)
     assert len(getattr(plan, part)) == 1
     assert sum(r.status == row for r in plan.rows) == (1 if row else 0)
     with pytest.raises(ArgumentError, match=message):
         kr.weights.load(model, archive)
     assert archive.reads == 0
-    for old, new in zip(before, values(model), strict=True):
+    for old, new in zip(before, reference.values(model), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
@@ -111,11 +100,11 @@ def test_a_file_that_ends_in_the_middle_changes_nothing(small):
 
             return dataclasses.replace(tensor, read=read)
 
-    before = values(model)
+    before = reference.values(model)
     with pytest.raises(ArgumentError, match="torn"):
         kr.weights.load(model, Torn("torch", arrays))
     assert model.preprocessing is None
-    for old, new in zip(before, values(model), strict=True):
+    for old, new in zip(before, reference.values(model), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
@@ -137,11 +126,11 @@ def test_a_backbone_leaves_the_classifier(small):
 def test_other_classes_keep_their_classifier(small):
     arrays, whole = small
     model = kr.build(whole.spec.replace(classes=9))
-    before = values(model)[-2:]
+    before = reference.values(model)[-2:]
     kr.weights.load(model, Held("torch", arrays), head=False)
-    for old, new in zip(before, values(model)[-2:], strict=True):
+    for old, new in zip(before, reference.values(model)[-2:], strict=True):
         np.testing.assert_array_equal(old, new)
-    np.testing.assert_array_equal(values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(reference.values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
 
 
 def test_the_network_must_be_the_files(small, wu38):
@@ -159,7 +148,7 @@ def test_the_network_must_be_the_files(small, wu38):
         kr.weights.load(kr.build("resnet50", (32, 32, 3), width=0.05), Held("torch", bottleneck))
     with pytest.raises(ArgumentError, match=r"other stages than 'wu_e'.*resnet38, resnet38_a1, resnet38_a2"):
         kr.weights.load(kr.build("wu_e", (32, 32, 3), width=0.02), Held("mxnet", wu38))
-    psa = reference.draw_wu("psa", A).arrays
+    psa = reference.draw_wu("psa", reference.WU_A).arrays
     with pytest.raises(ArgumentError, match=r"shrink their maps elsewhere.*resnet38_a1"):
         kr.weights.load(
             kr.build("resnet38", (32, 32, 3), width=0.02, bn_epsilon=1e-5, include_top=False), Held("torch", psa)
@@ -193,7 +182,7 @@ def test_numbers_of_half_and_double_precision(small):
     for dtype in ("float16", "float64"):
         kr.weights.load(model, Held("torch", {n: a.astype(dtype) for n, a in arrays.items()}))
         kernel = arrays["conv1.weight"].astype(dtype).astype("float32")
-        np.testing.assert_array_equal(values(model)[0], kernel.transpose(2, 3, 1, 0))
+        np.testing.assert_array_equal(reference.values(model)[0], kernel.transpose(2, 3, 1, 0))
 
 
 def test_an_open_archive_stays_open(small):

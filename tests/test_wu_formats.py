@@ -10,19 +10,11 @@ from weight_references import Held
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 
-A = (0, 3, 3, 6, 3, 1, 1)
-
-
 A1_AT_8 = {5: (1, 2, 2), 6: (1, 4, 4), 7: (4, 4, 4)}
 
 
 def wu_scores(features, arrays, weight="arg:linear5_weight", bias="arg:linear5_bias"):
     return features.mean((2, 3)) @ arrays[weight].T + arrays[bias]
-
-
-@pytest.fixture(scope="module")
-def wu38():
-    return reference.classifier(reference.draw_wu("mxnet", A))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +87,7 @@ def test_a_trunk_for_segmentation_from_a_classifiers_file(wu38):
 
 
 def test_names_of_mxnet_for_segmentation():
-    drawn = reference.draw_wu("mxnet", A)
+    drawn = reference.draw_wu("mxnet", reference.WU_A)
     drawn.kernel("arg:conv6a_weight", 6, 20, 3, 3)
     drawn.vector("arg:conv6a_bias", 6)
     drawn.kernel("arg:linear21_weight", 21, 6, 3, 3)
@@ -135,7 +127,7 @@ def test_a_params_file(wu38, tmp_path):
 
 
 def test_names_of_psa():
-    drawn = reference.draw_wu("psa", A)
+    drawn = reference.draw_wu("psa", reference.WU_A)
     drawn.kernel("fc8.weight", 5, 20, 1, 1)
     arrays, x = drawn.arrays, reference.images(1, 3, 32, 48)
     features = reference.wu("psa", arrays, x, (), (2, 3, 4), dilations=A1_AT_8)
@@ -153,7 +145,9 @@ def test_names_of_psa():
     ],
 )
 def test_names_of_wider_resnet(name, pools, strides, options, dilations):
-    arrays = reference.classifier(reference.draw_wu("wider", A), "classifier.fc.weight", "classifier.fc.bias")
+    arrays = reference.classifier(
+        reference.draw_wu("wider", reference.WU_A), "classifier.fc.weight", "classifier.fc.bias"
+    )
     x = reference.images(1, 3, 37, 42)
     features = reference.wu("wider", arrays, x, pools, strides, "both", dilations=dilations)
     held = Held("torch", {f"state_dict.module.{n}": a for n, a in arrays.items()})

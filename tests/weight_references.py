@@ -3,6 +3,7 @@
 Images are (examples, channels, height, width) here, as in the originals, and kernels (outputs, inputs, height, width).
 """
 
+import keras
 import numpy as np
 
 import keras_resnets as kr
@@ -329,6 +330,15 @@ def close(found, expected, tolerance=1e-4):
     assert found.shape == expected.shape
     # Moving statistics far from 0 and 1 let the numbers grow from block to block.
     np.testing.assert_allclose(found, expected, atol=tolerance * max(1, np.abs(expected).max()))
+
+
+def values(model):
+    """Copies of a network's weights."""
+    return [keras.ops.convert_to_numpy(v).copy() for v in model.weights]
+
+
+# Units of the levels of Wu et al. 2016's model A.
+WU_A = (0, 3, 3, 6, 3, 1, 1)
 
 
 def classifier(drawn, weight="arg:linear5_weight", bias="arg:linear5_bias"):

@@ -13,6 +13,7 @@ from keras_resnets import export
 from keras_resnets.cost import macs, parameters
 from keras_resnets.export.formats import FORMATS
 from keras_resnets.network import ResidualNetwork
+from keras_resnets.studies.prune import FORMATS as TIMED
 from keras_resnets.surgery import compact, delete
 from keras_resnets.timing import interleaved
 
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# Ways to run a network elsewhere that are timed, and what their files end in.
-TIMED = {"saved_model": "", "litert": ".tflite"}
-
-
 def _exported(name: str, network: ResidualNetwork, path: Path, example: np.ndarray) -> Callable[[], Any]:
-    """Exports a network, and returns the call of what was opened from there."""
+    """Exports a network below a path, and returns the call of what was opened from there."""
+    path = path.with_suffix(FORMATS[name].suffix or "")
     getattr(export, name)(network, path, examples=example, calls=0)
     opened = FORMATS[name].open(path)
     return lambda: opened.run(example)
@@ -55,8 +53,8 @@ def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, ti
             left = compact(delete(network, gone[:n]))
             rows.append({"dropped": n, "parameters": parameters(left), "macs": macs(left, example.shape[1:])})
             if n in chosen:
-                for name, suffix in TIMED.items():
-                    calls[name][n] = _exported(name, left, Path(folder) / f"{name}{n}{suffix}", example)
+                for name in TIMED:
+                    calls[name][n] = _exported(name, left, Path(folder) / f"{name}{n}", example)
         for name, those in calls.items():  # apart: the threads of one runtime go on for a while after its answer
             for n, time in interleaved(those).items():
                 column = f"{name}_latency"
