@@ -41,6 +41,36 @@ class Held(keras.optimizers.schedules.LearningRateSchedule):
         return dict(self.config)
 
 
+@keras.saving.register_keras_serializable("keras_resnets")
+class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises in a straight line over the first steps, and then follows another schedule.
+
+    Args:
+        start: the rate of the first step.
+        steps: the number of steps of the rise, at least 1.
+        then: the schedule that follows; its step 0 is the end of the rise.
+    """
+
+    def __init__(self, start: float, steps: int, then: keras.optimizers.schedules.LearningRateSchedule):
+        super().__init__()
+        self.start, self.steps, self.then = start, steps, then
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        top = ops.cast(self.then(0), "float32")
+        rising = self.start + (top - self.start) * step / self.steps
+        return ops.where(step < self.steps, rising, self.then(ops.maximum(0.0, step - self.steps)))
+
+    def get_config(self):
+        then = keras.optimizers.schedules.serialize(self.then)
+        return {"start": self.start, "steps": self.steps, "then": then}
+
+    @classmethod
+    def from_config(cls, config):
+        then = keras.optimizers.schedules.deserialize(config["then"])
+        return cls(config["start"], config["steps"], then)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train: optimiser, schedule, decay, batches and augmentation.
@@ -61,7 +91,7 @@ class Recipe:
         boundaries: where the rate drops, in iterations when `iterations` is given, else epochs.
         factor: what the rate is multiplied with at each boundary.
         warmup_iterations: number of first steps at `warmup_rate` (`"steps"`), or over which the
-            rate rises from `warmup_rate` (`"cosine"`, `"linear"`).
+            rate rises from `warmup_rate` in a straight line (`"cosine"`, `"linear"`, `"poly"`); none with `"held"`.
         warmup_rate: rate of the warm-up.
         weight_decay: L2 in the gradient; of AdamW, apart from it.
         decay: its scope, as for `keras_resnets.optimizers.SGD`.
@@ -101,6 +131,10 @@ class Recipe:
         one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
         if self.schedule == "held" and len(self.boundaries) != 1:
             raise ArgumentError(f"boundaries must be one with schedule='held'; got {self.boundaries!r}.")
+        if self.schedule == "held" and self.warmup_iterations:
+            raise ArgumentError(
+                f"warmup_iterations must be 0 with schedule='held', which has no warm-up; got {self.warmup_iterations!r}."
+            )
         if self.epochs < 1 and self.iterations < 1:
             raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
         if self.learning_rate <= 0:
@@ -154,7 +188,8 @@ class Recipe:
             boundary = self.boundaries[0] * (1 if self.iterations else steps_per_epoch)
             return Held(self.learning_rate, boundary, self.factor, total)
         if self.schedule in ("linear", "poly"):
-            return schedules.PolynomialDecay(self.learning_rate, total, 0.0, 0.9 if self.schedule == "poly" else 1.0)
+            fall = schedules.PolynomialDecay(self.learning_rate, decay, 0.0, 0.9 if self.schedule == "poly" else 1.0)
+            return WarmedUp(self.warmup_rate, self.warmup_iterations, fall) if self.warmup_iterations else fall
         if not self.warmup_iterations:
             return schedules.CosineDecay(self.learning_rate, decay)
         return schedules.CosineDecay(
@@ -227,6 +262,16 @@ RECIPES = {
             "he16",
             iterations=64_000,
             boundaries=(32_000, 48_000),
+            warmup_iterations=400,
+            warmup_rate=0.01,
+            normalize="pixel",
+            augmentation=_CIFAR,
+        ),
+        # Ours: He et al.'s batch, augmentation and normalisation, with a schedule for 30 epochs instead of 182.
+        Recipe(
+            "cifar_short",
+            epochs=30,
+            schedule="linear",
             warmup_iterations=400,
             warmup_rate=0.01,
             normalize="pixel",
