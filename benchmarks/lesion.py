@@ -28,8 +28,8 @@ import numpy as np
 from throughput import copy_weights, header, twin
 
 import keras_resnets as kr
-from keras_resnets.lanes import SHORTCUT
-from keras_resnets.studies.evaluation import BATCH
+from keras_resnets.data.batches import BATCH
+from keras_resnets.instruments.lanes import SHORTCUT
 
 # Tracing a function for each rebuilt network is what is measured.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -1,28 +1,8 @@
-from . import (
-    applications,
-    budget,
-    callbacks,
-    counting,
-    data,
-    dilation,
-    export,
-    lanes,
-    layers,
-    optimizers,
-    paths,
-    recipes,
-    runs,
-    search,
-    segmentation,
-    spectrum,
-    studies,
-    taps,
-    timing,
-    variants,
-    weights,
-)
-from .adopt import adopt
-from .applications import (
+from . import data, export, paths, runs, search, segmentation, studies, weights
+from .architecture import Preprocessing, Spec, Stage, budget, counting, dilation, list_models, variants
+from .instruments import lanes, spectrum, taps, timing
+from .models import applications, build
+from .models.applications import (
     WRN18W2,
     WRN18W3,
     WRN18W15,
@@ -54,15 +34,19 @@ from .applications import (
     WuE,
     WuF,
 )
-from .blocks import ResidualBlock, Segment
-from .building import build, load_model
-from .cost import macs, parameters
-from .fine_tuning import fine_tune
-from .network import ResidualNetwork
-from .preprocessing import Preprocessing
+from .network import (
+    ResidualBlock,
+    ResidualNetwork,
+    Segment,
+    adopt,
+    compact,
+    delete,
+    layers,
+    macs,
+    parameters,
+    reorder,
+    unskip,
+)
 from .pruning import Pruned, prune
-from .recalibration import recalibrate
-from .spec import Spec, Stage
-from .surgery import compact, delete, reorder, unskip
-from .training import train
-from .variants import list_models
+from .studies import callbacks
+from .training import fine_tune, load_model, optimizers, recalibrate, recipes, train

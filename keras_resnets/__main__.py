@@ -1,3 +1,3 @@
-from keras_resnets.cli import entry
+from keras_resnets.commands.cli import entry
 
 entry()

@@ -20,6 +20,9 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError
 
+# The folder of a study in which an interrupted one keeps what it has measured.
+UNFINISHED = ".unfinished"
+
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike) -> Iterator[Path]:

@@ -37,9 +37,9 @@ if __name__ == "__main__":
     sys.modules["keras_resnets.weights"] = types.ModuleType("keras_resnets.weights")
     sys.modules["keras_resnets.weights"].__path__ = [os.path.join(beside, "weights")]
 
-from keras_resnets.weights import hdf5_child, hdf5_file
-from keras_resnets.weights.archive import WeightFileError
-from keras_resnets.weights.reading import open_archive
+from keras_resnets.archives import hdf5_child, hdf5_file
+from keras_resnets.archives.archive import WeightFileError
+from keras_resnets.archives.reading import open_archive
 
 READERS = ("safetensors", "torch", "torch_stream", "mxnet", "hdf5", "keras")
 MEMORY, SECONDS, TO_START = 256 << 20, 5, 60

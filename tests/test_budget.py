@@ -6,9 +6,9 @@ import random
 import pytest
 
 import keras_resnets as kr
-from keras_resnets import budget, counting, variants
-from keras_resnets.cost import leaves
+from keras_resnets.architecture import budget, counting, variants
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network.cost import leaves
 
 
 def activations(model):

@@ -9,7 +9,7 @@ import pytest
 from test_adopt import residual_model
 
 import keras_resnets as kr
-from keras_resnets import cli
+from keras_resnets.commands import cli
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_study_of_a_keras_application_on_a_folder(folder, tmp_path, capsys):
 
 def test_labels_and_preprocessing_reach_a_foreign_network(folder, tmp_path, monkeypatch, scramble):
     """With as many classes as outputs the labels count, and the images are preprocessed as the network wants them."""
-    from keras_resnets import applications
+    from keras_resnets.models import applications
 
     original = scramble(residual_model(classes=3))
     monkeypatch.setattr(

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_training_studies import wrong
 
 import keras_resnets as kr
-from keras_resnets import cli
+from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Run
 from keras_resnets.studies import arms, cells

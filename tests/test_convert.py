@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from weight_references import Held
 
 import keras_resnets as kr
-from keras_resnets.cli import main
+from keras_resnets.commands.cli import main
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
-from keras_resnets import variants
+from keras_resnets.architecture import variants
 from keras_resnets.errors import ArgumentError
 
 NETWORKS = {

@@ -12,11 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_callbacks import fit
 
 import keras_resnets as kr
-from keras_resnets import cli
+from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
-from keras_resnets.spectrum import Spectrum
-from keras_resnets.studies import teaching
-from keras_resnets.studies.energy import measure
+from keras_resnets.instruments import teaching
+from keras_resnets.instruments.energy import measure
+from keras_resnets.instruments.spectrum import Spectrum
 
 
 def through(part, x):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
-from keras_resnets import cli
+from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
 
 PACKAGE = Path(kr.__file__).parents[1]
@@ -789,7 +789,7 @@ def test_command_as_a_process(arguments, status, lines, place):
 
 HELP = """
 import sys
-from keras_resnets.cli import main
+from keras_resnets.commands.cli import main
 status = main(sys.argv[1:])
 loaded = {"keras", "tensorflow", "sklearn", "pandas"} & set(sys.modules)
 sys.exit(f"status {status}, imported {loaded}" if status or loaded else 0)

@@ -18,7 +18,7 @@ from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS
 from keras_resnets.export.inference import inference
 from keras_resnets.quiet import quiet
-from keras_resnets.studies.evaluation import wilson
+from keras_resnets.reports.statistics import wilson
 
 
 def test_saved_model_runs_without_the_package(tiny, images, scramble, tmp_path):
@@ -292,7 +292,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("form", ["saved_model", "litert-int8"])
 def test_command_exports_a_run_on_its_own_data(form, run, tmp_path, capsys):
-    from keras_resnets import cli
+    from keras_resnets.commands import cli
 
     out = tmp_path / ("net" if form == "saved_model" else "net.tflite")
     arguments = ["export", str(run), "--format", form, "--out", str(out), "--calls", "0"]
@@ -311,6 +311,6 @@ def test_command_exports_a_run_on_its_own_data(form, run, tmp_path, capsys):
 
 
 def test_command_names_the_formats():
-    from keras_resnets import export_command
+    from keras_resnets.commands import export as export_command
 
     assert export_command.FORMATS.keys() == FORMATS.keys()

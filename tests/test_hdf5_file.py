@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import weight_files as write
 
-from keras_resnets.weights import hdf5_file
-from keras_resnets.weights.archive import WeightFileError
-from keras_resnets.weights.reading import open_archive
+from keras_resnets.archives import hdf5_file
+from keras_resnets.archives.archive import WeightFileError
+from keras_resnets.archives.reading import open_archive
 
 
 @pytest.mark.parametrize("whole_model", [False, True])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import weight_files as write
 
-from keras_resnets.weights.reading import open_archive
+from keras_resnets.archives.reading import open_archive
 
 LAYERS = [
     write.layer("InputLayer", "in"), write.layer("Conv2D", "first"), write.layer("Conv2D", "second", use_bias=False),

@@ -7,8 +7,8 @@ import weight_references as reference
 from weight_references import Held
 
 import keras_resnets as kr
-from keras_resnets import applications
 from keras_resnets.errors import ArgumentError
+from keras_resnets.models import applications
 
 
 def by_layer(model):

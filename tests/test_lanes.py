@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from test_network import FAMILIES
 
 import keras_resnets as kr
-from keras_resnets.lanes import RESIDUAL, SHORTCUT, Lanes, program, work
-from keras_resnets.surgery import interchangeable
+from keras_resnets.instruments.lanes import RESIDUAL, SHORTCUT, Lanes, program, work
+from keras_resnets.network.surgery import interchangeable
 
 ADOPTED = ("ResNet50", "MobileNetV2", "EfficientNetB0")
 

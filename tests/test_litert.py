@@ -12,10 +12,10 @@ from keras import ops
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
-from keras_resnets.export import files
+from keras_resnets.export import contents as files
 from keras_resnets.export.inference import convertible, inference
 from keras_resnets.export.sensitivity import in_8_bits, kernel_in_8_bits, ranges_of, rounded
-from keras_resnets.layers import MaxPool
+from keras_resnets.network.layers import MaxPool
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
-from keras_resnets import cli
+from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
 from keras_resnets.studies.littwin import WITH, WITHOUT, by_run
 from keras_resnets.studies.toy import learn, toy

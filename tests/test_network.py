@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
-from keras_resnets import variants
+from keras_resnets.architecture import variants
 
 # One network of every family of layouts, small enough to build in a second or two.
 FAMILIES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from keras_resnets.studies.path_lengths import by_amplitude, by_energy, complexity, mean, peak
+from keras_resnets.instruments.path_lengths import by_amplitude, by_energy, complexity, mean, peak
 
 
 @pytest.fixture

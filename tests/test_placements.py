@@ -11,10 +11,10 @@ from test_paths import equal, fit, one_on
 from test_responses import convolve
 
 import keras_resnets as kr
-from keras_resnets import counting, unit
-from keras_resnets.cost import leaves
+from keras_resnets.architecture import counting, unit
+from keras_resnets.instruments.taps import Reader, taps_of
+from keras_resnets.network.cost import leaves
 from keras_resnets.paths import FixedSize
-from keras_resnets.taps import Reader, taps_of
 
 BASIC = (kr.Stage(2, (4, 4)), kr.Stage(2, (6, 6), stride=2))
 BOTTLENECK = (kr.Stage(1, (3, 2, 4), (1, 3, 1)), kr.Stage(2, (3, 2, 6), (1, 3, 1), stride=2))

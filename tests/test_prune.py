@@ -10,11 +10,12 @@ import pytest
 from test_adopt import residual_model
 
 import keras_resnets as kr
-from keras_resnets import cli, counting, timing
-from keras_resnets.checkpoints import Checkpoint
+from keras_resnets.architecture import counting
+from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
+from keras_resnets.instruments import evaluation, timing
 from keras_resnets.pruning import choosing, costs
-from keras_resnets.studies import evaluation
+from keras_resnets.training.checkpoints import Checkpoint
 
 STAGES = (kr.Stage(3, (4, 4)), kr.Stage(2, (8, 8), stride=2))
 SPEC = kr.Spec("small", STAGES, (8, 8, 1), 5, stem_width=4, placement="pre")
@@ -504,7 +505,7 @@ def test_command(digits, tmp_path, capsys):
 
 def test_command_on_a_foreign_network(tmp_path, monkeypatch, scramble, capsys):
     """Its preprocessing is applied; with other classes than the data's, the whole network's answers are the labels."""
-    from keras_resnets import applications
+    from keras_resnets.models import applications
 
     rng = np.random.default_rng(0)
     for kind in ("cat", "dog", "owl"):
@@ -542,7 +543,7 @@ def test_command_on_a_foreign_network(tmp_path, monkeypatch, scramble, capsys):
 
 def test_engine_beside_answers_for_the_whole(it):
     """Rows that a budget allows are those of the smaller of the two."""
-    from keras_resnets.pruning.running import _Beside
+    from keras_resnets.pruning.pruning import _Beside
 
     lanes = evaluation.engine_for(it.model, 2**30)
     small = evaluation.engine_for(it.model, 2**20)

@@ -10,9 +10,9 @@ import fuzz_weight_files as fuzzer
 import pytest
 import weight_files as write
 
+from keras_resnets.archives.archive import WeightFileError
+from keras_resnets.archives.reading import open_archive
 from keras_resnets.errors import ArgumentError
-from keras_resnets.weights.archive import WeightFileError
-from keras_resnets.weights.reading import open_archive
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from scipy.stats import mannwhitneyu
 from test_adopt import residual_model
 
 import keras_resnets as kr
-from keras_resnets import cli
-from keras_resnets.studies.moments import Moments
+from keras_resnets.commands import cli
+from keras_resnets.data.moments import Moments
 
 measuring = importlib.import_module("keras_resnets.studies.responses")
 

@@ -10,12 +10,13 @@ import pytest
 from search_setting import space_of
 
 import keras_resnets as kr
-from keras_resnets import counting, recipes, training
+from keras_resnets.architecture import counting
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Run
+from keras_resnets.search import drawing as drawing
 from keras_resnets.search import results
 from keras_resnets.search.trials import Setting
-from keras_resnets.studies import search as drawing
+from keras_resnets.training import recipes, training
 
 
 def stable(rows):
@@ -270,7 +271,7 @@ def test_recipes_come_back_from_json():
 
 
 def command(*arguments):
-    from keras_resnets.cli import main
+    from keras_resnets.commands.cli import main
 
     return main(["search", *map(str, arguments)])
 
@@ -306,7 +307,7 @@ def test_a_worker_without_a_search_is_told(tmp_path, capsys):
 
 
 def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
-    from keras_resnets.cli import main
+    from keras_resnets.commands.cli import main
 
     asked = ("--budget-params", 3000, "--blocks", "1,30", "--choose", "unit=B(3,1),basic", "--choose", "paths=drop:0.1")
     assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0

@@ -9,8 +9,8 @@ import pytest
 from search_setting import space_of
 
 import keras_resnets as kr
-from keras_resnets import building
 from keras_resnets.errors import ArgumentError
+from keras_resnets.models import building
 
 
 def test_at_a_thousand_random_points_the_built_network_meets_the_budget(digits):

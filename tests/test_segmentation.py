@@ -7,9 +7,9 @@ from sklearn import metrics as sklearn_metrics
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
-from keras_resnets.recipes import Held
 from keras_resnets.segmentation import metrics as pixel_metrics
 from keras_resnets.segmentation import prediction
+from keras_resnets.training.recipes import Held
 
 RNG = np.random.default_rng(0)
 

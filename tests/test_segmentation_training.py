@@ -10,10 +10,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 import keras_resnets as kr
-from keras_resnets import budget, counting
+from keras_resnets.architecture import budget, counting
 from keras_resnets.data import scenes
 from keras_resnets.errors import ArgumentError
-from keras_resnets.training import compile_for, data_for
+from keras_resnets.training.training import compile_for, data_for
 
 STAGES = (kr.Stage(1, (8, 8), stride=4), kr.Stage(1, (8, 8), stride=2), kr.Stage(1, (8, 8), stride=2))
 NETWORK = kr.Spec("small", STAGES, shortcut="B", head_dilation=1, head_width=8)

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import keras_resnets as kr
-from keras_resnets.spectrum import INPUT, Spectrum
-from keras_resnets.studies.choices import Paths, needed_length, shortest_run
+from keras_resnets.instruments.path_draws import Paths, needed_length, shortest_run
+from keras_resnets.instruments.spectrum import INPUT, Spectrum
 
 SPECS = {
     "post-activation": {},

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 import keras_resnets as kr
-from keras_resnets.lanes import Lanes
-from keras_resnets.studies import evaluation
-from keras_resnets.studies.evaluation import batches
-from keras_resnets.studies.reorder import _pairs, exchanged, tau
+from keras_resnets.data.batches import batches
+from keras_resnets.instruments import evaluation
+from keras_resnets.instruments.lanes import Lanes
+from keras_resnets.reports.statistics import tau
+from keras_resnets.studies.reorder import _pairs, exchanged
 
 
 @pytest.fixture

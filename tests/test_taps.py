@@ -10,7 +10,7 @@ from keras import layers
 from test_adopt import residual_model
 
 import keras_resnets as kr
-from keras_resnets.taps import Reader, taps_of
+from keras_resnets.instruments.taps import Reader, taps_of
 
 
 def read(network, x, chosen=None):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import weight_files as write
 
-from keras_resnets.weights.archive import WeightFileError
-from keras_resnets.weights.reading import open_archive
+from keras_resnets.archives.archive import WeightFileError
+from keras_resnets.archives.reading import open_archive
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "stream"])

@@ -12,11 +12,11 @@ import scipy.stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras_resnets as kr
-from keras_resnets import cli
+from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
+from keras_resnets.reports.statistics import paired, verdict
 from keras_resnets.studies.cells import Cell, train_cells
-from keras_resnets.studies.paired import paired, verdict
-from keras_resnets.studies.stopwatch import Stopwatch
+from keras_resnets.training.stopwatch import Stopwatch
 
 SECONDS = ["seconds", "epoch_seconds", "epoch_seconds_25", "epoch_seconds_75"]
 

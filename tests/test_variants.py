@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
-from keras_resnets import counting, variants
+from keras_resnets.architecture import counting, variants
 
 M, G = 10**6, 10**9
 
@@ -202,7 +202,7 @@ def test_the_depth_in_a_name_is_the_depth(name):
 
 
 def test_applications_are_the_imagenet_table():
-    from keras_resnets import applications
+    from keras_resnets.models import applications
 
     listed = {name for name in kr.__all__ if hasattr(applications, name) and name[0].isupper()} - {"ResidualNetwork"}
     assert listed == set(applications._FUNCTIONS)

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from weight_references import Held
 
 import keras_resnets as kr
-from keras_resnets import variants
+from keras_resnets.architecture import variants
 from keras_resnets.errors import ArgumentError
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import keras_resnets as kr
-from keras_resnets.weights.archive import Archive, Tensor
+from keras_resnets.archives.archive import Archive, Tensor
 
 
 class Held(Archive):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.errors import whole_number
-from keras_resnets.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

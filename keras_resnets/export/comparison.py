@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.data.batches import batches
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export.inference import Inference
+from keras_resnets.reports.statistics import wilson
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
 from keras_resnets.segmentation.prediction import scored
-from keras_resnets.studies.evaluation import batches, wilson
 
 ROWS = 32
 

@@ -11,16 +11,17 @@ import keras
 import numpy as np
 
 from keras_resnets import runs
+from keras_resnets.data.batches import batches
 from keras_resnets.errors import ArgumentError, one_of, whole_number
-from keras_resnets.export import files, reports
+from keras_resnets.export import contents as files
+from keras_resnets.export import reports
 from keras_resnets.export.cards import beside, markdown
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS, Format, Opened
 from keras_resnets.export.inference import Inference, inference
 from keras_resnets.export.representative import inputs
 from keras_resnets.export.sensitivity import sensitivity
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.evaluation import batches
+from keras_resnets.network.chain import ResidualNetwork
 
 KINDS = {"float32": "litert", "float16": "litert-fp16", "dynamic": "litert-dynamic", "int8": "litert-int8"}
 

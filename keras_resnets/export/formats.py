@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.export import files
+from keras_resnets.export import contents as files
 from keras_resnets.export.inference import Inference, convertible
 from keras_resnets.quiet import quiet
 

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_resnets.blocks import Segment
+from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError, one_of
-from keras_resnets.graph import Graph
-from keras_resnets.layers import MaxPool
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.preprocessing import Preprocessing
-from keras_resnets.shared import in_precision
+from keras_resnets.network.blocks import Segment
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.graph import Graph
+from keras_resnets.network.layers import MaxPool
+from keras_resnets.network.tracing import in_precision
 
 OUTPUTS = ("model", "logits", "probabilities")
 

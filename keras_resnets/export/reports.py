@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets import timing
-from keras_resnets.cost import macs, parameters
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import Opened, traced
 from keras_resnets.export.inference import Inference
+from keras_resnets.instruments import timing
+from keras_resnets.network.cost import macs, parameters
 
 
 def network(served: Inference) -> dict[str, Any]:

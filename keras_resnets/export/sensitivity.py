@@ -14,14 +14,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_resnets.adopt import adopt
 from keras_resnets.errors import whole_number
 from keras_resnets.export.inference import inference
 from keras_resnets.export.representative import EXAMPLES, inputs
-from keras_resnets.lanes import BOTH, Lanes, Program
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.evaluation import evaluate
-from keras_resnets.taps import in_inference, passed
+from keras_resnets.instruments.evaluation import evaluate
+from keras_resnets.instruments.lanes import BOTH, Lanes, Program
+from keras_resnets.instruments.taps import in_inference, passed
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
 
 if TYPE_CHECKING:
     import pandas as pd

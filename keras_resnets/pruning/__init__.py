@@ -1,3 +1,3 @@
 """Networks without the blocks that they can do without."""
 
-from keras_resnets.pruning.running import Pruned, prune
+from keras_resnets.pruning.pruning import Pruned, prune

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keras_resnets.data import Data
+from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.lanes import SHORTCUT, program
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.evaluation import BATCH, evaluate, one_more, ranked
+from keras_resnets.instruments.evaluation import evaluate, one_more, ranked
+from keras_resnets.instruments.lanes import SHORTCUT, program
+from keras_resnets.network.chain import ResidualNetwork
 
 
 def number(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnets import export
-from keras_resnets.cost import macs, parameters
 from keras_resnets.export.formats import FORMATS
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.prune import FORMATS as TIMED
-from keras_resnets.surgery import compact, delete
-from keras_resnets.timing import interleaved
+from keras_resnets.instruments.timing import interleaved
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.cost import macs, parameters
+from keras_resnets.network.surgery import compact, delete
+from keras_resnets.pruning.drawing import FORMATS as TIMED
 
 if TYPE_CHECKING:
     import pandas as pd

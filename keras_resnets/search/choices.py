@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_resnets import paths as policies
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, nearest
-from keras_resnets.recipes import Recipe
-from keras_resnets.spec import Spec
+from keras_resnets.training.recipes import Recipe
 
 BLOCKS, UNIT, PATHS = "blocks", "unit", "paths"
 # What the data, the space or the budget decides.

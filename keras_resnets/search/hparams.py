@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from keras_resnets import budget
+from keras_resnets.architecture import budget
+from keras_resnets.reports.study import Events
 from keras_resnets.search.choices import BLOCKS
 from keras_resnets.search.space import DepthWidth, Plan
-from keras_resnets.studies.study import Events
 
 # What the tab shows first.
 _FIRST = ("depth", "width", "parameters", "macs")

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets import budget, building
+from keras_resnets.architecture import budget
+from keras_resnets.instruments.timing import latency
+from keras_resnets.network.assembly import assemble
+from keras_resnets.reports.statistics import wilson
+from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, read_csv, whole, write_json
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
-from keras_resnets.studies.evaluation import wilson
-from keras_resnets.studies.study import Study
-from keras_resnets.timing import latency
 
 # Columns of costs, and what they are called.
 COSTS = ("parameters", "macs", "activations", "latency")
@@ -106,7 +107,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     for number in rows["trial"]:
         spec = plans[number].spec
         if spec not in measured:
-            measured[spec] = latency(building.build(spec))
+            measured[spec] = latency(assemble(spec))
     times = [measured[plans[number].spec] for number in rows["trial"]]
     rows["latency"] = [time["median"] for time in times]
     rows["latency_low"], rows["latency_high"] = [t["low"] for t in times], [t["high"] for t in times]

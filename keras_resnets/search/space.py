@@ -12,14 +12,16 @@ from typing import Any
 
 import keras_tuner
 
-from keras_resnets import budget, building, recipes, training, variants
 from keras_resnets import data as datasets
 from keras_resnets import paths as policies
+from keras_resnets.architecture import budget, variants
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.recipes import Recipe
+from keras_resnets.network.assembly import assemble
+from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.search.choices import BLOCKS, FREE, LOADING, OF_RECIPE, OF_SPEC, PATHS, UNIT, Range, checked, declare
-from keras_resnets.spec import Spec
+from keras_resnets.training import recipes, training
+from keras_resnets.training.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class DepthWidth(keras_tuner.HyperModel):
         momentum and step, and with the step the learning rate.
         """
         plan = self.plan(hp)
-        model = building.build(plan.spec)
+        model = assemble(plan.spec)
         steps = self.data_for(plan.recipe).steps_per_epoch
         policy = policies.get(plan.paths)
         if policy is not None:

@@ -15,13 +15,13 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_resnets import budget
+from keras_resnets.architecture import budget
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Busy, Run, read_csv, write_json
 from keras_resnets.search import hparams
 from keras_resnets.search.space import DepthWidth, Plan
-from keras_resnets.studies.stopwatch import Stopwatch
-from keras_resnets.training import train
+from keras_resnets.training.stopwatch import Stopwatch
+from keras_resnets.training.training import train
 
 # keras-tuner's name for the epoch at which Hyperband wants to know how a trial is doing.
 RUNG = "tuner/epochs"

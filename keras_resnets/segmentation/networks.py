@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import keras
 
-from keras_resnets import building, layout, variants
-from keras_resnets.adopt import adopt
-from keras_resnets.blocks import Segment
+from keras_resnets.architecture import variants
+from keras_resnets.architecture.spec import HEADS, Spec
 from keras_resnets.errors import ArgumentError, one_of
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.spec import HEADS, Spec
+from keras_resnets.network import layout
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.assembly import assemble
+from keras_resnets.network.blocks import Segment
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.saving import copy_weights
 
 
 def dense(network: str | Spec, head: str = "2conv", output_stride: int | None = 8) -> Spec:
@@ -30,7 +33,7 @@ def dense(network: str | Spec, head: str = "2conv", output_stride: int | None = 
         >>> spec.head, spec.output_stride
         ('2conv', 8)
     """
-    spec = network if isinstance(network, Spec) else variants.spec(network)
+    spec = variants.spec(network)
     one_of("head", head, HEADS[1:])
     if spec.is_dense:
         return spec
@@ -85,9 +88,10 @@ def fcn(
         return _on_a_map(adopt(backbone), classes, head, classifier_activation, overrides)
     spec = dense(spec, head, output_stride)
     shape = backbone.input_shape[1:] if isinstance(backbone, keras.Model) else input_shape
-    made = building.build(spec, shape, classes, classifier_activation=classifier_activation, **overrides)
+    spec = spec.replace(**{"input_shape": tuple(shape), "classes": classes, **overrides})
+    made = assemble(spec, classifier_activation=classifier_activation)
     if isinstance(backbone, ResidualNetwork):
-        building.copy_weights(backbone, made, backbone.name, new_head=True)
+        copy_weights(backbone, made, backbone.name, new_head=True)
         made.preprocessing = backbone.preprocessing
     return made
 

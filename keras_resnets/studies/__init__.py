@@ -5,6 +5,11 @@ A study leaves the network as it was, and never trains behind your back: those t
 from nothing.
 """
 
+# The drawings of `search` and `pruning` are imported so that a saved study of any kind is drawn.
+from keras_resnets.pruning import drawing as _of_prune
+from keras_resnets.reports.study import Study, describe
+from keras_resnets.search import drawing as _of_search
+from keras_resnets.studies import callbacks
 from keras_resnets.studies.activation import activation
 from keras_resnets.studies.degradation import degradation
 from keras_resnets.studies.delete import delete
@@ -17,7 +22,6 @@ from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.responses import responses
 from keras_resnets.studies.segment import segment
 from keras_resnets.studies.shortcuts import shortcuts
-from keras_resnets.studies.study import Study, describe
 from keras_resnets.studies.survival import survival
 from keras_resnets.studies.unskip import unskip
 from keras_resnets.studies.width_depth import width_depth

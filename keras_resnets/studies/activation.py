@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
-from keras_resnets.recipes import Recipe
-from keras_resnets.spec import Spec
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import arms as by_arms
 from keras_resnets.studies.cells import spec_of
-from keras_resnets.studies.study import Study
+from keras_resnets.training.recipes import Recipe
 
 PLACEMENTS = {
     "post": "post: original",
@@ -84,3 +84,6 @@ def draw(study: Study):
     """The error of each placement, and its difference to that of the network's own."""
     title = f"{study.summary['model']}: activations, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
     return by_arms.draw(study, title, PLACEMENTS)
+
+
+DRAWINGS["activation"] = Drawing(draw, describe, curves)

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_resnets import counting
+from keras_resnets.architecture import counting
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.recipes import Recipe
+from keras_resnets.reports.statistics import MOST, interval, paired, verdict
+from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
-from keras_resnets.spec import Spec
 from keras_resnets.studies.cells import Cell, train_cells
-from keras_resnets.studies.paired import MOST, interval, paired, verdict
-from keras_resnets.studies.study import Study
+from keras_resnets.training.recipes import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ def draw(study: Study, title: str, names: Mapping[str, str] | None = None):
         title: what stands on top.
         names: what the figure calls the arms; by default what they are called.
     """
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, arms = study.summary, list(study.summary["arms"])
     names = names or {arm: arm for arm in arms}

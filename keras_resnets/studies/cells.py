@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_resnets import data as datasets
-from keras_resnets import recipes, variants
+from keras_resnets.architecture import variants
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
+from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import Run, write_json
-from keras_resnets.spec import Spec
-from keras_resnets.studies.evaluation import wilson
-from keras_resnets.studies.stopwatch import Stopwatch
-from keras_resnets.training import train
+from keras_resnets.training import recipes
+from keras_resnets.training.stopwatch import Stopwatch
+from keras_resnets.training.training import train
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_resnets import budget, variants
+from keras_resnets.architecture import budget, variants
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.recipes import Recipe
+from keras_resnets.reports.statistics import verdict
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import read_csv
 from keras_resnets.studies.arms import against, facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell
-from keras_resnets.studies.paired import verdict
-from keras_resnets.studies.study import Study
+from keras_resnets.training.recipes import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +162,7 @@ def draw(study: Study):
     """The paper's figure for each family, and the last epoch's test error against depth."""
     import pandas as pd
 
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, epochs = study.summary, study.tables["epochs"]
     figure, (*panels, last) = figures.panels(len(summary["families"]) + 1, 4.8)
@@ -204,3 +204,6 @@ def describe(study: Study) -> str:
     ]
     lines += [f"{who}, {name} error: {verdict(found[e])}" for who, found in compared for e, name in ERRORS.items()]
     return "\n".join(lines)
+
+
+DRAWINGS["degradation"] = Drawing(draw, describe, curves)

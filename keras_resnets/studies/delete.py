@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
 from keras_resnets.errors import whole_number
-from keras_resnets.lanes import SHORTCUT, program
-from keras_resnets.studies.evaluation import engine_for, evaluate, one_more, ranked, spread
-from keras_resnets.studies.study import Study
+from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more, ranked
+from keras_resnets.instruments.lanes import SHORTCUT, program
+from keras_resnets.network.adoption import adopt
+from keras_resnets.reports.statistics import spread
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Error against the number of deleted blocks: boxes over draws, the greedy choices, the paper's medians."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, [axes] = study.summary, (made := figures.panels())[1]
     rows = study.rows
@@ -155,3 +156,6 @@ def describe(study: Study) -> str:
             f"{s['draws']} draws){extra}"
         )
     return "\n".join(lines)
+
+
+DRAWINGS["delete"] = Drawing(draw, describe, curves)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_resnets import data as datasets
-from keras_resnets import recipes, training
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError
+from keras_resnets.instruments import teaching
+from keras_resnets.instruments.path_lengths import by_amplitude, by_energy
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import Run
-from keras_resnets.spec import Spec
-from keras_resnets.studies import teaching
-from keras_resnets.studies.evaluation import BATCH
-from keras_resnets.studies.path_lengths import by_amplitude, by_energy
-from keras_resnets.studies.study import Study
 from keras_resnets.studies.watch import FILE, EffectiveDepth, by_epoch
+from keras_resnets.training import recipes, training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Effective depth by epoch; at some epochs path lengths, strength and scale of each branch, and what teaches it."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, rows, depth = study.summary, study.rows, by_epoch(study.rows)
     figure, axes = figures.panels(3 if summary["taught"] else 2, 8.6, rows=2)
@@ -195,3 +195,6 @@ def describe(study: Study) -> str:
             f"in the sense of Wu et al.; most of the gradient: {taught['most_of_gradient']}, {taught['its_share']:.0%}"
         )
     return "\n".join(lines)
+
+
+DRAWINGS["dynamics"] = Drawing(draw, describe, curves)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.paths import FixedSize
-from keras_resnets.recipes import Recipe
-from keras_resnets.spec import Spec
+from keras_resnets.reports.statistics import verdict
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import arms as by_arms
 from keras_resnets.studies.cells import Cell, spec_of
-from keras_resnets.studies.paired import verdict
-from keras_resnets.studies.study import Study
+from keras_resnets.training.recipes import Recipe
 
 FULL, EPOCHS, COMPUTE = "all blocks", "same epochs", "same compute"
 
@@ -163,3 +163,6 @@ def describe(study: Study) -> str:
     ]
     lines += [f"{arm}: {verdict(found['error'])}" for arm, found in s["differences"].items()]
     return "\n".join(lines)
+
+
+DRAWINGS["effective"] = Drawing(draw, describe, curves)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
-from keras_resnets.lanes import SHORTCUT, program
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.evaluation import evaluate
-from keras_resnets.studies.study import Study, side_by_side
+from keras_resnets.instruments.evaluation import evaluate, side_by_side
+from keras_resnets.instruments.lanes import SHORTCUT, program
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Error against deleted block, with the intact network, stages and the paper's points."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, [axes] = study.summary, (made := figures.panels())[1]
     for (name, rows), colour in zip(study.rows.groupby("model", sort=False), figures.COLOURS, strict=False):
@@ -159,3 +159,6 @@ def describe(study: Study) -> str:
             f"the costliest: {worst}"
         )
     return "\n".join(lines)
+
+
+DRAWINGS["lesion"] = Drawing(draw, describe, curves)

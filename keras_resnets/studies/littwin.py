@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.studies.evaluation import spread
-from keras_resnets.studies.path_lengths import by_amplitude, by_energy, complexity, mean
-from keras_resnets.studies.study import Study
+from keras_resnets.instruments.path_lengths import by_amplitude, by_energy, complexity, mean
+from keras_resnets.reports.statistics import spread
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies.toy import learn, toy
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """The paper's Fig. 1: theory above, with the effective depth measured, and the trained networks below."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, (figure, axes) = study.summary, figures.panels(3, 8.6, rows=2)
     weights, theta, depth, scales, norm, error = axes
@@ -205,3 +205,6 @@ def describe(study: Study) -> str:
         for network in (WITH, WITHOUT)
     ]
     return "\n".join([*lines, f"medians, and extremes over {s['seeds']} seeds"])
+
+
+DRAWINGS["littwin"] = Drawing(draw, describe, curves)

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
+from keras_resnets.data.batches import batches
 from keras_resnets.errors import whole_number
-from keras_resnets.network import ResidualNetwork
+from keras_resnets.instruments.evaluation import Kept, progress
+from keras_resnets.instruments.path_draws import REST, Paths, needed_length, shortest_run
+from keras_resnets.instruments.spectrum import INPUT, Spectrum
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import fingerprint
-from keras_resnets.spectrum import INPUT, Spectrum
-from keras_resnets.studies.choices import REST, Paths, needed_length, shortest_run
-from keras_resnets.studies.evaluation import Kept, batches, progress
-from keras_resnets.studies.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -273,7 +274,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Norm along one path; shares of the lengths by either measure; which lengths teach which block."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, rows = study.summary, study.rows[study.rows["kind"] == "input"]
     blocks = study.rows[study.rows["kind"] == "weights"]
@@ -340,3 +341,6 @@ def describe(study: Study) -> str:
         f"the parts sum to the gradient within {s['largest_error_of_sum']:.0e}, in double precision within "
         f"{s['checked_in_double_precision']['largest_error_of_sum']:.0e}"
     )
+
+
+DRAWINGS["paths"] = Drawing(draw, describe, curves)

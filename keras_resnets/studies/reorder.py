@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.lanes import program
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.evaluation import evaluate, spread
-from keras_resnets.studies.study import Study
-from keras_resnets.surgery import interchangeable
+from keras_resnets.instruments.evaluation import evaluate
+from keras_resnets.instruments.lanes import program
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.surgery import interchangeable
+from keras_resnets.reports.statistics import spread, tau
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,13 +116,6 @@ def exchanged(count: int, pairs: list[tuple[int, int]], swaps: int, rng: np.rand
     return order
 
 
-def tau(order: Sequence[float]) -> float:
-    """Kendall's tau between an order, or a series, and the rising one."""
-    from scipy.stats import kendalltau
-
-    return float(kendalltau(range(len(order)), order).statistic)
-
-
 def curves(study: Study) -> dict[str, pd.Series]:
     """For TensorBoard: median error and mean tau by number of exchanges."""
     groups = study.rows.groupby("swaps")
@@ -131,7 +124,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Error against Kendall's tau: boxes over orders, the paper's medians."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, [axes] = study.summary, (made := figures.panels())[1]
     bins = study.rows["error"].groupby(study.rows["tau"].round(2))
@@ -155,3 +148,6 @@ def describe(study: Study) -> str:
         f"tau {at}: median error {b['50%']:.1%} (quartiles {b['25%']:.1%} to {b['75%']:.1%}, {b['orders']} orders)"
         for at, b in shown
     )
+
+
+DRAWINGS["reorder"] = Drawing(draw, describe, curves)

@@ -22,14 +22,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
+from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples_in
+from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError
-from keras_resnets.network import ResidualNetwork
+from keras_resnets.instruments.evaluation import engine_for, progress, side_by_side
+from keras_resnets.instruments.taps import Reader, Tap, taps_of
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.statistics import spread
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import fingerprint
-from keras_resnets.studies.evaluation import BATCH, DataFingerprint, batches, engine_for, examples_in, progress, spread
-from keras_resnets.studies.moments import Moments
-from keras_resnets.studies.study import Study, side_by_side
-from keras_resnets.taps import Reader, Tap, taps_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,7 +251,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """The standard deviations in the order of the layers above, and in their own order below, as in the paper."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, (figure, (top, bottom)) = study.summary, figures.panels(1, 7, rows=2)
     counted = study.rows[study.rows["counted"]]
@@ -310,3 +312,6 @@ def describe(study: Study) -> str:
             f"{pair['smaller_in']:.0%} of pairs of layers"
         )
     return "\n".join(lines)
+
+
+DRAWINGS["responses"] = Drawing(draw, describe, curves)

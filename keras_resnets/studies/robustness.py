@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_resnets.building import load_model
-from keras_resnets.studies.evaluation import spread
+from keras_resnets.reports.statistics import paired, spread
+from keras_resnets.reports.study import Study
 from keras_resnets.studies.lesion import lesion
-from keras_resnets.studies.paired import paired
-from keras_resnets.studies.study import Study
+from keras_resnets.training.opening import load_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +60,7 @@ def by_block(lesions: pd.DataFrame) -> dict[float, pd.DataFrame]:
 
 def draw_lesions(axes, summary: dict[str, Any], lesions: pd.DataFrame) -> None:
     """The error after each deletion, of the networks trained in either way."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     first = lesions[(lesions["survival"] == 1) & (lesions["seed"] == summary["first_seed"])]
     figures.stage_bands(axes, list(first["stage"]))

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnets import budget, counting, recipes, variants
+from keras_resnets.architecture import budget, counting, variants
+from keras_resnets.architecture.spec import Spec, Stage
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
+from keras_resnets.reports.statistics import verdict
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.segmentation import dense, score
 from keras_resnets.segmentation.metrics import confusion_matrix
-from keras_resnets.spec import Spec, Stage
 from keras_resnets.studies.arms import against, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell
-from keras_resnets.studies.paired import verdict
-from keras_resnets.studies.study import Study
-from keras_resnets.training import data_for
+from keras_resnets.training import recipes
+from keras_resnets.training.training import data_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +171,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """The mean IoU of each network, seed by seed, and what it costs in parameters and memory."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, arms = study.summary, list(study.summary["arms"])
     figure, (left, right) = figures.panels(2, 3.8)
@@ -213,3 +214,6 @@ def describe(study: Study) -> str:
     most = s["most_frequent"]
     lines.append(f"most frequent class everywhere: mean IoU {most['mean_iou']:.2%}, accuracy {most['accuracy']:.2%}")
     return "\n".join(lines)
+
+
+DRAWINGS["segment"] = Drawing(draw, describe, curves)

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
-from keras_resnets.recipes import Recipe
-from keras_resnets.spec import Spec
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import arms as by_arms
 from keras_resnets.studies.cells import spec_of
-from keras_resnets.studies.study import Study
+from keras_resnets.training.recipes import Recipe
 
 SHORTCUTS = {"A": "A: zeros for new channels", "B": "B: 1x1 for new channels", "C": "C: 1x1 everywhere", "none": "none"}
 SCALES = ("scale:0.5:1", "scale:0.5:0.5")
@@ -94,3 +94,6 @@ def draw(study: Study):
     """The error of each arm, and its difference to that of the network as it is."""
     title = f"{study.summary['model']}: shortcuts, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
     return by_arms.draw(study, title, {arm: SHORTCUTS.get(arm, arm) for arm in study.summary["arms"]})
+
+
+DRAWINGS["shortcuts"] = Drawing(draw, describe, curves)

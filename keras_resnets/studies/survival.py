@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.paths import StochasticDepth
-from keras_resnets.recipes import Recipe
-from keras_resnets.spec import Spec
+from keras_resnets.reports.statistics import spread, verdict
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import robustness
 from keras_resnets.studies.arms import against, facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
-from keras_resnets.studies.evaluation import spread
-from keras_resnets.studies.paired import verdict
-from keras_resnets.studies.study import Study
-from keras_resnets.training import data_of
+from keras_resnets.training.recipes import Recipe
+from keras_resnets.training.training import data_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +153,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """Error against survival; lesions with and without; the time of an epoch beside the share to be computed."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, rows = study.summary, study.rows
     figure, panels = figures.panels(3 if summary["lesion"] else 2, 4.8)
@@ -209,3 +208,6 @@ def describe(study: Study) -> str:
             f"with survival {s['lesion']['survival']:g}; the rise differs by {verdict(found['difference_of_rises'])}"
         )
     return "\n".join(lines)
+
+
+DRAWINGS["survival"] = Drawing(draw, describe, curves)

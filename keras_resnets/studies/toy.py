@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import layers as keras_layers
 
-from keras_resnets.blocks import ResidualBlock, Segment
-from keras_resnets.layers import BatchNorm
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.studies.energy import measure, norms, scale
+from keras_resnets.instruments.energy import measure, norms, scale
+from keras_resnets.network.blocks import ResidualBlock, Segment
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.layers import BatchNorm
 
 # Ours: a batch, the examples that errors are counted on, those of them that branches are measured on, and how often.
 BATCH, TESTED, MEASURED, MOMENTS = 100, 2000, 500, 20

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
 from keras_resnets.errors import ArgumentError
-from keras_resnets.lanes import RESIDUAL, SHORTCUT, program
-from keras_resnets.studies.evaluation import evaluate
-from keras_resnets.studies.study import Study
+from keras_resnets.instruments.evaluation import evaluate
+from keras_resnets.instruments.lanes import RESIDUAL, SHORTCUT, program
+from keras_resnets.network.adoption import adopt
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,7 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 def draw(study: Study):
     """One skip or one residual branch removed, block by block; skips removed one after the other."""
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, (figure, (left, right)) = study.summary, figures.panels(2, 4.8)
     rows = {kind: study.rows[study.rows["kind"] == kind] for kind in study.rows["kind"].unique()}
@@ -155,3 +155,6 @@ def describe(study: Study) -> str:
         f"removing the skip costs more in {s['unskip_costs_more']} of {s['identity_skips']} blocks; half way to chance "
         f"with {until['from_input']} from the input on, {until['from_output']} from the output back"
     )
+
+
+DRAWINGS["unskip"] = Drawing(draw, describe, curves)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
+from keras_resnets.data.batches import BATCH, batches
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.network import ResidualNetwork
+from keras_resnets.instruments import path_lengths, teaching
+from keras_resnets.instruments.energy import measure
+from keras_resnets.instruments.spectrum import Spectrum
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.statistics import tau
+from keras_resnets.reports.study import Events, Study
 from keras_resnets.runs import fingerprint, write_json
-from keras_resnets.spectrum import Spectrum
-from keras_resnets.studies import path_lengths, teaching
-from keras_resnets.studies.energy import measure
-from keras_resnets.studies.evaluation import BATCH, batches
-from keras_resnets.studies.reorder import tau
-from keras_resnets.studies.study import Events, Study
 
 if TYPE_CHECKING:
     import pandas as pd

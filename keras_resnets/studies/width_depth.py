@@ -6,15 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_resnets import budget, counting, recipes
+from keras_resnets.architecture import budget, counting
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
-from keras_resnets.spec import Spec
+from keras_resnets.reports.statistics import paired, verdict
+from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies.arms import facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
-from keras_resnets.studies.paired import paired, verdict
-from keras_resnets.studies.study import Study
-from keras_resnets.training import data_for
+from keras_resnets.training import recipes
+from keras_resnets.training.training import data_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +160,7 @@ def draw(study: Study):
     """Error against depth at the budget, and what the networks cost beside it."""
     import pandas as pd
 
-    from keras_resnets.studies import figures
+    from keras_resnets.reports import figures
 
     summary, points = study.summary, pd.DataFrame(study.summary["networks"])
     figure, (left, right) = figures.panels(2)
@@ -196,3 +197,6 @@ def describe(study: Study) -> str:
         told_of = "it is that one" if itself else verdict(found["error"])
         lines.append(f"so chosen, against the {end}, {found['depth']} layers: {told_of}")
     return "\n".join(lines)
+
+
+DRAWINGS["width_depth"] = Drawing(draw, describe, curves)

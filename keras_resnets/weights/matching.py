@@ -11,48 +11,48 @@ from contextlib import AbstractContextManager
 import keras
 import numpy as np
 
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.archives.archive import Archive
+from keras_resnets.archives.reading import open_archive
 from keras_resnets.errors import ArgumentError
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.spec import Spec
-from keras_resnets.weights import keras_formats, torch_formats, wu_formats
-from keras_resnets.weights.archive import Archive
-from keras_resnets.weights.formats import Contents, Format, Source
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.weights import keras_families, torch_families, wu_families
+from keras_resnets.weights.families import Contents, Family, Source
 from keras_resnets.weights.plans import Plan, Row, some
-from keras_resnets.weights.reading import open_archive
 from keras_resnets.weights.roles import role
 
 Found = list[tuple[keras.Variable, Source | None]]
 
-FORMATS = (
-    keras_formats.FIRST,
-    keras_formats.SECOND,
-    keras_formats.OLD,
-    keras_formats.OLDEST,
-    torch_formats.TORCHVISION,
-    torch_formats.AKAMASTER,
-    torch_formats.ZAGORUYKO,
-    wu_formats.MXNET,
-    wu_formats.PSA,
-    wu_formats.WIDER,
-    wu_formats.INPLACE,
+FAMILIES = (
+    keras_families.FIRST,
+    keras_families.SECOND,
+    keras_families.OLD,
+    keras_families.OLDEST,
+    torch_families.TORCHVISION,
+    torch_families.AKAMASTER,
+    torch_families.ZAGORUYKO,
+    wu_families.MXNET,
+    wu_families.PSA,
+    wu_families.WIDER,
+    wu_families.INPLACE,
 )
 
 
-def recognise(archive: Archive) -> tuple[Format, Contents] | None:
+def recognise(archive: Archive) -> tuple[Family, Contents] | None:
     """Returns the family of a weight file, and the network's tensors in it; None where no family is known."""
-    for known in FORMATS:
+    for known in FAMILIES:
         contents = known.contents(archive)
         if contents is not None:
             return known, contents
     return None
 
 
-def recognised(archive: Archive) -> tuple[Format, Contents]:
+def recognised(archive: Archive) -> tuple[Family, Contents]:
     """The same; an `ArgumentError` where no family is known."""
     found = recognise(archive)
     if found is None:
         held = some([repr(name) for name in archive])
-        names = ", ".join(dict.fromkeys(known.name for known in FORMATS))
+        names = ", ".join(dict.fromkeys(known.name for known in FAMILIES))
         raise ArgumentError(
             f"{str(archive.path)!r} is of no known family: its names are {held or 'none'}. Known are {names}; and a "
             f"network that was adopted takes the .h5 or .keras file of its own layers."
@@ -60,7 +60,7 @@ def recognised(archive: Archive) -> tuple[Format, Contents]:
     return found
 
 
-def sources(model: ResidualNetwork, archive: Archive) -> tuple[Format, Contents, Found]:
+def sources(model: ResidualNetwork, archive: Archive) -> tuple[Family, Contents, Found]:
     """Returns the family of a file, its tensors, and where each variable of a network comes from."""
     if not isinstance(model, ResidualNetwork):
         raise ArgumentError(
@@ -84,9 +84,9 @@ def _weights(model: ResidualNetwork) -> list[keras.Variable]:
     return [variable for variable in model.weights if "seed_generator" not in variable.path]
 
 
-def _by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Format, Contents, Found]:
+def _by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Family, Contents, Found]:
     """An adopted network has the layers that its files name."""
-    if archive.kind not in keras_formats.KINDS:
+    if archive.kind not in keras_families.KINDS:
         raise ArgumentError(
             f"model: {model.name!r} was adopted or edited, so it has no spec, and can be filled from a .h5 or .keras "
             f"file of its own layers alone; {str(archive.path)!r} is of the kind {archive.kind!r}. Fill the network "
@@ -95,7 +95,7 @@ def _by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Format, Content
     family = recognise(archive)
     preprocessing = family[0].preprocessing if family else model.preprocessing
     classifier = r"(predictions|probs)/.*"
-    known = Format("layers of Keras", keras_formats.KINDS, (), classifier=classifier, preprocessing=preprocessing)
+    known = Family("layers of Keras", keras_families.KINDS, (), classifier=classifier, preprocessing=preprocessing)
     contents = Contents(archive)
     found: Found = []
     for variable in _weights(model):
@@ -145,7 +145,7 @@ def opened(file: str | os.PathLike | Archive) -> AbstractContextManager[Archive]
     return contextlib.nullcontext(file) if isinstance(file, Archive) else open_archive(file)
 
 
-def made(archive: Archive, known: Format, contents: Contents, found: Found, *, head: bool = True) -> Plan:
+def made(archive: Archive, known: Family, contents: Contents, found: Found, *, head: bool = True) -> Plan:
     """Returns the plan of what `sources` found."""
     rows: list[Row] = []
     read: set[str] = set()
@@ -192,7 +192,7 @@ def _row(variable: keras.Variable, source: Source | None, contents: Contents) ->
     return Row(variable.path, label, shape, "fits", found)
 
 
-def check_spec(known: Format, contents: Contents, spec: Spec) -> None:
+def check_spec(known: Family, contents: Contents, spec: Spec) -> None:
     """Raises `ArgumentError` unless the network of a spec computes what the file's network computes."""
     differing = known.differing(spec)
     if differing:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_resnets.adopt import adopt
+from keras_resnets.archives.archive import Archive
 from keras_resnets.errors import ArgumentError
-from keras_resnets.network import ResidualNetwork
-from keras_resnets.weights import keras_formats, matching, torch_reference
-from keras_resnets.weights.archive import Archive
-from keras_resnets.weights.formats import Contents
-from keras_resnets.weights.loading import load
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.weights import keras_families, matching, torch_reference
+from keras_resnets.weights.families import Contents
+from keras_resnets.weights.transfer import load
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
         shape = (examples, height or 96, width or 96, channels)
         x = np.random.default_rng(seed).normal(size=shape).astype("float32")
         name, expected = "", None
-        if known is keras_formats.FIRST:
+        if known is keras_families.FIRST:
             name, expected = _by_keras(model, archive, contents, x)
         elif known.outer:
             name, expected = _by_torch(known.name, contents, x)

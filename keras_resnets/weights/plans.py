@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError
-from keras_resnets.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

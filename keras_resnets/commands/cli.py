@@ -1,0 +1,164 @@
+"""The command `keras-resnets`: each subcommand reads its arguments and calls one function."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from keras_resnets.commands import console
+from keras_resnets.commands.convert import convert
+from keras_resnets.commands.export import export
+from keras_resnets.commands.prune import prune
+from keras_resnets.commands.search import search
+from keras_resnets.commands.study import study
+from keras_resnets.errors import ArgumentError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="keras_resnets")
+def cli(debug: bool) -> None:
+    """Residual networks in Keras: build, train, dissect and export them."""
+    # Before TensorFlow is imported: its start-up messages are not for the reader of a command line.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@cli.command()
+@click.argument("name", required=False)
+def models(name: str | None) -> None:
+    """List every variant: depth, parameters, multiply-adds.
+
+    With NAME, one variant; names of the patterns resnet{6n+2}, plain{6n+2}, preresnet{6n+2} and
+    wrn_{6n+4}_{k} work too.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from keras_resnets.architecture import counting, variants
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("variant")
+    for column in ("depth", "blocks", "parameters", "MACs", "input"):
+        table.add_column(column, justify="right")
+    for variant in [name] if name else variants.list_models():
+        spec = variants.spec(variant)
+        counts = counting.count(spec)
+        macs = f"{counts.macs / 1e9:.2f} G" if counts.macs >= 1e9 else f"{counts.macs / 1e6:.1f} M"
+        size = "x".join(map(str, spec.input_shape))
+        table.add_row(variant, str(spec.depth), str(spec.blocks), f"{counts.parameters:,}", macs, size)
+    Console().print(table)
+
+
+@cli.command()
+@click.argument("model")
+@console.data_options
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "segmentation"]),
+    default="classification",
+    show_default=True,
+    help="Segmentation gives MODEL a head that answers for each pixel.",
+)
+@click.option(
+    "--recipe",
+    help="he15, he16, wrn, imagenet, digits, wu, segmentation, camvid, scenes, or a JSON file.",
+)
+@click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
+@click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
+@click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
+@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@console.seed
+@console.out
+def train(
+    model, data, data_dir, image_size, download, task, recipe, epochs, validation, paths, fields, seed, out
+) -> None:
+    """Train MODEL, a variant or a spec's JSON file, in a run directory.
+
+    The same command goes on with a run that was stopped.
+    """
+    console.start()
+    from keras_resnets.training import recipes
+    from keras_resnets.training.training import train as run
+
+    data = data or ("scenes" if task == "segmentation" else "digits")
+    run(
+        console.variant(model, fields),
+        data,
+        console.recipe_of(recipe or recipes.default(model, data, task)),
+        task=task,
+        out=out,
+        epochs=epochs,
+        paths=paths,
+        seed=seed,
+        data_dir=data_dir,
+        image_size=image_size,
+        validation=validation,
+        download=download,
+    )
+    _tell_run(out)
+
+
+cli.add_command(study)
+cli.add_command(search)
+cli.add_command(prune)
+cli.add_command(convert)
+cli.add_command(export)
+
+
+@cli.command()
+@click.option("--out", default="runs/demo", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
+@click.option("--model", default="preresnet110", show_default=True, help="The variant to train.")
+@click.option("--epochs", default=20, show_default=True, help="Length of the training.")
+@console.seed
+def demo(out, model, epochs, seed) -> None:
+    """Train a network on handwritten digits, delete its blocks one by one, and export it.
+
+    Started again, it goes on where it stopped, or finds its work done.
+    """
+    console.start()
+    from keras_resnets.commands.demo import demo as run
+
+    run(out, model, epochs, seed)
+
+
+def _tell_run(out: Path) -> None:
+    import json
+
+    results = json.loads((out / "run.json").read_text())["results"]
+    console.tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
+    dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
+    click.echo(
+        f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
+        f"after {results['epochs']} epochs"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns 0 done, 1 the work failed, 2 wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
+        return 0
+    except click.ClickException as error:
+        if arguments:
+            click.echo(f"keras-resnets: {' '.join(error.format_message().split())}", err=True)
+        else:
+            error.show()  # the help
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("keras-resnets: stopped; the same command goes on.", err=True)
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        text = str(error).strip() or type(error).__name__
+        click.echo(f"keras-resnets: {text.splitlines()[0]}", err=True)
+        return 2 if isinstance(error, ArgumentError) else 1
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""What the subcommands share: options, the start of Keras, how a network is named, what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_resnets.errors import ArgumentError
+from keras_resnets.quiet import quiet
+
+out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
+seed = click.option("--seed", default=0, show_default=True, help="Of every random draw.")
+_data = [
+    click.option("--data", help="'digits', a tensorflow-datasets name, or a folder with a folder per class."),
+    click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
+    click.option("--image-size", type=int, help="Side that images are brought to."),
+    click.option("--download", is_flag=True, help="Let tensorflow-datasets fetch a set that is absent."),
+]
+
+
+def data_options(command):
+    """Adds the options that say which data, and where they are."""
+    for option in reversed(_data):
+        command = option(command)
+    return command
+
+
+def start() -> None:
+    """Imports Keras without the start-up messages that TensorFlow's libraries write past every setting."""
+    with quiet():
+        import keras
+
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+            # Advice on functions traced for many networks is for who wrote them, not for a command's user.
+            tf.get_logger().setLevel("ERROR")
+
+
+def opened(source: str, weights: str, image_size: int | None):
+    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
+    from keras_resnets.models import applications
+    from keras_resnets.training.opening import load_model
+
+    prefix, _, name = source.partition(":")
+    if prefix != "keras.applications":
+        return load_model(source), None
+    shape = (image_size, image_size, 3) if image_size else None
+    return applications.foreign(name, None if weights == "random" else weights, shape)
+
+
+def has_labels_for(data, network) -> bool:
+    """Whether a data set has the classes of a network of somebody else's; if not, says what that means."""
+    if data.classes == network.output_shape[1]:
+        return True
+    click.echo(
+        f"{data.classes} classes in {data.name} and {network.output_shape[1]} outputs of {network.name}: the answers "
+        f"of the network left whole stand in for the labels, so error is disagreement with it.",
+        err=True,
+    )
+    return False
+
+
+def variant(name: str, fields=()):
+    """Returns the spec of a variant or of a spec's JSON file, with FIELD=VALUE texts applied."""
+    from keras_resnets.architecture import variants
+    from keras_resnets.architecture.spec import Spec
+
+    spec = Spec.from_json(_read(name)) if name.endswith(".json") else variants.spec(name)
+    return spec.replace(**dict(field(text) for text in fields))
+
+
+def recipe_of(name: str):
+    """Returns a recipe by name, or from a recipe's JSON file."""
+    import json
+
+    from keras_resnets.training import recipes
+
+    if not name.endswith(".json"):
+        return recipes.get(name)
+    try:
+        return recipes.Recipe.from_dict(json.loads(_read(name)))
+    except (ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"{name!r} is no recipe in JSON: {error}.") from error
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
+
+
+def field(text: str) -> tuple[str, Any]:
+    """Returns the name and the value of a FIELD=VALUE text; a value that is no JSON is a text."""
+    import json
+
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ArgumentError(f"--set takes FIELD=VALUE, such as shortcut=C; got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def tell(paths) -> None:
+    """Says what was written."""
+    for path in paths:
+        click.echo(f"wrote {path}")

@@ -1,0 +1,94 @@
+"""The main job in one call: train on digits, delete block by block, export, and say what to look at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+# Name, what the reader sees, arguments.
+STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("lesion", "Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)", {}),
+    ("unskip", "Remove each skip in turn, keep its residual block", {}),
+    ("delete", "Delete up to 20 blocks at once, at random and by choice (Veit et al. 2016, Fig. 5a)", {"draws": 10}),
+    (
+        "paths",
+        "Take the gradient apart by length of path, sampled and exact (Veit et al. 2016, Fig. 6)",
+        {"draws": 100},
+    ),
+)
+
+
+def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int = 0) -> None:
+    """Trains `variant` on scikit-learn's digits, runs the studies, exports, and prints what came out.
+
+    Each step that is done is left alone, so a stopped demo goes on and a finished one only reports.
+
+    Args:
+        out: the run directory.
+        variant: the network.
+        epochs: length of the training.
+        seed: of every random draw.
+    """
+    click.echo(f"1  Train {variant} on 8x8 digits ({epochs} epochs, seed {seed})")
+    model = None
+    from keras_resnets.training.training import is_finished, train
+
+    if not is_finished(out, seed=seed, epochs=epochs, name=variant):
+        model = train(variant, "digits", "digits", out=out, epochs=epochs, seed=seed)
+    results = json.loads((out / "run.json").read_text())["results"]
+    click.echo(f"   test accuracy {results['test_accuracy']:.1%} on {results['test_examples']} digits never trained on")
+
+    for number, (name, title, options) in enumerate(STUDIES, 2):
+        click.echo(f"{number}  {title}")
+        model = _study(out, model, name, options | ({"seed": seed} if options else {}))
+
+    click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
+    from keras_resnets.export import describe as describe_export
+
+    for name in ("saved_model", "network.tflite"):
+        card = out / f"{name}.card.json"
+        if not card.exists():
+            model = model or _loaded(out)
+            _export(model, out / name)
+        for line in describe_export(json.loads(card.read_text())).splitlines():
+            click.echo(f"   {line}")
+    figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
+    click.echo(
+        f"\nLook at\n"
+        f"{figures}\n"
+        f"   {out / 'saved_model.card.md'}\n"
+        f"   tensorboard --logdir {out}    learning curves, weights, graph, the figures\n"
+        f"   python -c 'import keras_resnets as kr; kr.load_model(\"{out}\").summary()'"
+    )
+
+
+def _study(out: Path, model, name: str, options: dict[str, Any]):
+    from keras_resnets.reports.study import Study, describe
+
+    folder = out / "studies" / name
+    if not (folder / "study.json").exists():
+        from keras_resnets import data, studies
+
+        model = model or _loaded(out)
+        verbose = sys.stdout.isatty()
+        getattr(studies, name)(model, data.load("digits"), verbose=verbose, resume=folder, **options).save(folder)
+    for line in describe(Study.load(folder)).splitlines():
+        click.echo(f"   {line}")
+    return model
+
+
+def _loaded(out: Path):
+    from keras_resnets.training.opening import load_model
+
+    return load_model(out)
+
+
+def _export(model, path: Path) -> None:
+    from keras_resnets import data, export
+
+    write = export.litert if path.suffix else export.saved_model
+    write(model, path, data=data.load("digits"))

@@ -1,0 +1,111 @@
+"""The subcommand `prune`: a network without the blocks that it can do without."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from keras_resnets.commands import console
+
+
+@click.command()
+@click.argument("source")
+@console.data_options
+@click.option("--blocks", type=int, help="How many blocks to drop.")
+@click.option("--share", type=float, help="Which share of the blocks to drop, instead.")
+@click.option("--tolerance", type=float, help="Drop until the error has risen by so much, such as 0.005, instead.")
+@click.option(
+    "--method",
+    type=click.Choice(["greedy", "one_shot"]),
+    default="greedy",
+    show_default=True,
+    help="Measure after each drop, or once.",
+)
+@click.option("--keep", multiple=True, metavar="BLOCK", help="A block that must stay.")
+@click.option("--examples", type=int, help="Choose the blocks on no more than so many.")
+@click.option(
+    "--recalibrate/--no-recalibrate", default=True, show_default=True, help="Take batch-norm statistics anew."
+)
+@click.option("--fine-tune", type=int, default=0, metavar="EPOCHS", help="Train so long at the end.")
+@click.option("--recipe", help="As for train; that of the run directory, or the one that fits, by default.")
+@click.option("--timed", default=5, show_default=True, help="How many of the networks to export and time; 0 for none.")
+@click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
+@console.seed
+@console.out
+def prune(source, data, data_dir, image_size, download, recipe, weights, out, **options) -> None:
+    """Drop the blocks of SOURCE that cost least: a run directory, a .keras file, or keras.applications:ResNet50.
+
+    Blocks are chosen on the validation split, statistics are taken and training is done on the training split, and
+    what is told is measured on the test split. A run directory brings its data along; the others need --data.
+
+    The result is a directory that study, export and prune take. The same command goes on with what was stopped.
+    """
+    if data is None and not Path(source).is_dir():
+        raise click.UsageError("--data is needed unless SOURCE is a run directory.")
+    console.start()
+    from keras_resnets.pruning import prune as run
+
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
+    network, preprocess = console.opened(source, weights, image_size)
+    chosen = _recipe(source, data, recipe, network.name)
+    if preprocess is None:
+        loaded = _data(source, data, chosen, where)
+    else:
+        where["image_size"] = network.input_shape[1]
+        loaded = _data(source, data, chosen.replace(normalize=None), where).prepared(preprocess)
+        if not console.has_labels_for(loaded, network):
+            splits = (split.map(lambda x, y: x) for split in (loaded.test, loaded.validation))
+            loaded, options["calibration"] = splits
+    _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), **options)
+    console.tell([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
+    _table(study)
+    from keras_resnets.reports.study import describe
+
+    click.echo(describe(study))
+
+
+def _recipe(source: str, data: str | None, recipe: str | None, network: str):
+    """The recipe that is named, or that of the run, or the one that fits."""
+    from keras_resnets.runs import Run
+    from keras_resnets.training import recipes
+
+    if recipe is not None:
+        return console.recipe_of(recipe)
+    asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
+    if asked.get("recipe"):
+        return recipes.Recipe.from_dict(asked["recipe"])
+    name = data or (asked.get("data") or {}).get("name", "")
+    return recipes.get(recipes.default(network.removesuffix("_pruned"), name))
+
+
+def _data(source: str, data: str | None, recipe, where):
+    """The data of the run, or others as the recipe has them."""
+    from keras_resnets.training.training import data_for, data_of
+
+    return data_of(source, **where) if data is None else data_for(recipe, data, **where)
+
+
+def _table(study) -> None:
+    """Prints the network before and after."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from keras_resnets.pruning.drawing import FORMATS, ends, timed
+
+    formats = timed(study.rows)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for column in ("blocks", "accuracy", "parameters", "MACs", *(f"{FORMATS[name]}, ms" for name in formats)):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in ends(study.rows):
+        table.add_row(
+            row["state"],
+            str(study.summary["blocks"] - row["dropped"]),
+            f"{1 - row['error']:.2%}",
+            f"{row['parameters']:,}",
+            f"{row['macs'] / 1e6:.1f} M",
+            *(f"{1e3 * row[f'{name}_latency']:.2f}" for name in formats),
+        )
+    Console().print(table)

@@ -1,0 +1,169 @@
+"""The subcommand `search`: depth against width at a budget."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_resnets.commands.console import data_options, field, recipe_of, start, tell, variant
+
+
+@click.command()
+@click.argument("network", required=False)
+@data_options
+@click.option("--budget-params", type=int, help="Trainable parameters of every network.")
+@click.option("--budget-macs", type=int, help="Multiply-adds for one image, instead.")
+@click.option("--budget-memory", type=int, help="Elements of all convolutions' outputs for one image, instead.")
+@click.option("--tolerance", default=0.02, show_default=True, help="Share of the budget by which it may be missed.")
+@click.option("--blocks", default="1,2,3,5,9", show_default=True, help="Per stage, to choose from; or 2-2-2,3-4-6 ...")
+@click.option("--choose", "choices", multiple=True, metavar="FIELD=A,B,C", help="What else varies, or LOW:HIGH.")
+@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@click.option("--recipe", help="As for train, for all that is not chosen.")
+@click.option("--oracle", default="random", show_default=True, help="random, grid, bayesian or hyperband.")
+@click.option("--trials", type=int, help="How many at most; 12 for random and bayesian.")
+@click.option("--epochs", type=int, help="Length of a training; the recipe's by default.")
+@click.option("--objective", default="val_accuracy", show_default=True, help="Or val_loss.")
+@click.option("--seeds", default=1, show_default=True, help="Trainings of each trial.")
+@click.option("--patience", type=int, help="Stop a training after so many epochs without improvement.")
+@click.option("--validation", default=0.2, show_default=True, help="Share of the training split for scores.")
+@click.option("--seed", default=0, show_default=True, help="Of every random draw.")
+@click.option("--workers", default=0, show_default=True, help="Processes to train in, on this machine.")
+@click.option("--role", type=click.Choice(["chief", "worker"]), help="In a search on several machines.")
+@click.option("--address", help="HOST:PORT at which the chief listens; 127.0.0.1 and any port by default.")
+@click.option("--lost-after", default=60.0, show_default=True, help="Seconds of silence until a trial is given away.")
+@click.option("--parent", type=int, hidden=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
+def search(network, role, out, **options) -> None:
+    """Search networks of different depth that all meet one budget, their width following from it.
+
+    NETWORK is a variant or a spec's JSON file, preresnet20 by default. For example
+
+    \b
+    keras-resnets search --budget-params 300000 --choose unit=basic,bottleneck
+                  --choose learning_rate=0.02:0.2 --trials 24 --out runs/search
+
+    On several machines that share a folder, at a private address of the first:
+
+    \b
+    keras-resnets search ... --role chief --address 10.0.0.1:4000 --out /shared/search
+    keras-resnets search --role worker --out /shared/search          on each of the others
+
+    The same command goes on with a search that was stopped; a worker that was killed and is started again goes on
+    with its trial.
+    """
+    if role == "worker":
+        _worker(network, out, options)
+        return
+    if options.pop("parent") is not None:
+        raise click.UsageError("--parent is for --role worker.")
+    if options["address"] is not None and role is None:
+        raise click.UsageError("--address is for --role chief.")
+    start()
+    from keras_resnets.search import searching
+    from keras_resnets import studies
+
+    space = _space(network, options)
+    budget = f"{space.amount:,} {space.measure}"
+    click.echo(f"{space.template.name} at {budget}: {', '.join(map(str, space.blocks))} blocks in each stage")
+    if space.left_out:
+        click.echo(f"left out, for no width meets the budget: {', '.join(map(str, space.left_out))} blocks", err=True)
+    oracle, trials = options["oracle"], options["trials"]
+    if trials is None and oracle in ("random", "bayesian"):
+        trials = 12
+    workers = options["workers"]
+    study = searching.search(
+        space,
+        out=out,
+        oracle=oracle,
+        trials=trials,
+        objective=options["objective"],
+        seeds=options["seeds"],
+        patience=options["patience"],
+        workers=workers,
+        address=(options["address"] or "127.0.0.1:0") if role == "chief" else None,
+        lost_after=options["lost_after"],
+        verbose=1 if sys.stdout.isatty() and not workers else 0,
+        tell=_say,
+    )
+    click.echo(studies.describe(study))
+    tell([out / name for name in ("trials.csv", "study", "logs")])
+    if study.summary["best"] is not None:
+        tell([out / name for name in ("best.json", "best_recipe.json")])
+        click.echo(f"train it: {_again(study, out, options)}")
+
+
+def _worker(network, out: Path, options: dict[str, Any]) -> None:
+    context = click.get_current_context()
+    mine = {"role", "out", "parent"}
+    for name in context.params:
+        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if given and name not in mine:
+            raise click.UsageError(f"{name.replace('_', '-')} is the chief's; a worker takes --role and --out only.")
+    start()
+    from keras_resnets.search import searching
+
+    searching.work(out, parent=options["parent"], tell=_say)
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _space(network, options: dict[str, Any]):
+    from keras_resnets.search.space import DepthWidth
+    from keras_resnets.training import recipes
+
+    amounts = {"params": "parameters", "macs": "macs", "memory": "activations"}
+    given = {measure: options[f"budget_{flag}"] for flag, measure in amounts.items() if options[f"budget_{flag}"]}
+    if len(given) != 1:
+        raise click.UsageError("One of --budget-params, --budget-macs and --budget-memory is needed, and only one.")
+    network, data = network or "preresnet20", options["data"] or "digits"
+    where = {name: options[name] for name in ("data_dir", "image_size", "download", "validation")}
+    return DepthWidth(
+        variant(network, options["fields"]),
+        data,
+        recipe_of(options["recipe"] or recipes.default(network, data)),
+        tolerance=options["tolerance"],
+        blocks=_blocks(options["blocks"]),
+        epochs=options["epochs"],
+        seed=options["seed"],
+        **where,
+        **given,
+        **dict(_choice(text) for text in options["choices"]),
+    )
+
+
+def _blocks(text: str) -> list[Any]:
+    if not re.fullmatch(r"\d+(-\d+)*(,\d+(-\d+)*)*", text):
+        raise click.UsageError(f"--blocks takes numbers such as 1,2,3 or 2-2-2,3-4-6; got {text!r}.")
+    parts = [tuple(map(int, part.split("-"))) for part in text.split(",")]
+    return [part[0] if len(part) == 1 else part for part in parts]
+
+
+def _choice(text: str) -> tuple[str, Any]:
+    from keras_resnets.search.choices import Range
+
+    number = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+    name, separator, values = text.partition("=")
+    if not separator or not values:
+        raise click.UsageError(f"--choose takes FIELD=A,B,C or FIELD=LOW:HIGH; got {text!r}.")
+    if match := re.fullmatch(f"({number}):({number})", values):
+        low, high = float(match[1]), float(match[2])
+        return name, Range(low, high, log=low > 0)
+    # A comma within parentheses belongs to a unit such as B(3,1,3).
+    return name, [field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
+
+
+def _again(study, out: Path, options: dict[str, Any]) -> str:
+    row = study.rows.set_index("trial").loc[study.summary["best"]]
+    paths = row.get("paths", "all")
+    parts = [f"keras-resnets train {out / 'best.json'} --recipe {out / 'best_recipe.json'}"]
+    parts += [f"--data {study.summary['data']}"]
+    parts += [f"--data-dir {options['data_dir']}"] if options["data_dir"] else []
+    parts += [f"--paths {paths}"] if paths != "all" else []
+    return " ".join([*parts, f"--epochs {study.summary['epochs']}", "--out DIR"])

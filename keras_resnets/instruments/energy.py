@@ -1,0 +1,121 @@
+"""How strong each block's residual branch is beside its shortcut, while the network trains."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_resnets.errors import ArgumentError
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.cost import leaves
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def measure(network: ResidualNetwork, x) -> pd.DataFrame:
+    """Measures the branches of every block that has both.
+
+    Batch-norm normalises by the statistics of the examples given, as it does in training (where a
+    layer is not frozen); everything else is as in inference, without dropout. The moving averages
+    would not do: before training they are those of no data, and a network with batch-norm is then
+    another one. All is left as it was, the averages and the random state included.
+
+    Args:
+        network: the network.
+        x: examples, measured at once.
+
+    Returns:
+        A pandas.DataFrame with a row for each block, in order: `block`, `stage`, `energy_ratio`
+        (the sum of squares of the residual branch's output over that of the shortcut's; infinite
+        or NaN beside a shortcut of zeros), `cosine` (of the angle between the two outputs: 0, the
+        energies add; 1, the amplitudes) and `gamma` (the mean magnitude of the scale of the
+        residual branch's last batch-norm that has one: the one in front of the addition, or, where
+        there is none, as in pre-activation blocks, the one in front of the last convolution; NaN
+        without any).
+
+    Raises:
+        ArgumentError: no block has both branches.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> from keras_resnets.instruments.energy import measure
+        >>> x = np.random.default_rng(0).normal(size=(4, 8, 8, 1))
+        >>> measure(kr.build("resnet8", (8, 8, 1)), x)[["block", "gamma"]].values.tolist()
+        [['stage1_block1', 1.0], ['stage2_block1', 1.0], ['stage3_block1', 1.0]]
+    """
+    import pandas as pd
+
+    stages = dict(zip([block.name for block in network.blocks], network.stages, strict=True))
+    chosen = [block for block in network.blocks if block.residual is not None and block.shortcut is not None]
+    if not chosen:
+        raise ArgumentError(
+            f"model: no block of {network.name!r} has a residual branch and a shortcut; use a residual network."
+        )
+    h: Any = ops.convert_to_tensor(x, network.chain[0].input.dtype)
+    rows = []
+    with _by_the_batch(norms(network, (1, *h.shape[1:]))):
+        for link in network.chain[: network.chain.index(chosen[-1]) + 1]:
+            if link not in chosen:
+                h = link(h, training=False)
+                continue
+            read = link.branch_input(h)
+            branches = [link.scaled(link.residual(read)), link.shortcut(read)]
+            rows.append(
+                {
+                    "block": link.name,
+                    "stage": stages[link.name],
+                    **_compare(*branches),
+                    "gamma": scale(norms(link.residual, (1, *read.shape[1:]))),
+                }
+            )
+            h = link.join(*branches)
+    return pd.DataFrame(rows)
+
+
+def norms(layer: keras.Layer, shape: tuple) -> list[keras.layers.BatchNormalization]:
+    """The batch-norms of a network or branch in the order they run, for an input of `shape`."""
+    found = (inner for inner, _ in leaves(layer, shape))
+    return [inner for inner in found if isinstance(inner, keras.layers.BatchNormalization)]
+
+
+def _compare(residual, shortcut) -> dict[str, float]:
+    def product(one, other) -> float:
+        # Summed by example in float32 where the tensors are, then in float64: exact enough, and without a copy.
+        flat = [ops.cast(ops.reshape(branch, (branch.shape[0], -1)), "float32") for branch in (one, other)]
+        return float(ops.convert_to_numpy(ops.sum(flat[0] * flat[1], axis=1)).astype("float64").sum())
+
+    energies, common = np.array([product(residual, residual), product(shortcut, shortcut)]), product(residual, shortcut)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "energy_ratio": float(energies[0] / energies[1]),
+            "cosine": float(common / np.sqrt(energies[0] * energies[1])),
+        }
+
+
+def scale(layers: Sequence[keras.layers.BatchNormalization]) -> float:
+    """The mean magnitude of the scale of the last batch-norm that has one; NaN without any."""
+    gammas = [layer.gamma for layer in layers if layer.scale]
+    return float(np.abs(ops.convert_to_numpy(gammas[-1])).mean()) if gammas else float("nan")
+
+
+@contextlib.contextmanager
+def _by_the_batch(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Lets layers normalise by what they are given, whatever they are told, and forget it."""
+
+    def normalise(layer):
+        return lambda inputs, training=None, mask=None: type(layer).call(layer, inputs, training=True, mask=mask)
+
+    for layer in layers:
+        layer.call = normalise(layer)
+    try:
+        with keras.StatelessScope():  # new moving averages are dropped with it
+            yield
+    finally:
+        for layer in layers:
+            del layer.call

@@ -1,0 +1,211 @@
+"""Many edited copies of a network in one walk along its chain.
+
+A program says how to go through the chain: an order of links with a choice for each. Programs that
+agree up to a link share the work up to there; from where they part, each is a lane, a run of extra
+rows in the batch. Deleting each of N blocks in turn so costs about half of the N + 1 forward
+passes in arithmetic, and less in overhead, and nothing is traced anew for a program.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_resnets.network.blocks import ResidualBlock
+from keras_resnets.network.chain import ResidualNetwork
+
+BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
+
+# Tensors of the size of a link's input that its computation holds at once, the allocator's reserves included: measured.
+COPIES = 16
+
+# What is done next, link and choice, by which lanes and for which of their programs.
+Groups = dict[tuple[int, str], list[tuple[int, list[int]]]]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A way through the chain: for each step, the index of a link and which branches to take."""
+
+    steps: tuple[tuple[int, str], ...]
+
+
+def program(
+    model: ResidualNetwork, choices: dict[int, str] | None = None, order: Sequence[int] | None = None
+) -> Program:
+    """Returns the chain with the choices and the order given for its blocks.
+
+    Args:
+        model: the network.
+        choices: for some indices of `model.blocks`, `"residual"` or `"shortcut"` instead of both.
+        order: the indices of all blocks in a new order; what is not a block stays in place.
+    """
+    choices, places = choices or {}, [i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock)]
+    steps = [(i, BOTH) for i in range(len(model.chain))]
+    for place, block in zip(places, range(len(places)) if order is None else order, strict=True):
+        steps[place] = (places[block], choices.get(block, BOTH))
+    return Program(tuple(steps))
+
+
+def work(programs: Sequence[Program]) -> int:
+    """How many links are gone through in evaluating the programs, shared beginnings counted once."""
+    return len({program.steps[:n] for program in programs for n in range(1, len(program.steps) + 1)})
+
+
+def traced(run: Callable, link: keras.Layer) -> Callable:
+    """Returns `run`, a function of a link's input, traced once for any number of rows, where the backend traces."""
+    if keras.config.backend() != "tensorflow":
+        return run
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *link.input.shape[1:]), link.input.dtype)
+    return tf.function(run, autograph=False).get_concrete_function(spec)
+
+
+class Lanes:
+    """Evaluates programs on a network.
+
+    Args:
+        model: the network; its weights are read at every call.
+        budget: bytes that a link's input, output and what it needs in between may take, as
+            estimated from their shapes; programs that would need more are walked in groups, one
+            after the other. One program at a time is the least.
+        others: further choices by name: for a link, the function of its input that takes its place.
+    """
+
+    def __init__(
+        self,
+        model: ResidualNetwork,
+        budget: int = 2**30,
+        others: Mapping[str, Callable[[keras.Layer], Callable]] | None = None,
+    ):
+        self.chain, self.budget, self.others = model.chain, budget, dict(others or {})
+        self._functions: dict[tuple[int, str, float], Callable] = {}
+        self._compiling = threading.Lock()
+
+    def _apply(self, link: int, choice: str, x):
+        # A schedule of path policies may have changed the scale since.
+        key = (link, choice, getattr(self.chain[link], "scale", 1.0))
+        with self._compiling:
+            if key not in self._functions:
+                self._functions[key] = self._compile(self.chain[link], choice)
+        return self._functions[key](x)
+
+    def _compile(self, link, choice: str):
+        if choice in self.others:
+            return traced(self.others[choice](link), link)
+        stand_in = link.stand_in() if choice == SHORTCUT else None
+
+        def run(x):
+            if choice == BOTH:
+                return link(x, training=False)
+            h = link.branch_input(x)
+            return link.join(link.scaled(link.residual(h)) if stand_in is None else stand_in(h))
+
+        return traced(run, link)
+
+    def outputs(self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None) -> np.ndarray:
+        """Returns the network's output for each program.
+
+        Args:
+            x: a batch of inputs.
+            programs: what to evaluate.
+            tick: called with a number of lanes whenever these have gone one link further;
+                the numbers add up to `work(programs)`.
+
+        Returns:
+            An array of (programs, examples, ...).
+        """
+        walk = _Walk(self, programs, tick or (lambda lanes: None))
+        walk.run(ops.convert_to_tensor(x, self.chain[0].input.dtype))
+        return np.stack([walk.results[i] for i in range(len(programs))])
+
+    def rows(self, most: int) -> int:
+        """How many examples, up to `most`, to evaluate at once, so that a few lanes of them keep to the budget."""
+        widest = max(self._size(link) for link in range(len(self.chain)))
+        return max(1, min(most, self.budget // (4 * COPIES * 4 * widest)))
+
+    def too_large(self, groups: Groups, rows: int) -> bool:
+        """Whether a step would need more than the budget, and could do with less."""
+        count = sum(len(members) for members in groups.values())
+        widest = max(self._size(link) for link, _ in groups)
+        return count > 1 and COPIES * 4 * count * rows * widest > self.budget
+
+    def _size(self, link: int) -> int:
+        """Elements of the larger of a link's input and output, for one example."""
+        ends = self.chain[link].input.shape, self.chain[link].output.shape
+        return max(math.prod(n or 1 for n in shape[1:]) for shape in ends)
+
+
+class _Walk:
+    """One batch on its way along the chain."""
+
+    def __init__(self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None]):
+        self.engine, self.programs, self.tick = engine, programs, tick
+        self.results: dict[int, np.ndarray] = {}
+
+    def run(self, x) -> None:
+        """Fills `results` for a batch of inputs."""
+        # Rows of each lane in turn, for each lane the programs it stands for, and how many steps are done.
+        waiting = [(x, [list(range(len(self.programs)))], 0)]
+        while waiting:
+            x, lanes, step = waiting.pop()
+            while step < len(self.programs[0].steps):
+                groups = self._groups(lanes, step)
+                if self.engine.too_large(groups, x.shape[0] // len(lanes)):
+                    waiting += [(*half, step) for half in self._halves(x, lanes)]
+                    break
+                x, lanes = self._step(x, lanes, groups)
+                step += 1
+            else:
+                y = ops.convert_to_numpy(x).reshape(len(lanes), -1, *x.shape[1:])
+                for rows, lane in zip(y, lanes, strict=True):
+                    self.results.update(dict.fromkeys(lane, rows))
+
+    def _step(self, x, lanes: list[list[int]], groups: Groups):
+        """Takes all lanes one link further; returns their rows, and the programs of each."""
+        rows, parts, after = x.shape[0] // len(lanes), [], []
+        for (link, choice), members in groups.items():
+            chosen = _rows(x, [i for i, _ in members], len(lanes), rows)
+            parts.append(self.engine._apply(link, choice, chosen))
+            self.tick(len(members))
+            after += [lane for _, lane in members]
+        return (parts[0] if len(parts) == 1 else ops.concatenate(parts)), after
+
+    @staticmethod
+    def _halves(x, lanes: list[list[int]]):
+        """Parts the lanes, or the programs of the only one, in two."""
+        if len(lanes) == 1:
+            middle = len(lanes[0]) // 2
+            return [(x, [lanes[0][middle:]]), (x, [lanes[0][:middle]])]
+        middle = len(lanes) // 2
+        border = x.shape[0] // len(lanes) * middle
+        return [(x[border:], lanes[middle:]), (x[:border], lanes[:middle])]
+
+    def _groups(self, lanes: list[list[int]], step: int) -> Groups:
+        """Sorts the lanes by what they do next; a lane whose programs part is in several groups."""
+        groups: Groups = {}
+        for i, lane in enumerate(lanes):
+            parting: dict[tuple[int, str], list[int]] = {}
+            for index in lane:
+                parting.setdefault(self.programs[index].steps[step], []).append(index)
+            for key, members in parting.items():
+                groups.setdefault(key, []).append((i, members))
+        return groups
+
+
+def _rows(x, chosen: list[int], lanes: int, rows: int):
+    """The rows of some lanes, without a copy where they are all or lie side by side."""
+    if chosen == list(range(lanes)):
+        return x
+    if chosen == list(range(chosen[0], chosen[-1] + 1)):
+        return x[chosen[0] * rows : (chosen[-1] + 1) * rows]
+    return ops.reshape(
+        ops.take(ops.reshape(x, (lanes, rows, *x.shape[1:])), np.array(chosen), axis=0), (-1, *x.shape[1:])
+    )

@@ -1,0 +1,155 @@
+"""`ResNet50(...)` and its kin: the signature of `keras.applications`, made from the table of variants."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_resnets.architecture.variants import imagenet_models
+from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.models.building import build
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.weights.transfer import load
+
+
+def _function_name(variant: str) -> str:
+    """`resnet50_v15` -> `ResNet50V15`, `wrn50_2` -> `WRN50_2`, `plain18` -> `Plain18`, `wu_b` -> `WuB`."""
+    name = variant
+    for start, capital in (("resnet", "ResNet"), ("wrn", "WRN"), ("plain", "Plain"), ("wu_", "Wu")):
+        name = re.sub(f"^{start}", capital, name)
+    name = re.sub("^Wu[a-z]$", lambda match: "Wu" + match[0][-1].upper(), name)
+    return re.sub(r"_([avw])(\d+)$", lambda match: match[1].upper() + match[2], name)
+
+
+def _function(variant: str) -> Callable[..., ResidualNetwork]:
+    def application(
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=1000,
+        classifier_activation="softmax",
+        name=None,
+    ):
+        return build(
+            variant,
+            input_shape,
+            classes,
+            include_top=include_top,
+            pooling=pooling,
+            classifier_activation=classifier_activation,
+            weights=weights,
+            input_tensor=input_tensor,
+            name=name,
+        )
+
+    application.__name__ = application.__qualname__ = _function_name(variant)
+    application.__doc__ = f"""Builds `{variant}`, with the signature of `keras.applications`.
+
+    Args:
+        include_top: whether to end in pooling and classifier.
+        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
+            (`keras_resnets.weights`); None for random.
+        input_tensor: a Keras tensor to use as input.
+        input_shape: height, width and channels; None for (224, 224, 3).
+        pooling: without the top, `"avg"`, `"max"` or None.
+        classes: number of classes.
+        classifier_activation: None for logits.
+        name: name of the model; None for `{variant!r}`.
+
+    Returns:
+        A `keras_resnets.ResidualNetwork`.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+    """
+    return application
+
+
+def _adopted(name: str) -> Callable[..., ResidualNetwork]:
+    """Wraps a function of `keras.applications`, whose network no spec of ours describes."""
+    original = getattr(keras.applications, name)
+
+    def application(include_top=True, weights="imagenet", *args, **kwargs):
+        if weights is None or weights == "imagenet":
+            return adopt(original(include_top, weights, *args, **kwargs))
+        model = adopt(original(include_top, None, *args, **kwargs))
+        load(model, weights)
+        return model
+
+    application.__name__ = application.__qualname__ = name
+    application.__doc__ = f"""Builds `keras.applications.{name}` as a chain of blocks, by `adopt`.
+
+    The stride stands at the end of a stage, which is another network than `{_variant(name)}`.
+
+    Args:
+        include_top: whether to end in pooling and classifier.
+        weights: `"imagenet"`, which Keras fetches; a weight file of this network; or None for random ones.
+        *args: as for `keras.applications.{name}`.
+        **kwargs: the same.
+
+    Returns:
+        A `keras_resnets.ResidualNetwork`.
+    """
+    return application
+
+
+def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int, int, int] | None = None):
+    """Opens a network of `keras.applications`, and the preprocessing that goes with it.
+
+    Args:
+        name: the function's name, such as `"ResNet50"`.
+        weights: `"imagenet"`, a weight file for that function, or None for random ones.
+        input_shape: height, width and channels; None for the function's own.
+
+    Returns:
+        The network as a chain, and a function from raw images (0 to 255) to its inputs.
+
+    Raises:
+        ArgumentError: there is no such function, or its network is no chain.
+        OSError: the weights are not on this machine and cannot be fetched.
+
+    Example:
+        >>> from keras_resnets.models import applications
+        >>> network, preprocess = applications.foreign("ResNet50", None, (64, 64, 3))
+        >>> network.blocks[0].name
+        'conv2_block1'
+    """
+    known = [n for n in dir(keras.applications) if n[0].isupper()]
+    if name not in known:
+        raise ArgumentError(f"keras.applications has no {name!r}; the nearest are: {nearest(name, known)}.")
+    function = getattr(keras.applications, name)
+    own = None if weights in (None, "imagenet") else weights
+    try:
+        original = function(weights=None if own else weights, input_shape=input_shape)
+    except Exception as error:
+        if weights == "imagenet" and "URL fetch failure" in str(error):
+            raise OSError(
+                f"The weights of {name!r} are not on this machine and could not be fetched. Put the file into "
+                f"~/.keras/models, or give weights: a file, or None (--weights random) for random ones."
+            ) from error
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ArgumentError(f"keras.applications.{name} refused its arguments: {reason}.") from error
+    network = adopt(original)
+    if own:  # by our own readers, which take no file at its word
+        load(network, own)
+    return network, sys.modules[function.__module__].preprocess_input
+
+
+def _variant(name: str) -> str:
+    return name.lower().removesuffix("v2") + "_v2"
+
+
+_ADOPTED = ("ResNet50V2", "ResNet101V2", "ResNet152V2")
+_FUNCTIONS = {_function_name(v): _function(v) for v in imagenet_models()} | {name: _adopted(name) for name in _ADOPTED}
+globals().update(_FUNCTIONS)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

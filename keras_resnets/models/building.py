@@ -1,0 +1,100 @@
+"""`build`: a network by name, with random weights or with those of a file."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_resnets.architecture import variants
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.archives.reading import open_archive
+from keras_resnets.errors import ArgumentError
+from keras_resnets.network.assembly import assemble
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.saving import copy_weights, load_model
+from keras_resnets.weights import transfer
+
+
+def build(
+    name_or_spec: str | Spec,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    classes: int | None = None,
+    *,
+    include_top: bool = True,
+    pooling: str | None = None,
+    classifier_activation: str | None = "softmax",
+    weights: str | os.PathLike | None = None,
+    input_tensor=None,
+    name: str | None = None,
+    **overrides,
+) -> ResidualNetwork:
+    """Builds a network from a variant's name or a spec.
+
+    Args:
+        name_or_spec: one of `list_models()`, a name of the patterns given there, or a `Spec`.
+        input_shape: height, width and channels; None takes the spec's. Height and width may be
+            None for any size.
+        classes: number of classes; None takes the spec's.
+        include_top: whether to end in pooling and classifier.
+        pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
+        classifier_activation: activation of the classifier; None for logits.
+        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
+            (`keras_resnets.weights`), whose batch-norm epsilon and the like are then taken unless given, where the
+            network is named; None for random. Without the top, a classifier's weights will do.
+        input_tensor: a Keras tensor to use as input instead of a new one.
+        name: name of the model; None takes the spec's.
+        **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
+
+    Returns:
+        A `ResidualNetwork`.
+
+    Raises:
+        ArgumentError: an argument breaks its rule; the message says which, and the remedy.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> model = kr.build("preresnet20", input_shape=(8, 8, 1), classes=10)
+        >>> kr.parameters(model)
+        269434
+    """
+    if input_tensor is not None:
+        if not isinstance(input_tensor, keras.KerasTensor):
+            raise ArgumentError(f"input_tensor must be a Keras tensor, as keras.Input gives; got {input_tensor!r}.")
+        input_shape = tuple(input_tensor.shape[1:])
+    named = {"input_shape": input_shape, "classes": classes, "name": name}
+    overrides |= {field: value for field, value in named.items() if value is not None}
+    top: dict[str, Any] = {
+        "include_top": include_top,
+        "pooling": pooling,
+        "classifier_activation": classifier_activation,
+    }
+    spec = variants.spec(name_or_spec, **overrides)
+    if weights is None or not _is_public(weights):
+        model = assemble(spec, **top, inputs=input_tensor)
+        if weights is not None:
+            saved = load_model(weights, compile=False)
+            copy_weights(saved, model, weights)
+            model.preprocessing = getattr(saved, "preprocessing", None)
+        return model
+    with open_archive(weights) as archive:
+        if not isinstance(name_or_spec, Spec):
+            spec = spec.replace(**{**transfer.settings(archive, spec), **overrides})
+        model = assemble(spec, **top, inputs=input_tensor)
+        transfer.load(model, archive)
+    return model
+
+
+def _is_public(file: str | os.PathLike) -> bool:
+    """Whether a file is of somebody else's making, and not one that a network of ours was saved in."""
+    if not Path(file).is_file():
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return b'"class_name": "ResidualNetwork"' not in archive.open("config.json").read(1000)
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, OSError):
+        return True

@@ -1,0 +1,308 @@
+"""`ResidualNetwork`, a chain of named links."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnets import paths as policies
+from keras_resnets.architecture.preprocessing import Preprocessing
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.errors import ArgumentError
+from keras_resnets.network.blocks import ResidualBlock, Segment
+from keras_resnets.network.gating import Gated
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class ResidualNetwork(keras.Model):
+    """A Keras model that is a chain: stem, residual blocks, head.
+
+    Usually made by `build`, `adopt` or an edit such as `delete`.
+
+    Args:
+        chain: the links in order, each a Keras layer; those that are `ResidualBlock` are what the
+            studies work on.
+        inputs: shape of the input without the batch, or a Keras tensor to start from.
+        spec: the `Spec` that the chain was built from; None for adopted and edited networks.
+        preprocessing: the `Preprocessing` that its weights call for; None where it is not known.
+        name: name of the model.
+        dtype: the policy; None takes the global one.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> model = kr.build("resnet20")
+        >>> [block.name for block in model.blocks][:2]
+        ['stage1_block1', 'stage1_block2']
+    """
+
+    def __init__(self, chain, inputs, spec=None, name=None, dtype=None, preprocessing=None, **kwargs):
+        if not isinstance(inputs, keras.KerasTensor):
+            inputs = keras.Input(inputs, name="input")
+        source, x = inputs, inputs
+        if not isinstance(inputs._keras_history.operation, keras.layers.InputLayer):
+            # What the given tensor was computed with becomes the first link of the chain.
+            entry = Segment(keras.Model(_sources(inputs), inputs, name="body"), name="entry")
+            source = keras.Input(batch_shape=entry.body.input_shape, dtype=entry.body.input_dtype, name="input")
+            chain = [entry, *chain]
+            x = source
+        for link in chain:
+            x = link(x)
+        super().__init__(inputs=source, outputs=x, name=name, **kwargs)
+        if dtype is not None:
+            # A functional model takes the global policy; an adopted or loaded one scales its loss by its own.
+            self.dtype_policy = keras.dtype_policies.get(dtype)
+        self._spec = spec
+        self.preprocessing = preprocessing
+        self._only_shape = False
+        self._paths: policies.Policy | None = None
+        self._gated = Gated()
+
+    @property
+    def spec(self) -> Any:
+        """The spec the network was built from; None for an adopted or edited network."""
+        return self._spec
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What its weights call for between raw pixels and its input: `model(model.preprocessing(images))`.
+
+        Set by `kr.train`, `kr.weights.load` and the functions that adopt a network of `keras.applications`, saved with
+        the network, and None where it is not known.
+        """
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, value: Preprocessing | None) -> None:
+        if value is not None and not isinstance(value, Preprocessing):
+            raise ArgumentError(f"preprocessing must be a keras_resnets.Preprocessing or None; got {value!r}.")
+        self._preprocessing = value
+
+    @property
+    def chain(self) -> list[keras.Layer]:
+        """All links in order, stem and head included."""
+        return [layer for layer in self.layers if not isinstance(layer, keras.layers.InputLayer)]
+
+    @property
+    def blocks(self) -> list[ResidualBlock]:
+        """The residual blocks in order."""
+        return [link for link in self.chain if isinstance(link, ResidualBlock)]
+
+    @property
+    def stages(self) -> list[str]:
+        """The stage of each block: what its name has before `_block`, or else the shape of its output."""
+        named = [re.fullmatch(r"(.+)_block\d+", block.name) for block in self.blocks]
+        if all(named):
+            return [match[1] for match in named if match]
+        return ["x".join(str(n or "?") for n in block.output.shape[1:]) for block in self.blocks]
+
+    def features(self, x, training=None) -> dict[str, Any]:
+        """Returns the named intermediate outputs.
+
+        Args:
+            x: a batch of inputs, or a Keras tensor to build a larger model from.
+            training: as for `call`.
+
+        Returns:
+            `stem`, then `stage1` to `stageN` (the output of each stage's last block, un-activated where
+            activations stand in front of the convolutions), then `head` where there is one. The stages
+            are those of the property `stages`.
+        """
+        stages, outputs = dict(zip([block.name for block in self.blocks], self.stages, strict=True)), {}
+        for link in self.chain:
+            x = link(x, training=training)
+            if link.name in stages:
+                outputs[stages[link.name]] = x
+            elif link.name in ("stem", "head"):
+                outputs[link.name] = x
+        return outputs
+
+    def masked(self, x, gates, training=False):
+        """Returns the output with some residual branches left out.
+
+        A block that is off hands on its shortcut, as if it were deleted (`keras_resnets.delete`).
+
+        Args:
+            x: a batch of inputs.
+            gates: for each block whether it is on, booleans of (blocks,): a branch that is off is not computed. Or
+                weights of (blocks, examples) that multiply the branches' outputs, example by example; 0 is off.
+            training: as for `call`.
+
+        Returns:
+            What `call` returns.
+
+        Raises:
+            ArgumentError: there is not one gate for each block.
+
+        Example:
+            >>> import keras_resnets as kr, numpy as np
+            >>> model, x = kr.build("resnet20", (8, 8, 1)), np.ones((2, 8, 8, 1), "float32")
+            >>> y = model.masked(x, [True] * 8 + [False])
+        """
+        gates = ops.convert_to_tensor(gates)
+        if len(gates.shape) not in (1, 2) or gates.shape[0] != len(self.blocks):
+            raise ArgumentError(
+                f"gates must be of shape (blocks,) or (blocks, examples) with {len(self.blocks)} blocks; "
+                f"got {tuple(gates.shape)}."
+            )
+        with self._gated.given(gates):
+            return self(x, training=training)
+
+    def compile(self, *args, paths=None, **kwargs):
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            *args: as for `keras.Model.compile`.
+            paths: a policy of `keras_resnets.paths` that draws which blocks take part in each training step; None for
+                all. A policy that rescales sets what the blocks' residual branches are multiplied with outside
+                training; without a policy, this stays as it is.
+            **kwargs: as for `keras.Model.compile`.
+
+        Raises:
+            ArgumentError: the policy does not fit the network.
+
+        Example:
+            >>> import keras_resnets as kr
+            >>> model = kr.build("preresnet20")
+            >>> model.compile("sgd", "sparse_categorical_crossentropy", paths="stochastic:0.5")
+            >>> round(model.blocks[-1].scale, 6)
+            0.5
+        """
+        policy = policies.get(paths)
+        if policy is not None:
+            policy.check(len(self.blocks))
+            _refuse_activity_losses(self.blocks)
+        super().compile(*args, **kwargs)
+        self._paths = policy
+        self.rescale()
+
+    @property
+    def paths(self) -> policies.Policy | None:
+        """The policy that draws the blocks of a training step; None for all blocks."""
+        return self._paths
+
+    def rescale(self) -> None:
+        """Sets the blocks' scales as the path policy has them at this step of the training.
+
+        Keras traces the functions of `evaluate` and `predict` once, with the scales as they are then; so these call
+        this, which has them traced anew where a schedule of policies has changed something.
+        """
+        if self._paths is None:
+            return
+        step = int(ops.convert_to_numpy(self.optimizer.iterations)) if self.optimizer is not None else 0
+        scales = [float(scale) for scale in self._paths.scales(len(self.blocks), step)]
+        if scales != [block.scale for block in self.blocks]:
+            for block, scale in zip(self.blocks, scales, strict=True):
+                block.scale = scale
+            self.test_function = self.predict_function = None
+
+    def fit(self, *args, **kwargs):
+        history = super().fit(*args, **kwargs)
+        self.rescale()
+        return history
+
+    def evaluate(self, *args, **kwargs):
+        self.rescale()
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        self.rescale()
+        return super().predict(*args, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self._paths is not None:
+            config["paths"] = keras.saving.serialize_keras_object(self._paths)
+        return config
+
+    def compile_from_config(self, config):
+        scales = [block.scale for block in self.blocks]
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        for block, scale in zip(self.blocks, scales, strict=True):
+            block.scale = scale  # that of the step at which it was saved
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, *args):
+        """One step; with a path policy, on the blocks that it draws for the optimiser's step.
+
+        Gradient accumulation makes one step of several batches, and these share their blocks.
+        """
+        if self._paths is None:
+            return super().train_step(*args)
+        if keras.config.backend() == "jax":  # the optimiser's state is an argument
+            with keras.StatelessScope(list(zip(self.optimizer.variables, args[0][2], strict=True))):
+                step = ops.convert_to_tensor(self.optimizer.iterations)
+        else:
+            step = ops.convert_to_tensor(self.optimizer.iterations)
+        draw, blocks = self._paths.draw, len(self.blocks)
+        with self._gated.given(lambda x: draw(step, blocks, ops.shape(x)[0])):
+            return super().train_step(*args)
+
+    def call(self, inputs, training=None, mask=None):
+        if self._only_shape:
+            return ops.zeros(
+                (ops.shape(inputs)[0], *self.compute_output_shape(inputs.shape)[1:]), self.outputs[0].dtype
+            )
+        if self._gated.gates is None:
+            return super().call(inputs, training=training, mask=mask)
+        return self._gated(self.chain, ops.cast(inputs, self.inputs[0].dtype), bool(training))
+
+    def _symbolic_build(self, *args, **kwargs):
+        # Before the first step Keras traces the network once more, to show loss and metrics the
+        # shape of its output: a third of the start-up of a deep one. Zeros of that shape do.
+        self._only_shape = True
+        try:
+            super()._symbolic_build(*args, **kwargs)
+        finally:
+            self._only_shape = False
+
+    def get_config(self):
+        self.rescale()
+        source = self.inputs[0]
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "inputs": {"shape": list(source.shape[1:]), "dtype": source.dtype},
+            "chain": [keras.saving.serialize_keras_object(link) for link in self.chain],
+            "spec": self.spec and self.spec.to_dict(),
+            "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        chain = [keras.saving.deserialize_keras_object(link, custom_objects) for link in config["chain"]]
+        spec = config["spec"] and Spec.from_dict(config["spec"])
+        source = keras.Input(**config["inputs"], name="input")
+        policy = keras.dtype_policies.deserialize(config["dtype"])
+        preprocessing = config.get("preprocessing")
+        preprocessing = Preprocessing.from_dict(preprocessing) if preprocessing else None
+        return cls(chain, source, spec, config["name"], policy, preprocessing, trainable=config["trainable"])
+
+
+def _refuse_activity_losses(blocks: list[ResidualBlock]) -> None:
+    for block in blocks:
+        for layer in block.residual._flatten_layers() if block.residual is not None else ():
+            if getattr(layer, "activity_regularizer", None) is not None:
+                raise ArgumentError(
+                    f"paths: the layer {layer.name!r} of block {block.name!r} has an activity_regularizer, whose loss "
+                    f"would be lost where the block is off; remove it, or train without paths."
+                )
+
+
+def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns the single input that `tensor` was computed from."""
+    found = {}
+    waiting = [tensor]
+    while waiting:
+        operation, node, _ = waiting.pop()._keras_history
+        if isinstance(operation, keras.layers.InputLayer):
+            found[id(operation)] = operation.output
+            continue
+        waiting.extend(operation._inbound_nodes[node].input_tensors)
+    if len(found) != 1:
+        raise ArgumentError(f"input_tensor must be computed from one keras.Input; it comes from {len(found)}.")
+    return next(iter(found.values()))

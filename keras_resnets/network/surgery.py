@@ -1,0 +1,268 @@
+"""Edits of the chain: each takes a network and gives a new one, around the same weights or a copy."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+
+import keras
+
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.network.assembly import assemble
+from keras_resnets.network.blocks import ResidualBlock
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.graph import Graph
+from keras_resnets.network.tracing import make
+
+# What a ReLU commutes with: behind these, the output of one is still not negative.
+_KEEP_SIGNS = (keras.layers.MaxPooling2D, keras.layers.ZeroPadding2D)
+
+
+def select(model: ResidualNetwork, blocks: str | int | Iterable[str | int]) -> list[int]:
+    """Returns the indices, among `model.blocks`, of blocks given by name or index.
+
+    Raises:
+        ArgumentError: there is no such block, or one is named twice.
+    """
+    if not isinstance(model, ResidualNetwork):
+        raise ArgumentError(f"model must be a ResidualNetwork, as build and adopt give; got {type(model).__name__}.")
+    names = [block.name for block in model.blocks]
+    chosen = []
+    for block in [blocks] if isinstance(blocks, str | int) else blocks:
+        if isinstance(block, str) and block not in names:
+            raise ArgumentError(f"{model.name!r} has no block {block!r}; the nearest are: {nearest(block, names)}.")
+        index = names.index(block) if isinstance(block, str) else block
+        if not -len(names) <= index < len(names):
+            raise ArgumentError(
+                f"blocks must be from 0 to {len(names) - 1}, the blocks of {model.name!r}; got {block}."
+            )
+        chosen.append(index % len(names))
+    if len(set(chosen)) < len(chosen):
+        raise ArgumentError(f"blocks must name each block once; got {blocks!r}.")
+    return chosen
+
+
+def delete(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
+    """Returns the network with the residual branches of some blocks gone.
+
+    The shortcut stays, with its projection or down-sampling (Veit et al. 2016, section 4). A block
+    without one, such as a layer of a plain network, is bridged by `ResidualBlock.stand_in`.
+
+    Args:
+        model: the network; it is left alone.
+        blocks: names or indices of blocks.
+        copy: give the new network weights of its own. Without, the two share theirs, so training
+            one trains the other.
+
+    Returns:
+        A network without a spec, not compiled.
+
+    Raises:
+        ArgumentError: there is no such block, or its residual branch is gone already.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> lesioned = kr.delete(kr.build("resnet20"), "stage2_block2")
+        >>> kr.parameters(lesioned)
+        251162
+    """
+    return _edit(model, blocks, "residual", copy)
+
+
+def unskip(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
+    """Returns the network with the skip connections of some blocks gone, so that only their residual branch is left.
+
+    Args:
+        model: the network; it is left alone.
+        blocks: names or indices of blocks.
+        copy: as for `delete`.
+
+    Returns:
+        A network without a spec, not compiled.
+
+    Raises:
+        ArgumentError: there is no such block, or it has no skip connection, or nothing else.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> plain = kr.unskip(kr.build("resnet20"), range(9))
+        >>> kr.parameters(plain) == kr.parameters(kr.build("plain20"))
+        True
+    """
+    return _edit(model, blocks, "shortcut", copy)
+
+
+def reorder(model: ResidualNetwork, order: Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
+    """Returns the network with its blocks in another order.
+
+    Args:
+        model: the network; it is left alone.
+        order: all blocks, by name or index, in their new order. What is not a block stays in place.
+        copy: as for `delete`.
+
+    Returns:
+        A network without a spec, not compiled. The blocks keep their names.
+
+    Raises:
+        ArgumentError: a block is missing or named twice, or does not fit behind the one before it.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> swapped = kr.reorder(kr.build("resnet20"), [0, 2, 1, 3, 4, 5, 6, 7, 8])
+        >>> [block.name for block in swapped.blocks][:3]
+        ['stage1_block1', 'stage1_block3', 'stage1_block2']
+    """
+    chosen, blocks = select(model, order), model.blocks
+    if len(chosen) != len(blocks):
+        raise ArgumentError(f"order must name all {len(blocks)} blocks of {model.name!r}; got {len(chosen)}.")
+    for place, i in enumerate(chosen):
+        if place != i and not interchangeable(blocks[place], blocks[i]):
+            raise ArgumentError(
+                f"order: {blocks[i].name!r} ({_shapes(blocks[i])}) does not fit in the place of "
+                f"{blocks[place].name!r} ({_shapes(blocks[place])}); exchange blocks of equal shapes."
+            )
+    return _chain(model, [blocks[i].rewrap() for i in chosen], copy)
+
+
+def compact(
+    model: ResidualNetwork, *, spec: Spec | None = None, name: str | None = None, copy: bool = False
+) -> ResidualNetwork:
+    """Returns the network without the links that hand on what they are given.
+
+    Such is a block whose residual branch was deleted, if its shortcut is the identity and its activation, where it
+    has one, is the ReLU that its input has been through already. Other deleted blocks stay for what is left of
+    them: a transition for its shortcut, a block with a pre-activation in front of both branches for that. What the
+    network computes stays the same.
+
+    Args:
+        model: the network, as `delete` gives it; it is left alone.
+        spec: that of the network before blocks were deleted. Where whole blocks are gone, so that the spec with
+            fewer blocks in its stages lays out all that are left, this is the new network's spec, and its blocks
+            are numbered anew, as `keras_resnets.build` names them.
+        name: of the new network; None takes the old one's.
+        copy: as for `delete`.
+
+    Returns:
+        A network, not compiled; without a spec, unless it is as above.
+
+    Raises:
+        ArgumentError: no block would be left.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> model = kr.build("preresnet20")
+        >>> shorter = kr.compact(kr.delete(model, ["stage2_block2", "stage3_block3"]), spec=model.spec)
+        >>> len(shorter.blocks), shorter.spec.depth
+        (7, 16)
+    """
+    before = dict(zip(model.chain[1:], model.chain, strict=False))
+    kept = [None if _hands_on(block, before.get(block)) else block.rewrap() for block in model.blocks]
+    left = [block for block in kept if block is not None]
+    if not left:
+        raise ArgumentError(f"model: no block of {model.name!r} would be left; delete fewer blocks.")
+    name, built = name or model.name, {block.name for block in left}
+    shorter = spec and _shorter(spec, name, [block for block in model.blocks if block.name in built])
+    if shorter:
+        renamed = (block.rewrap(name=new.name) for block, new in zip(left, shorter.blocks, strict=True))
+        kept = [block and next(renamed) for block in kept]
+    return _chain(model, kept, copy, shorter and shorter.spec, name)
+
+
+def _hands_on(block: ResidualBlock, before: keras.Layer | None) -> bool:
+    """Whether a block gives what it is given by the link before it."""
+    if block.residual is not None or not block.has_identity_shortcut:
+        return False
+    return block.activation is None or (_is_relu(block.activation) and before is not None and _ends_in_relu(before))
+
+
+def _ends_in_relu(link: keras.Layer) -> bool:
+    if isinstance(link, ResidualBlock):
+        last = [link.activation]
+    else:
+        body = getattr(link, "body", None)
+        inner = {keras.Sequential: "layers", Graph: "operations"}.get(type(body))
+        last = list(getattr(body, inner)) if inner else [body]
+        while last and isinstance(last[-1], _KEEP_SIGNS):
+            last.pop()
+    return bool(last) and _is_relu(last[-1])
+
+
+def _is_relu(layer) -> bool:
+    """Whether a layer is the plain ReLU, which does nothing the second time."""
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+
+
+def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> ResidualNetwork | None:
+    """The network of the spec with fewer blocks in its stages, if its blocks are like these; names tell stages."""
+    stages = [re.fullmatch(r"stage(\d+)_block\d+", block.name) for block in blocks]
+    counts = collections.Counter(int(match[1]) for match in stages if match)
+    if not all(stages) or sorted(counts) != list(range(1, len(spec.stages) + 1)):
+        return None
+    shorter = spec.replace(
+        name=name, stages=tuple(dataclasses.replace(s, blocks=counts[i]) for i, s in enumerate(spec.stages, 1))
+    )
+    network = assemble(shorter, include_top=False)
+    alike = all(_makes(one) == _makes(other) for one, other in zip(blocks, network.blocks, strict=True))
+    return network if alike else None
+
+
+def _makes(block: ResidualBlock) -> dict:
+    return {name: make(part) for name, part in block.parts().items()}
+
+
+def interchangeable(one: ResidualBlock, other: ResidualBlock) -> bool:
+    """Whether two blocks have the same shapes of input and output, and so can take each other's place."""
+    return _shapes(one) == _shapes(other)
+
+
+def _shapes(block: ResidualBlock) -> str:
+    source, target = ("x".join(str(n or "?") for n in t.shape[1:]) for t in (block.input, block.output))
+    return f"{source} to {target}"
+
+
+def _edit(model: ResidualNetwork, blocks, branch: str, copy: bool) -> ResidualNetwork:
+    """Takes one branch out of some blocks."""
+    doomed, edited = set(select(model, blocks)), []
+    for i, block in enumerate(model.blocks):
+        changes = {branch: None} if i in doomed else {}
+        if changes and getattr(block, branch) is None:
+            raise ArgumentError(
+                f"blocks: {block.name!r} has no {branch} branch to remove; choose a block that has one."
+            )
+        if changes and branch == "residual":
+            changes["shortcut"] = block.stand_in()
+        elif changes and block.residual is None:
+            raise ArgumentError(
+                f"blocks: {block.name!r} has nothing but its shortcut, which would leave no path; choose a block with "
+                f"a residual branch."
+            )
+        edited.append(block.rewrap(**changes))
+    return _chain(model, edited, copy)
+
+
+def _chain(
+    model: ResidualNetwork,
+    blocks: Sequence[ResidualBlock | None],
+    copy: bool,
+    spec: Spec | None = None,
+    name: str | None = None,
+) -> ResidualNetwork:
+    """Rebuilds the chain with other blocks, or none, in the places of the old ones."""
+    replacement = iter(blocks)
+    chain = [next(replacement) if isinstance(link, ResidualBlock) else link.rewrap() for link in model.chain]
+    source = keras.Input(tuple(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="input")
+    links = [link for link in chain if link is not None]
+    edited = ResidualNetwork(links, source, spec, name or model.name, model.dtype_policy, model.preprocessing)
+    return copied(edited) if copy else edited
+
+
+def copied(model: ResidualNetwork) -> ResidualNetwork:
+    """Returns the same network, not compiled, with weights of its own."""
+    own = ResidualNetwork.from_config(model.get_config())
+    own.set_weights(model.get_weights())
+    return own

@@ -1,0 +1,183 @@
+"""`Study`: what an experiment found, as a table, a summary and a figure, on disk and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import UNFINISHED, environment, read_csv, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Events:
+    """Writes scalars and figures for TensorBoard; needs no TensorFlow. Used in a `with` statement.
+
+    Args:
+        folder: TensorBoard's name of the run; a new file of events is added to it.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._writer = EventFileWriter(str(folder))
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._writer.close()
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        self._add(step, tag=tag, simple_value=float(value))
+
+    def summary(self, summary) -> None:
+        """Writes a summary that a plugin of TensorBoard has made."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.add_event(Event(wall_time=time.time(), summary=summary))
+
+    def figure(self, tag: str, figure: Figure, step: int) -> None:
+        import io
+
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        canvas, png = FigureCanvasAgg(figure), io.BytesIO()
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        picture.save(png, "png")
+        self._add(
+            step,
+            tag=tag,
+            image=Summary.Image(
+                height=picture.height, width=picture.width, colorspace=3, encoded_image_string=png.getvalue()
+            ),
+        )
+
+    def _add(self, step: int, **value) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[Summary.Value(**value)])))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the studies of one experiment are shown.
+
+    Attributes:
+        draw: gives the figure of a study.
+        describe: gives its finding, in a few lines of text.
+        curves: gives its curves for TensorBoard by name, each a pandas.Series over whole numbers.
+    """
+
+    draw: Callable[[Study], Figure]
+    describe: Callable[[Study], str]
+    curves: Callable[[Study], dict[str, pd.Series]]
+
+
+# By the name of the experiment, which enters its own.
+DRAWINGS: dict[str, Drawing] = {}
+
+
+@dataclass
+class Study:
+    """The outcome of one experiment.
+
+    Attributes:
+        name: the experiment, such as `"lesion"`, which is drawn as `DRAWINGS` has it.
+        rows: one row per measurement.
+        summary: the numbers worth quoting, with what they were measured on.
+        environment: what `keras_resnets.runs.environment` says of the process that made it.
+        tables: what has rows of another kind, such as one per epoch, by name.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    summary: dict[str, Any]
+    environment: dict[str, Any] = dataclasses.field(default_factory=environment)
+    tables: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+
+    def figure(self) -> Figure:
+        """Draws the figure; close it with `matplotlib.pyplot.close` or save it."""
+        return self._drawing.draw(self)
+
+    @property
+    def _drawing(self) -> Drawing:
+        if self.name not in DRAWINGS:
+            raise ArgumentError(
+                f"There is no drawing of the study {self.name!r}, which another version may have; "
+                f"known are {', '.join(sorted(DRAWINGS))}."
+            )
+        return DRAWINGS[self.name]
+
+    def save(self, folder: str | os.PathLike) -> list[Path]:
+        """Writes the study and returns the files.
+
+        `rows.csv`, `study.json` (summary, versions, command line), `figure.png`, `figure.svg`, a
+        file such as `epochs.csv` for each further table, and the figure with the study's curves as
+        TensorBoard events under `logs`.
+
+        Args:
+            folder: where to; the files of an earlier study of the same name are replaced.
+        """
+        import matplotlib
+
+        folder = Path(folder)
+        for name, table in {"rows": self.rows, **self.tables}.items():
+            with whole(folder / f"{name}.csv") as part:
+                table.to_csv(part, index=False)
+        figure = self.figure()
+        for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+            with whole(folder / f"figure.{suffix}") as part, matplotlib.rc_context({"svg.hashsalt": self.name}):
+                figure.savefig(part, format=suffix, **options)
+        for old in (folder / "logs").glob("events.*"):
+            old.unlink()
+        with Events(folder / "logs") as events:
+            events.figure(f"{self.name}/figure", figure, 0)
+            for curve, values in self._drawing.curves(self).items():
+                for step, value in values.items():
+                    events.scalar(f"{self.name}/{curve}", value, step)
+        with whole(folder / "study.json") as part:
+            content = {"study": self.name, "summary": self.summary, "environment": self.environment}
+            content |= {"tables": list(self.tables)} if self.tables else {}
+            part.write_text(json.dumps(content, indent=1) + "\n")
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        tables = [f"{name}.csv" for name in ("rows", *self.tables)]
+        return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
+
+    @staticmethod
+    def load(folder: str | os.PathLike) -> Study:
+        """Reads a study back.
+
+        Raises:
+            ArgumentError: the folder holds none.
+        """
+        folder = Path(folder)
+        try:
+            content = json.loads((folder / "study.json").read_text())
+            tables = {name: read_csv(folder / f"{name}.csv") for name in ("rows", *content.get("tables", ()))}
+            return Study(content["study"], tables.pop("rows"), content["summary"], content["environment"], tables)
+        except (OSError, KeyError, ValueError) as error:
+            raise ArgumentError(
+                f"There is no study in {str(folder)!r}; give a folder that Study.save wrote."
+            ) from error
+
+
+def describe(study: Study) -> str:
+    """What a study found, in a few lines of text."""
+    return study._drawing.describe(study)

@@ -1,0 +1,235 @@
+"""Keras callbacks that look into a network while it trains, for TensorBoard."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_resnets.errors import whole_number
+from keras_resnets.instruments.evaluation import engine_for
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.study import Events, Study
+from keras_resnets.studies.lesion import sweep
+from keras_resnets.studies.paths import engines, first, take_apart
+from keras_resnets.studies.responses import measure, reader_for
+from keras_resnets.studies.watch import EffectiveDepth as EffectiveDepth
+
+
+class _AfterEpochs(keras.callbacks.Callback):
+    """Makes a study of the network after every so many epochs, and writes it for TensorBoard.
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+    A kind of it says what it makes (`make`) and which scalars of it are written (`scalars`).
+    """
+
+    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1):
+        super().__init__()
+        whole_number("every", every, 1)
+        self.data, self.log_dir, self.every = data, log_dir, every
+        self.studies: dict[int, Study] = {}
+        self.shares: dict[int, float] = {}
+        self._network: Any = None
+        self._engine: Any = None
+        self._began = 0.0
+        self._clock: Callable[[], float] = time.perf_counter
+
+    def prepare(self, network: ResidualNetwork) -> Any:
+        """Returns what all studies of the network can share, such as what was traced."""
+
+    def make(self, network: ResidualNetwork, engine: Any) -> Study | None:
+        """Returns the study, or None for none; `engine` is what `prepare` gave."""
+        raise NotImplementedError
+
+    def scalars(self, study: Study) -> dict[str, float]:
+        """Returns what is written of a study, by name."""
+        raise NotImplementedError
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = self._clock()
+
+    def on_epoch_end(self, epoch, logs=None):
+        done = epoch + 1
+        if done % self.every:
+            return
+        trained = self._clock() - self._began
+        if self._network is None:
+            self._network = adopt(self.model)
+            self._engine = self.prepare(self._network)
+        study = self.make(self._network, self._engine)
+        if study is None:
+            return
+        self.studies[done] = study
+        self.shares[done] = (self._clock() - self._began - trained) / max(trained, 1e-9)
+        with Events(self.log_dir) as events:
+            for name, value in {**self.scalars(study), "share_of_epoch": self.shares[done]}.items():
+                events.scalar(f"{study.name}/{name}", value, done)
+            events.figure(f"{study.name}/figure", study.figure(), done)
+
+
+class Lesion(_AfterEpochs):
+    """Deletes every block in turn after an epoch, and writes what it cost.
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+
+    TensorBoard gets the scalars `lesion/BLOCK` (top-1 error without that block), `lesion/intact`,
+    `lesion/share_of_epoch` (the seconds of the sweep over those of the epoch before it) and the
+    image `lesion/figure`, by number of finished epochs.
+
+    Args:
+        data: as for `keras_resnets.studies.lesion`; a few hundred examples do.
+        log_dir: where to; a run of its own within TensorBoard's log directory.
+        every: epochs between sweeps, the first of them after so many.
+        budget: bytes, as for `lesion`.
+
+    Attributes:
+        studies: the studies made so far, by number of finished epochs.
+        shares: the sweeps' share of the time of their epochs, by number of finished epochs.
+
+    Raises:
+        ArgumentError: `every` is less than 1.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np, tempfile
+        >>> model = kr.build("resnet8", (8, 8, 1))
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> x, y = np.zeros((4, 8, 8, 1)), np.zeros(4, int)
+        >>> callback = kr.callbacks.Lesion((x, y), tempfile.mkdtemp())
+        >>> _ = model.fit(x, y, epochs=2, callbacks=[callback], verbose=0)
+        >>> list(callback.studies)
+        [1, 2]
+    """
+
+    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, budget: int = 2**30):
+        super().__init__(data, log_dir, every)
+        self.budget = budget
+
+    def prepare(self, network):
+        return engine_for(network, self.budget)
+
+    def make(self, network, engine):
+        rows, facts = sweep(network, self.data, engine=engine)
+        return Study("lesion", rows, facts | {"beside": {}})
+
+    def scalars(self, study):
+        return {**study.rows.set_index("block")["error"], "intact": study.summary["intact"]["error"]}
+
+
+class Responses(_AfterEpochs):
+    """Measures how strongly every convolution responds after an epoch (He et al. 2015, Fig. 7).
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+
+    TensorBoard gets the scalars `responses/LAYER` (the standard deviation of that response, such as
+    `responses/stage1_block2/conv1`), `responses/share_of_epoch` (the seconds of the measurement over
+    those of the epoch before it) and the image `responses/figure`, by number of finished epochs.
+
+    Args:
+        data: as for `keras_resnets.studies.responses`; a few hundred examples do.
+        log_dir: where to; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements, the first of them after so many.
+
+    Attributes:
+        studies: the studies made so far, by number of finished epochs.
+        shares: the measurements' share of the time of their epochs, by number of finished epochs.
+
+    Raises:
+        ArgumentError: `every` is less than 1.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np, tempfile
+        >>> model = kr.build("resnet8", (8, 8, 1))
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> x, y = np.zeros((4, 8, 8, 1)), np.zeros(4, int)
+        >>> callback = kr.callbacks.Responses((x, y), tempfile.mkdtemp(), every=2)
+        >>> _ = model.fit(x, y, epochs=2, callbacks=[callback], verbose=0)
+        >>> len(callback.studies[2].rows)
+        7
+    """
+
+    def prepare(self, network):
+        return reader_for(network)
+
+    def make(self, network, engine):
+        rows, facts = measure(network, self.data, reader=engine)
+        return Study("responses", rows, facts | {"beside": {}, "comparisons": []})
+
+    def scalars(self, study):
+        return dict(study.rows.set_index("name")["std"])
+
+
+class PathSpectrum(_AfterEpochs):
+    """Takes the gradient apart by length of path after an epoch (Veit et al. 2016, Fig. 6).
+
+    The training is left as it was: weights, statistics, optimiser and random state are only read.
+
+    TensorBoard gets the scalars `paths/sampled_mean_length`, `paths/exact_mean_length`,
+    `paths/needed_length` (the length beyond which all longer paths together are less than 5 % of the
+    gradient) and `paths/coherence` (at the length where sampling has its peak),
+    `paths/share_of_epoch` and the image `paths/figure`, by number of finished epochs. An epoch whose
+    gradient is not finite is left out.
+
+    Args:
+        data: as for `keras_resnets.studies.paths`.
+        log_dir: where to; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements, the first of them after so many.
+        examples: as for `paths`.
+        draws: as for `paths`.
+        weights: as for `paths`.
+        budget: as for `paths`.
+
+    Attributes:
+        studies: the studies made so far, by number of finished epochs.
+        shares: the measurements' share of the time of their epochs, by number of finished epochs.
+
+    Raises:
+        ArgumentError: a number is less than 1.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np, tempfile
+        >>> model = kr.build("resnet8", (8, 8, 1))
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> x, y = np.random.default_rng(0).normal(size=(4, 8, 8, 1)), np.zeros(4, int)
+        >>> callback = kr.callbacks.PathSpectrum((x, y), tempfile.mkdtemp())
+        >>> _ = model.fit(x, y, epochs=1, callbacks=[callback], verbose=0)
+        >>> len(callback.studies[1].rows.query("kind == 'input'"))
+        4
+    """
+
+    def __init__(
+        self,
+        data,
+        log_dir: str | os.PathLike,
+        every: int = 1,
+        *,
+        examples: int = 32,
+        draws: int = 10,
+        weights: bool = True,
+        budget: int = 2**31,
+    ):
+        super().__init__(data, log_dir, every)
+        whole_number("examples", examples, 1)
+        whole_number("draws", draws, 1)
+        self.examples, self._how = examples, {"draws": draws, "weights": weights, "seed": 0, "budget": budget}
+
+    def prepare(self, network):
+        return engines(network), first(network, self.data, self.examples)
+
+    def make(self, network, engine):
+        try:
+            return take_apart(*engine, **self._how)
+        except FloatingPointError:
+            return None
+
+    def scalars(self, study):
+        s = study.summary
+        return {
+            "sampled_mean_length": s["sampled"]["mean_length"],
+            "exact_mean_length": s["exact"]["mean_length"],
+            "needed_length": s["exact"]["needed_length"],
+            "coherence": s["coherence_at_the_sampled_peak"]["coherence"],
+        }

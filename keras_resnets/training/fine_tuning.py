@@ -1,0 +1,127 @@
+"""Training that goes on with a network that is there, by the mechanism of `training`."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+
+from keras_resnets.data import Data
+from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.outputs import are_probabilities
+from keras_resnets.network.surgery import copied
+from keras_resnets.runs import Run, fingerprint
+from keras_resnets.training import recipes
+from keras_resnets.training.opening import load_model
+from keras_resnets.training.training import fit
+
+# Share of the recipe's learning rate at which fine-tuning starts.
+RATE = 0.1
+
+
+def fine_tune(
+    model: keras.Model,
+    data: Data,
+    recipe: str | recipes.Recipe = "digits",
+    *,
+    out: str | os.PathLike,
+    epochs: int,
+    rate: float = RATE,
+    seed: int = 0,
+    verbose: int | str = "auto",
+) -> ResidualNetwork:
+    """Trains a network that has been trained, edited or adopted some epochs more, in a run directory.
+
+    The learning rate starts at a tenth of the recipe's and falls to 0 by a cosine, without a warm-up; all else is as
+    in the recipe. As with `keras_resnets.train`, a training that was killed and is started again with the same
+    arguments goes on, and ends with the same weights, bit for bit; a finished one is opened.
+
+    Args:
+        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes; it is left alone. Where its layers have
+            weight decay of their own, that takes the place of the recipe's.
+        data: what `keras_resnets.data.load` gives, with as many classes as the network has outputs.
+        recipe: a recipe or its name.
+        out: the run directory, as for `train`.
+        epochs: length.
+        rate: the share of the recipe's learning rate to start at.
+        seed: of data order, augmentation and dropout.
+        verbose: as for `train`.
+
+    Returns:
+        The network as after the last epoch, with weights of its own, and with the spec of the one given.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or `out` holds another run.
+        OSError: `out` cannot be written, or another process works in it.
+
+    Example:
+        >>> import keras_resnets as kr, tempfile
+        >>> data, model = kr.data.load("digits", batch_size=400), kr.build("resnet8", (8, 8, 1))
+        >>> tuned = kr.fine_tune(model, data, out=tempfile.mkdtemp(), epochs=1, verbose=0)
+        >>> round(float(tuned.optimizer.learning_rate), 6)
+        0.0
+    """
+    network = adopt(model)
+    recipe = short(recipe, epochs, rate)
+    whole_number("seed", seed, 0, 2**31 - 1)
+    check_data(network, data)
+    if any(getattr(variable, "regularizer", None) for variable in network.trainable_variables):
+        recipe = recipe.replace(weight_decay=0.0)
+    asked = {
+        "network": network.name,
+        "weights": fingerprint(network.weights),
+        "data": {"name": data.name, **data.options},
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+    }
+    with Run(out, asked) as run:
+        if not run.finished:
+            own = copied(network)
+            scores = own.predict_on_batch(next(iter(data.test.take(1)))[0][:8])
+            keras.utils.set_random_seed(seed)
+            fit(own, data.seeded(seed), recipe, None, run, verbose=verbose, from_logits=not are_probabilities(scores))
+        return load_model(run.path)
+
+
+def short(recipe: str | recipes.Recipe, epochs: int, rate: float = RATE) -> recipes.Recipe:
+    """Returns a recipe for fine-tuning: `epochs` from a share of its learning rate to 0 by a cosine.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> from keras_resnets.training.fine_tuning import short
+        >>> recipe = short("he15", epochs=5)
+        >>> recipe.name, recipe.epochs, round(recipe.learning_rate, 6), recipe.schedule
+        ('he15 fine-tuning', 5, 0.01, 'cosine')
+    """
+    recipe = recipes.get(recipe)
+    whole_number("epochs", epochs, 1)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+        raise ArgumentError(f"rate must be a positive share of the recipe's learning rate, such as 0.1; got {rate!r}.")
+    return recipe.replace(
+        name=f"{recipe.name} fine-tuning",
+        epochs=epochs,
+        iterations=0,
+        learning_rate=rate * recipe.learning_rate,
+        schedule="cosine",
+        boundaries=(),
+        warmup_iterations=0,
+    )
+
+
+def check_data(network: ResidualNetwork, data) -> None:
+    """Demands data that a classifier can be trained on."""
+    if not isinstance(data, Data) or data.task != "classification":
+        raise ArgumentError(
+            f"data must be what keras_resnets.data.load gives for classification, to train on its training split; "
+            f"got {f'{data.name!r}, for {data.task}' if isinstance(data, Data) else type(data).__name__}."
+        )
+    outputs = network.output_shape
+    if len(outputs) != 2 or outputs[1] != data.classes:
+        raise ArgumentError(
+            f"data must have as many classes as {network.name!r} has outputs, {outputs[-1]}; got {data.name!r} with "
+            f"{data.classes}."
+        )

@@ -1,0 +1,37 @@
+"""`load_model`: a saved network, compiled as it was."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+
+from keras_resnets.network import saving
+
+# A file names the classes that a network was compiled with; importing these registers them.
+from keras_resnets.segmentation import losses, metrics
+from keras_resnets.training import optimizers, recipes
+
+_REGISTERED = (losses, metrics, optimizers, recipes)
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """Opens a saved network.
+
+    Args:
+        path: a `.keras` file, or a run directory, whose `model.keras` is opened.
+
+    Returns:
+        The model, compiled as it was.
+
+    Raises:
+        ArgumentError: there is no such file, or it is not a model saved by Keras 3.
+
+    Example:
+        >>> import keras_resnets as kr, tempfile, os
+        >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
+        >>> kr.build("resnet20").save(file)
+        >>> kr.load_model(file).name
+        'resnet20'
+    """
+    return saving.load_model(path)

@@ -1,0 +1,368 @@
+"""Training recipes of the papers, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnets.architecture.variants import imagenet_models
+from keras_resnets.data import Augmentation
+from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.training.optimizers import SGD, AdamW
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class Held(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that is held up to a step, and from there falls in a straight line from a share of it to 0.
+
+    Args:
+        rate: the rate that is held.
+        boundary: the first step of the fall.
+        factor: the share of the rate at which the fall begins.
+        total: the step at which 0 is reached.
+    """
+
+    def __init__(self, rate: float, boundary: int, factor: float, total: int):
+        super().__init__()
+        self.config = {"rate": rate, "boundary": boundary, "factor": factor, "total": total}
+
+    def __call__(self, step):
+        rate, boundary, factor, total = self.config.values()
+        step = ops.cast(step, "float32")
+        falling = rate * factor * ops.maximum(0.0, (total - step) / max(1, total - boundary))
+        return ops.where(step < boundary, rate, falling)
+
+    def get_config(self):
+        return dict(self.config)
+
+
+@keras.saving.register_keras_serializable("keras_resnets")
+class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises in a straight line over the first steps, and then follows another schedule.
+
+    Args:
+        start: the rate of the first step.
+        steps: the number of steps of the rise, at least 1.
+        then: the schedule that follows; its step 0 is the end of the rise.
+    """
+
+    def __init__(self, start: float, steps: int, then: keras.optimizers.schedules.LearningRateSchedule):
+        super().__init__()
+        self.start, self.steps, self.then = start, steps, then
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        top = ops.cast(self.then(0), "float32")
+        rising = self.start + (top - self.start) * step / self.steps
+        return ops.where(step < self.steps, rising, self.then(ops.maximum(0.0, step - self.steps)))
+
+    def get_config(self):
+        then = keras.optimizers.schedules.serialize(self.then)
+        return {"start": self.start, "steps": self.steps, "then": then}
+
+    @classmethod
+    def from_config(cls, config):
+        then = keras.optimizers.schedules.deserialize(config["then"])
+        return cls(config["start"], config["steps"], then)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: optimiser, schedule, decay, batches and augmentation.
+
+    Args:
+        name: the recipe's name.
+        algorithm: `"sgd"`, or `"adamw"`, to which momentum and `bias_rate` say nothing.
+        epochs: length of the training; ignored when `iterations` is given.
+        iterations: length in optimiser steps, rounded up to whole epochs; 0 to count in epochs.
+        batch_size: examples in a step.
+        learning_rate: the rate after the warm-up.
+        momentum: of SGD.
+        nesterov: whether momentum looks ahead.
+        momentum_form: `"keras"` or `"torch"`, as for `keras_resnets.optimizers.SGD`.
+        schedule: `"steps"`, multiply by `factor` at each of `boundaries`; `"cosine"` or
+            `"linear"`, fall to 0 at the end; `"poly"`, to 0 with the power 0.9; `"held"`, the same rate up to the one
+            boundary, from there `factor` of it, falling to 0 in a straight line.
+        boundaries: where the rate drops, in iterations when `iterations` is given, else epochs.
+        factor: what the rate is multiplied with at each boundary.
+        warmup_iterations: number of first steps at `warmup_rate` (`"steps"`), or over which the
+            rate rises from `warmup_rate` in a straight line (`"cosine"`, `"linear"`, `"poly"`); none with `"held"`.
+        warmup_rate: rate of the warm-up.
+        weight_decay: L2 in the gradient; of AdamW, apart from it.
+        decay: its scope, as for `keras_resnets.optimizers.SGD`.
+        bias_rate: as for `SGD`.
+        normalize: as for `keras_resnets.data.load`.
+        augmentation: as for `keras_resnets.data.load`.
+        drop_remainder: leave out an incomplete last batch.
+        hardest: of segmentation, as for `keras_resnets.segmentation.PixelLoss`.
+        loss_at: of segmentation, the argument `at` of `PixelLoss`.
+    """
+
+    name: str
+    algorithm: str = "sgd"
+    epochs: int = 0
+    iterations: int = 0
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    momentum_form: str = "keras"
+    schedule: str = "steps"
+    boundaries: tuple[int, ...] = ()
+    factor: float = 0.1
+    warmup_iterations: int = 0
+    warmup_rate: float = 0.0
+    weight_decay: float = 1e-4
+    decay: str = "all"
+    bias_rate: float = 1.0
+    normalize: str | None = "channel"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    drop_remainder: bool = False
+    hardest: float | None = None
+    loss_at: str = "output"
+
+    def __post_init__(self) -> None:
+        one_of("algorithm", self.algorithm, ("sgd", "adamw"))
+        one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
+        if self.schedule == "held" and len(self.boundaries) != 1:
+            raise ArgumentError(f"boundaries must be one with schedule='held'; got {self.boundaries!r}.")
+        if self.schedule == "held" and self.warmup_iterations:
+            raise ArgumentError(
+                f"warmup_iterations must be 0 with schedule='held', which has no warm-up; got "
+                f"{self.warmup_iterations!r}."
+            )
+        if self.epochs < 1 and self.iterations < 1:
+            raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
+        if self.learning_rate <= 0:
+            raise ArgumentError(f"learning_rate must be positive; got {self.learning_rate!r}.")
+
+    def replace(self, **overrides: Any) -> Recipe:
+        """Returns a copy with some fields replaced.
+
+        Another number of epochs keeps the schedule's shape: boundaries and `iterations` scale
+        with it.
+        """
+        known = {f.name for f in dataclasses.fields(self)}
+        for key in overrides:
+            if key not in known:
+                raise ArgumentError(f"Recipe has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+        return dataclasses.replace(self, **overrides)
+
+    def lasting(self, epochs: int, steps_per_epoch: int) -> Recipe:
+        """Returns the recipe stretched or shortened to `epochs`, drops at the same fractions of it."""
+        whole_number("epochs", epochs, 1)
+        old = self.total_epochs(steps_per_epoch)
+        if self.iterations:
+            scale = epochs * steps_per_epoch / self.iterations
+            new: dict[str, Any] = {"iterations": epochs * steps_per_epoch}
+        else:
+            scale, new = epochs / old, {"epochs": epochs}
+        warmup = round(self.warmup_iterations * min(1, epochs / old))
+        boundaries = tuple(max(1, round(b * scale)) for b in self.boundaries)
+        return dataclasses.replace(self, boundaries=boundaries, warmup_iterations=warmup, **new)
+
+    def total_epochs(self, steps_per_epoch: int) -> int:
+        """Length of the training in epochs of `steps_per_epoch` steps."""
+        return -(-self.iterations // steps_per_epoch) if self.iterations else self.epochs
+
+    def rate(self, steps_per_epoch: int):
+        """Returns the learning-rate schedule, a function of the optimiser's step alone."""
+        schedules = keras.optimizers.schedules
+        total = self.iterations or self.epochs * steps_per_epoch
+        if self.schedule == "steps":
+            unit = 1 if self.iterations else steps_per_epoch
+            steps = [b * unit for b in self.boundaries]
+            rates = [self.learning_rate * self.factor**i for i in range(len(steps) + 1)]
+            if self.warmup_iterations:
+                steps, rates = [self.warmup_iterations, *steps], [self.warmup_rate, *rates]
+            if not steps:
+                return self.learning_rate
+            # Keras drops behind the boundary, the papers at it.
+            return schedules.PiecewiseConstantDecay([s - 1 for s in steps], rates)
+        decay = max(1, total - self.warmup_iterations)
+        if self.schedule == "held":
+            boundary = self.boundaries[0] * (1 if self.iterations else steps_per_epoch)
+            return Held(self.learning_rate, boundary, self.factor, total)
+        if self.schedule in ("linear", "poly"):
+            fall = schedules.PolynomialDecay(self.learning_rate, decay, 0.0, 0.9 if self.schedule == "poly" else 1.0)
+            return WarmedUp(self.warmup_rate, self.warmup_iterations, fall) if self.warmup_iterations else fall
+        if not self.warmup_iterations:
+            return schedules.CosineDecay(self.learning_rate, decay)
+        return schedules.CosineDecay(
+            self.warmup_rate, decay, warmup_target=self.learning_rate, warmup_steps=self.warmup_iterations
+        )
+
+    def optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+        """Returns a fresh optimiser with the recipe's schedule and decay."""
+        if self.algorithm == "adamw":
+            return AdamW(self.rate(steps_per_epoch), self.weight_decay, decay=self.decay)
+        return SGD(
+            self.rate(steps_per_epoch),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            l2=self.weight_decay,
+            decay=self.decay,
+            bias_rate=self.bias_rate,
+            form=self.momentum_form,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the recipe as plain data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Inverse of `to_dict`, also of what JSON made of it; an unknown key is an `ArgumentError`."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ArgumentError(f"Recipe has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+        found: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        if isinstance(found.get("augmentation"), Mapping):
+            found["augmentation"] = Augmentation(**found["augmentation"])
+        return cls(**found)
+
+
+_CIFAR = Augmentation(pad=4, flip=True)
+
+_SEGMENTATION = Recipe(
+    "segmentation",
+    algorithm="adamw",
+    epochs=60,
+    batch_size=8,
+    learning_rate=0.002,
+    schedule="cosine",
+    warmup_iterations=100,
+    warmup_rate=1e-4,
+    weight_decay=0.01,
+    decay="weights",
+    augmentation=Augmentation(flip=True, crop=320, scale=(0.7, 1.3), color=0.3),
+    loss_at="input",
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        # He et al. 2015, section 4.2.
+        Recipe(
+            "he15",
+            iterations=64_000,
+            boundaries=(32_000, 48_000),
+            normalize="pixel",
+            augmentation=_CIFAR,
+        ),
+        # He et al. 2016, appendix: the same with 400 steps of warm-up.
+        Recipe(
+            "he16",
+            iterations=64_000,
+            boundaries=(32_000, 48_000),
+            warmup_iterations=400,
+            warmup_rate=0.01,
+            normalize="pixel",
+            augmentation=_CIFAR,
+        ),
+        # Ours: He et al.'s batch, augmentation and normalisation, with a schedule for 30 epochs instead of 182.
+        Recipe(
+            "cifar_short",
+            epochs=30,
+            schedule="linear",
+            warmup_iterations=400,
+            warmup_rate=0.01,
+            normalize="pixel",
+            augmentation=_CIFAR,
+        ),
+        # Zagoruyko & Komodakis 2016, section 3, and their train.lua.
+        Recipe(
+            "wrn",
+            epochs=200,
+            boundaries=(60, 120, 160),
+            factor=0.2,
+            nesterov=True,
+            momentum_form="torch",
+            weight_decay=5e-4,
+            augmentation=Augmentation(pad=4, pad_mode="reflect", flip=True),
+            drop_remainder=True,
+        ),
+        # fb.resnet.torch: scale and aspect augmentation, 90 epochs, drops every 30.
+        Recipe(
+            "imagenet",
+            epochs=90,
+            batch_size=256,
+            boundaries=(30, 60),
+            nesterov=True,
+            momentum_form="torch",
+            augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
+        ),
+        # Wu et al. 2016's code, for segmentation: Cityscapes from model A1, with frozen_bn in the network.
+        Recipe(
+            "wu",
+            epochs=204,
+            batch_size=16,
+            learning_rate=0.0016,
+            schedule="held",
+            boundaries=(140,),
+            factor=0.5,
+            weight_decay=5e-4,
+            decay="weights",
+            bias_rate=2.0,
+            augmentation=Augmentation(flip=True, crop=500, scale=(0.7, 1.3)),
+            hardest=0.6,
+        ),
+        # Ours, of segmentation from random weights on two processor cores: any set, CamVid at 180x240, scenes.
+        _SEGMENTATION,
+        _SEGMENTATION.replace(
+            name="camvid", augmentation=Augmentation(flip=True, crop=(176, 240), scale=(0.75, 1.5), color=0.3)
+        ),
+        # No mirror images: most digits in a mirror are none.
+        _SEGMENTATION.replace(
+            name="scenes", epochs=40, augmentation=Augmentation(crop=128, scale=(0.7, 1.3), color=0.3)
+        ),
+        # Ours: scikit-learn's 8x8 digits on two processor cores in minutes.
+        Recipe(
+            "digits",
+            epochs=20,
+            batch_size=32,
+            schedule="cosine",
+            warmup_iterations=40,
+            warmup_rate=0.01,
+            augmentation=Augmentation(pad=1),
+        ),
+    )
+}
+
+
+def get(name: str | Recipe) -> Recipe:
+    """Returns a recipe by name: `he15`, `he16`, `wrn`, `imagenet` or `digits`; for segmentation `wu`, `segmentation`,
+    `camvid` or `scenes`.
+
+    Raises:
+        ArgumentError: no recipe has that name.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> kr.recipes.get("wrn").boundaries
+        (60, 120, 160)
+    """
+    if isinstance(name, Recipe):
+        return name
+    if name not in RECIPES:
+        raise ArgumentError(f"There is no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}.")
+    return RECIPES[name]
+
+
+def default(network: str, data: str, task: str = "classification") -> str:
+    """Returns the name of the recipe that fits a variant and a data set."""
+    if task == "segmentation":
+        return data if data in ("camvid", "scenes") else "segmentation"
+    if data == "digits":
+        return "digits"
+    if network in imagenet_models():
+        return "imagenet"
+    return "wrn" if network.startswith("wrn_") else "he16" if network.startswith("preresnet") else "he15"

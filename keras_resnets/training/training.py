@@ -1,0 +1,312 @@
+"""Training by a recipe in a run directory, resumable to the bit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnets import data as datasets
+from keras_resnets import paths as policies
+from keras_resnets import segmentation
+from keras_resnets.architecture import variants
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.network.assembly import assemble
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.runs import Run, whole
+from keras_resnets.training import recipes
+from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.opening import load_model
+
+
+def train(
+    network: str | Spec,
+    data: str | os.PathLike | datasets.Data = "digits",
+    recipe: str | recipes.Recipe = "digits",
+    *,
+    task: str = "classification",
+    out: str | os.PathLike,
+    epochs: int | None = None,
+    until: int | None = None,
+    paths: str | policies.Policy | None = None,
+    seed: int = 0,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    validation: float | str = 0.1,
+    download: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+    **overrides: Any,
+) -> ResidualNetwork:
+    """Trains a network in a run directory, or goes on with a training that was stopped.
+
+    A training that was killed and is started again with the same arguments ends with the weights,
+    bit for bit on the same machine, of one that was never killed: weights, optimiser, random
+    state, data order, augmentation and the plain state of callbacks are restored from the last
+    whole epoch. A finished run is not repeated; its network is opened and returned.
+
+    Args:
+        network: a variant's name or a spec; input shape and classes are set from the data. A
+            spec with weight decay of its own keeps it in place of the recipe's. One without a head for segmentation
+            gets the usual one, as `keras_resnets.segmentation.dense` has it, where the data are for that.
+        data: what `keras_resnets.data.load` takes, loaded as the recipe has it, or a `Data`.
+        recipe: a recipe or its name.
+        task: as for `keras_resnets.data.load`, `"classification"` or `"segmentation"`; a `Data` has its own.
+        out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
+            TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy, or mean
+            intersection over union; of training, where nothing is held out).
+        epochs: length; None takes the recipe's. The schedule is stretched to it.
+        until: stop after so many of these epochs, with the run left unfinished; the same call with a
+            larger one, or with None for the whole length, goes on as if it had never stopped.
+        paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
+            `get`, such as `"fixed:23"`; None for all. Without a seed of its own, it gets this one.
+        seed: of initial weights, data order, augmentation, dropout and paths.
+        data_dir: as for `keras_resnets.data.load`.
+        image_size: as for `keras_resnets.data.load`.
+        validation: as for `keras_resnets.data.load`.
+        download: as for `keras_resnets.data.load`.
+        callbacks: further Keras callbacks.
+        verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else a line per epoch.
+        **overrides: fields of `Spec` to replace.
+
+    Returns:
+        The trained network, as after the last epoch trained.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or `out` holds a run with other arguments.
+        OSError: `out` cannot be written, or another process works in it.
+
+    Example:
+        >>> import keras_resnets as kr, tempfile
+        >>> model = kr.train("resnet8", "digits", out=tempfile.mkdtemp(), epochs=1, verbose=0)
+        >>> model.name
+        'resnet8'
+    """
+    recipe = recipes.get(recipe)
+    whole_number("seed", seed, 0, 2**31 - 1)
+    if until is not None:
+        whole_number("until", until, 1)
+    policy = policies.get(paths)
+    if policy is not None and policy.seed is None:
+        policy = policy.replace(seed=seed)
+    if not isinstance(data, datasets.Data):
+        where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
+        data = data_for(recipe, data, task, seed=seed, validation=validation, **where)
+    if epochs is not None:
+        recipe = recipe.lasting(epochs, data.steps_per_epoch)
+    # Seeded before the network is made, so that the same seed means the same initial weights.
+    keras.utils.set_random_seed(seed)
+    shape = data.input_shape
+    if data.task == "segmentation":
+        # Crops in training, whole images elsewhere.
+        network, shape = segmentation.dense(network), (None, None, shape[2])
+    spec = variants.spec(network, **{"input_shape": shape, "classes": data.classes, **overrides})
+    model = assemble(spec)
+    if model.spec.is_dense != (data.task == "segmentation"):
+        raise ArgumentError(
+            f"network must end in a classifier, head='classifier', for the data set {data.name!r}, whose labels are of "
+            f"whole images; got head={model.spec.head!r}."
+        )
+    model.preprocessing = data.preprocessing
+    if model.spec.weight_decay:
+        recipe = recipe.replace(weight_decay=0.0)
+    asked: dict[str, Any] = {
+        "spec": model.spec.to_dict(),
+        "data": {"name": data.name, **data.options},
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+    }
+    if policy is not None:
+        policy.check(len(model.blocks))
+        asked["paths"] = keras.saving.serialize_keras_object(policy)
+    with Run(out, asked) as run:
+        if not run.finished and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
+            return model
+        return load_model(run.path)
+
+
+def data_for(
+    recipe: recipes.Recipe, name: str | os.PathLike, task: str = "classification", **options: Any
+) -> datasets.Data:
+    """Loads data as a recipe has it.
+
+    Args:
+        recipe: the recipe.
+        name: as for `keras_resnets.data.load`.
+        task: as for `load`. Images for segmentation are filled up to multiples of the usual output stride of 8.
+        **options: as for `load`, but for what the recipe says.
+    """
+    if task == "segmentation":
+        options = {"pad_to": 8, **options}
+    return datasets.load(
+        name,
+        task=task,
+        batch_size=recipe.batch_size,
+        normalize=recipe.normalize,
+        augmentation=recipe.augmentation,
+        drop_remainder=recipe.drop_remainder,
+        **options,
+    )
+
+
+def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:
+    """Whether a directory holds the finished training of that variant, length and seed.
+
+    Reads one small file, where `train` would build the network to find out.
+    """
+    run = Run(out, {})
+    asked = (run.record or {}).get("asked")
+    return bool(
+        asked
+        and run.finished
+        and "paths" not in asked
+        and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
+    )
+
+
+def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) -> datasets.Data:
+    """Loads the data a run was trained on, or another set.
+
+    Args:
+        source: a run directory, or anything else when `name` is given.
+        name: another data set; None takes the run's.
+        **options: as for `keras_resnets.data.load`; those that are None are left to the run.
+    """
+    options = {key: value for key, value in options.items() if value is not None}
+    if name is not None:
+        return datasets.load(name, **options)
+    asked = (Run(source, {}).record or {}).get("asked", {})
+    if not asked.get("data"):
+        raise ArgumentError(
+            f"There is no run.json in {str(source)!r} that names its data; give a run directory, or name a data set."
+        )
+    used = dict(asked["data"])
+    used["augmentation"] = datasets.Augmentation(**used["augmentation"])
+    return datasets.load(**{**used, **options})
+
+
+def compile_for(
+    model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None, from_logits: bool = False
+) -> None:
+    """Compiles a network for training by a recipe, its optimiser's state made."""
+    optimizer = recipe.optimizer(steps_per_epoch)
+    optimizer.build(model.trainable_variables)
+    # Metrics made here and not by name inside the first step, which Keras would trace twice for their variables.
+    loss: Any = "sparse_categorical_crossentropy"
+    if from_logits:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    if _is_dense(model):
+        loss = segmentation.PixelLoss(recipe.hardest, at=recipe.loss_at)
+        metrics = [segmentation.PixelAccuracy(), segmentation.MeanIoU(model.spec.classes)]
+    model.compile(optimizer, loss, metrics=metrics, paths=policy)
+
+
+def _is_dense(model: ResidualNetwork) -> bool:
+    return model.spec is not None and model.spec.is_dense
+
+
+def fit(
+    model, data, recipe, policy, run: Run, callbacks=(), verbose="auto", until: int | None = None, from_logits=False
+) -> bool:
+    """Trains up to an epoch, and finishes the run where that is its last; returns whether it is finished.
+
+    Args:
+        model: the network, which is trained as it is.
+        data: a `Data`.
+        recipe: of the length that the training is to have.
+        policy: of the paths, or None.
+        run: the run, entered.
+        callbacks: as for `train`.
+        verbose: as for `train`.
+        until: as for `train`.
+        from_logits: whether the network ends in logits and not in probabilities.
+    """
+    steps = data.steps_per_epoch
+    total = recipe.total_epochs(steps)
+    last = min(until or total, total)
+    compile_for(model, recipe, steps, policy, from_logits)
+    score = "mean_iou" if _is_dense(model) else "accuracy"
+    checkpoint = Checkpoint(run, callbacks, f"val_{score}" if data.validation is not None else score)
+    first = checkpoint.load(model)
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    if first < last and not checkpoint.state["stopped"]:
+        if first == 0:
+            write_graph(model, run.path / "logs" / "train")
+        model.fit(
+            data.epochs(first, last),
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps,
+            validation_data=data.watched,
+            shuffle=False,
+            # The checkpoint comes last: it stores what the others have become.
+            callbacks=[*_watching(model, data, run.path / "logs", total), *callbacks, checkpoint],
+            verbose=verbose,
+        )
+    checkpoint.write_history()
+    if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
+        return False
+    final = snapshot(model)
+    best, state = run.restore("best") or ({}, {})
+    assign(model, best)
+    _save(model, run.path / "best.keras")
+    assign(model, final)
+    _save(model, run.path / "model.keras")
+    measured = model.evaluate(data.test, verbose=0, return_dict=True)
+    results = {
+        "epochs": checkpoint.state["epoch"],
+        "test_examples": data.sizes["test"],
+        **{f"test_{name}": round(float(measured[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
+        "best_epoch": state.get("epoch"),
+    }
+    run.finish(results)
+    return True
+
+
+def _watching(model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int) -> list[keras.callbacks.Callback]:
+    """What a training shows in TensorBoard."""
+    shown = [tensorboard(logs, epochs)]
+    if _is_dense(model):
+        shown.append(
+            segmentation.Overlays(
+                data.watched or data.test, np.array(data.colors), logs / "images", every=epochs // 8 or 1
+            )
+        )
+    return shown
+
+
+def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:
+    """Returns the callback that writes scalars, the learning rate and about four sets of weight histograms."""
+    return keras.callbacks.TensorBoard(
+        str(logs), histogram_freq=max(1, epochs // 4), write_graph=False, update_freq="epoch"
+    )
+
+
+def write_graph(model: keras.Model, logs) -> None:
+    """Writes the operations of the model for TensorBoard's Graphs tab.
+
+    Keras' own `write_graph` writes a conceptual graph that the tab opens as an error.
+    """
+    if keras.config.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), model.input_dtype, name="input")
+    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec).graph
+    writer = tf.summary.create_file_writer(str(logs))
+    with writer.as_default():
+        tf.summary.graph(graph.as_graph_def())
+    writer.close()
+
+
+def _save(model, path) -> None:
+    with whole(path) as part:
+        model.save(part)
