@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_resnets.architecture import dilation
-from keras_resnets.architecture.spec import Spec, Stage
+from keras_resnets.architecture.plan import Block, Pool, plan
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
+
+Size = tuple[int, int]
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Counts:
     macs: int = 0
     activations: int = 0
 
-    def convolution(self, channels: int, width: int, kernel: int, size: tuple[int, int], bias: bool = False) -> None:
+    def convolution(self, channels: int, width: int, kernel: int, size: Size, bias: bool = False) -> None:
         weights, area = kernel * kernel * channels * width, size[0] * size[1]
         self.parameters += weights + (width if bias else 0)
         self.macs += weights * area
@@ -36,6 +38,22 @@ class Counts:
         """Counts the batch-norms among the layers of a place, as `unit.Placement` lists them."""
         self.parameters += 2 * width * layers.count("bn")
         self.statistics += 2 * width * layers.count("bn")
+
+    def block(self, block: Block, before: Size, after: Size) -> None:
+        """Counts a block that brings a map from one size to another."""
+        self.norms(block.shared, block.channels)
+        size = before
+        for conv in block.convolutions:
+            size = after if conv.stride > 1 else size
+            self.norms(conv.before, conv.channels)
+            self.convolution(conv.channels, conv.width, conv.kernel, size)
+            self.norms(conv.behind, conv.width)
+        self.norms(block.total, block.width)
+        if block.shortcut is not None and block.shortcut.projects:
+            self.convolution(block.channels, block.width, 1, after)
+            self.norms(block.shortcut.behind, block.width)
+        if block.gate is not None:
+            self.convolution(block.channels, block.width, 1, before if block.gate == 1 else after, bias=True)
 
     def dense(self, channels: int, width: int, bias: bool) -> None:
         self.parameters += channels * width + (width if bias else 0)
@@ -62,42 +80,26 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
         raise ArgumentError(
             f"input_shape is needed to count the multiply-adds of {spec.name!r}; got {spec.input_shape}."
         )
-    counts, places = Counts(), spec.activations
+    counts = Counts()
     size = (height, width)
 
-    def shrink(by: int) -> tuple[int, int]:
+    def shrink(by: int) -> Size:
         return -(-size[0] // by), -(-size[1] // by)
 
-    deep = spec.stem == "conv7"
-    size = shrink(2) if deep else size
-    counts.convolution(channels, spec.stem_width, 7 if deep else 3, size)
-    counts.norms(("bn",) if deep else places.stem, spec.stem_width)
-    size = shrink(2) if deep else size
+    planned = plan(spec)
+    size = shrink(2) if planned.deep else size
+    counts.convolution(channels, spec.stem_width, 7 if planned.deep else 3, size)
+    counts.norms(planned.stem, spec.stem_width)
+    size = shrink(2) if planned.deep else size
     channels = spec.stem_width
-    for s, (stage, grid) in enumerate(zip(spec.stages, dilation.grids(spec), strict=True)):
-        size = pooled(spec, stage, size) if grid.pool > 1 else size
-        widths = spec.widths(stage)
-        for b in range(stage.blocks):
-            before, after = size, shrink(grid.stride if b == 0 else 1)
-            strided = dilation.strided(spec, stage)
-            reads = channels
-            for i, (out, kernel) in enumerate(zip(widths, stage.kernels, strict=True)):
-                # Behind an activated stem the first activation in front of a convolution is left out.
-                if not (deep and s == 0 and b == 0 and i == 0):
-                    counts.norms(places.before, reads)
-                counts.convolution(reads, out, kernel, after if i >= strided else before)
-                counts.norms(places.last if i == len(widths) - 1 else places.behind, out)
-                reads = out
-            counts.norms(places.total, reads)
-            changes = channels != widths[-1] or (b == 0 and stage.stride != 1)
-            if spec.shortcut == "C" or (spec.shortcut == "B" and changes):
-                counts.convolution(channels, widths[-1], 1, after)
-                counts.norms(places.projection, widths[-1])
-            if spec.skips.kind in ("gate", "shortcut_gate"):
-                # A gate that both branches take is made before they subsample.
-                counts.convolution(channels, widths[-1], 1, before if spec.skips.kind == "gate" else after, bias=True)
-            size, channels = after, widths[-1]
-    counts.norms(places.end, channels)
+    for link in planned.links:
+        if isinstance(link, Pool):
+            size = pooled(spec, link.window, size) if link.stride > 1 else size
+        else:
+            before, size = size, shrink(link.stride)
+            counts.block(link, before, size)
+            channels = link.width
+    counts.norms(planned.end, channels)
     if spec.is_dense:
         if spec.head == "2conv":
             counts.convolution(channels, spec.scaled(spec.head_width), 3, size, bias=True)
@@ -112,8 +114,8 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
     return counts
 
 
-def pooled(spec: Spec, stage: Stage, size: tuple[int, int]) -> tuple[int, int]:
+def pooled(spec: Spec, window: int, size: Size) -> Size:
     """Returns the size of a map behind the strided max-pool in front of a stage (`Spec.pool_padding`)."""
-    reach = 2 * ((stage.pool - 1) // 2) if spec.pool_padding == "both" else 1
-    height, width = (max(side + reach - stage.pool, 0) // 2 + 1 for side in size)
+    reach = 2 * ((window - 1) // 2) if spec.pool_padding == "both" else 1
+    height, width = (max(side + reach - window, 0) // 2 + 1 for side in size)
     return height, width

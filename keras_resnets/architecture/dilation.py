@@ -56,21 +56,3 @@ def strided(spec: Spec, stage: Stage) -> int:
     if spec.stride_place == "first":
         return 0
     return next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)
-
-
-def of_block(spec: Spec, stage: Stage, grid: Grid, first: bool) -> list[int]:
-    """Returns the dilation of each convolution of a block, as `Spec.dilation_rule` says.
-
-    Args:
-        spec: the spec.
-        stage: the block's stage.
-        grid: the stage's grid.
-        first: whether the block is the first of its stage.
-    """
-    kept = 0
-    if first:
-        kept = {"exact": strided(spec, stage) + 1, "block": len(stage.kernels), "stage": 0}[spec.dilation_rule]
-    return [
-        1 if kernel == 1 else stage.dilation * (grid.before if i < kept else grid.after)
-        for i, kernel in enumerate(stage.kernels)
-    ]

@@ -63,8 +63,8 @@ def search(network, role, out, **options) -> None:
     if options["address"] is not None and role is None:
         raise click.UsageError("--address is for --role chief.")
     start()
-    from keras_resnets.search import searching
     from keras_resnets import studies
+    from keras_resnets.search import searching
 
     space = _space(network, options)
     budget = f"{space.amount:,} {space.measure}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_resnets.architecture import dilation
+from keras_resnets.architecture.plan import Pool, plan
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.network import layout
@@ -47,16 +47,12 @@ def assemble(
 
 def _links(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> list[keras.Layer]:
     """Lays out the chain of a spec."""
-    links = [layout.stem(spec)]
-    channels, activated = spec.stem_width, spec.stem == "conv7"
-    for s, (stage, grid) in enumerate(zip(spec.stages, dilation.grids(spec), strict=True)):
-        if stage.pool:
-            links.append(layout.pool(spec, stage, grid, f"stage{s + 1}_pool"))
-        for b in range(1, stage.blocks + 1):
-            links.append(layout.block(spec, s, grid, f"stage{s + 1}_block{b}", channels, b == 1, activated))
-            channels, activated = spec.widths(stage)[-1], False
+    links = [
+        layout.pool(spec, planned) if isinstance(planned, Pool) else layout.block(spec, planned)
+        for planned in plan(spec).links
+    ]
     end = layout.head(spec, include_top, pooling, classifier_activation)
-    return [*links, end] if end else links
+    return [layout.stem(spec), *links, *([end] if end else [])]
 
 
 def _check_size(spec: Spec) -> None:

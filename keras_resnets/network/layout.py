@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 from keras import layers
 
-from keras_resnets.architecture import dilation
-from keras_resnets.architecture.dilation import Grid
-from keras_resnets.architecture.spec import Spec, Stage
-from keras_resnets.errors import ArgumentError
+from keras_resnets.architecture.plan import Block, Pool, plan
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.network import skips
 from keras_resnets.network.blocks import ResidualBlock, Segment, chained, resample
 from keras_resnets.network.layers import BatchNorm, MaxPool
@@ -73,66 +69,45 @@ def _conv(
 
 def stem(spec: Spec) -> Segment:
     """The layers in front of the first block."""
-    deep = spec.stem == "conv7"
-    body = _conv(spec, "conv", spec.stem_width, 7 if deep else 3, stride=2 if deep else 1)
-    body += _place(spec, ("bn", "relu") if deep else spec.activations.stem)
-    if deep:
+    planned = plan(spec)
+    kernel, stride = (7, 2) if planned.deep else (3, 1)
+    body = [*_conv(spec, "conv", spec.stem_width, kernel, stride), *_place(spec, planned.stem)]
+    if planned.deep:
         # Zeros equal torch's minus infinity here, for the map is not negative.
         body += [layers.ZeroPadding2D(1, name="pool_pad"), layers.MaxPooling2D(3, 2, name="pool")]
     return Segment(keras.Sequential(body, name="body"), name="stem")
 
 
-def pool(spec: Spec, stage: Stage, grid: Grid, name: str) -> Segment:
+def pool(spec: Spec, planned: Pool) -> Segment:
     """The max-pool in front of a stage."""
-    if stage.pool == 2 and grid.pool == 2 and spec.pool_padding == "end":
+    if planned.window == 2 and planned.stride == 2 and spec.pool_padding == "end":
         # Keras' own does the same here, and pads inside the kernel.
-        return Segment(layers.MaxPooling2D(2, 2, padding="same", name="body"), name=name)
-    body = MaxPool(stage.pool, grid.pool, grid.pool_dilation, spec.pool_padding, name="body")
-    return Segment(body, name=name)
+        return Segment(layers.MaxPooling2D(2, 2, padding="same", name="body"), name=planned.name)
+    body = MaxPool(planned.window, planned.stride, planned.dilation, spec.pool_padding, name="body")
+    return Segment(body, name=planned.name)
 
 
-def _units(spec: Spec, number: int, grid: Grid, first: bool) -> list[keras.Layer]:
-    """The residual branch: convolution, BN and ReLU for each width, in the order of `placement`."""
-    places, stage = spec.activations, spec.stages[number]
-    stride = grid.stride if first else 1
-    strided, dilations = dilation.strided(spec, stage), dilation.of_block(spec, stage, grid, first)
-    widths, last = spec.widths(stage), len(stage.widths) - 1
-    rate = spec.dropout_of(number)
+def _residual(spec: Spec, planned: Block) -> list[keras.Layer]:
+    """The residual branch: its convolutions with what stands around each."""
     branch: list[keras.Layer] = []
-    for i, (width, kernel) in enumerate(zip(widths, stage.kernels, strict=True)):
-        n, end = i + 1, i == last
-        zero = spec.zero_gamma and end
-        conv = _conv(
-            spec,
-            f"conv{n}",
-            width,
-            kernel,
-            stride if i == strided else 1,
-            dilations[i],
-            # A zero gamma in front of ReLU would never leave zero, so the convolution starts there.
-            zero=zero and "bn" not in places.last,
-        )
-        drop = [layers.Dropout(rate, name="dropout")] if rate and end else []
-        branch += [*_place(spec, places.before, n), *drop, *conv]
-        branch += _place(spec, places.last, n, zero) if end else _place(spec, places.behind, n)
+    for number, conv in enumerate(planned.convolutions, 1):
+        branch += _place(spec, conv.before, number)
+        branch += [layers.Dropout(conv.dropout, name="dropout")] if conv.dropout else []
+        # A zero gamma in front of ReLU would never leave zero, so the convolution starts there.
+        zero = conv.zero and "bn" not in conv.behind
+        branch += _conv(spec, f"conv{number}", conv.width, conv.kernel, conv.stride, conv.dilation, zero=zero)
+        branch += _place(spec, conv.behind, number, conv.zero)
     return branch
 
 
-def _shortcut(spec: Spec, channels: int, width: int, stride: int, shrinks: bool) -> list[keras.Layer] | None:
-    """The layers of the shortcut branch, none for an identity; whether it projects follows from the shapes.
-
-    Those of the network whose strides are all there: `shrinks` says that it has one here.
-    """
-    if spec.shortcut == "none":
+def _shortcut(spec: Spec, planned: Block) -> list[keras.Layer] | None:
+    """The layers of the shortcut branch, none for an identity."""
+    if planned.shortcut is None:
         return None
-    if spec.shortcut == "C" or (spec.shortcut == "B" and (channels != width or shrinks)):
-        return [*_conv(spec, "conv", width, 1, stride), *_place(spec, spec.activations.projection)]
-    if channels > width:
-        raise ArgumentError(
-            f"shortcut 'A' can add channels but not remove them; got {channels} channels in and {width} out. "
-            f"Use shortcut 'B', or a stem_width of at most {width}."
-        )
-    return resample(channels, width, stride)
+    if planned.shortcut.projects:
+        conv = _conv(spec, "conv", planned.width, 1, planned.stride)
+        return [*conv, *_place(spec, planned.shortcut.behind)]
+    return resample(planned.channels, planned.width, planned.stride)
 
 
 def _gate(spec: Spec, width: int, stride: int) -> list[keras.Layer]:
@@ -150,40 +125,24 @@ def _gate(spec: Spec, width: int, stride: int) -> list[keras.Layer]:
     )
 
 
-def block(spec: Spec, number: int, grid: Grid, name: str, channels: int, first: bool, activated: bool) -> ResidualBlock:
+def block(spec: Spec, planned: Block) -> ResidualBlock:
     """Lays out one block.
 
     Args:
         spec: the network's spec.
-        number: the number of the block's stage, from 0.
-        grid: how the stage samples its input.
-        name: the block's name.
-        channels: channels of the block's input.
-        first: whether the block is the first of its stage.
-        activated: whether the input has been through BN-ReLU already (He et al. 2016: no second
-            pre-activation behind an activated stem).
+        planned: the block, as the network's plan has it.
     """
-    stage, places = spec.stages[number], spec.activations
-    stride, width = grid.stride if first else 1, spec.widths(stage)[-1]
-    branch = _units(spec, number, grid, first)
-    shortcut = _shortcut(spec, channels, width, stride, first and stage.stride > 1)
-    front: list[keras.Layer] = []
-    before = len(places.before)
-    projects = shortcut is not None and any(isinstance(layer, layers.Conv2D) for layer in shortcut)
-    if activated:
-        branch = branch[before:]
-    elif projects or (first and spec.shared_preactivation == "stage"):
-        front, branch = branch[:before], branch[before:]
-    gate = functools.partial(_gate, spec, width)
-    parts = skips.parts(spec.skips, front, branch, shortcut, (channels, width, stride), gate)
-    total = _place(spec, places.total)
+    gate = [] if planned.gate is None else _gate(spec, planned.width, planned.gate)
+    shared = _place(spec, planned.shared, 1)
+    parts = skips.parts(spec.skips, planned, shared, _residual(spec, planned), _shortcut(spec, planned), gate)
+    total = _place(spec, planned.total)
     activation = total[0] if len(total) == 1 else chained(total, "activation") if total else None
-    return ResidualBlock(**parts, activation=activation, name=name)
+    return ResidualBlock(**parts, activation=activation, name=planned.name)
 
 
 def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> Segment | None:
     """The layers behind the last block, or None when there are none."""
-    body = _place(spec, spec.activations.end)
+    body = _place(spec, plan(spec).end)
     if include_top:
         make = scores if spec.is_dense else _classifier
         body += make(spec, classifier_activation)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import keras
 from keras import layers
 
+from keras_resnets.architecture.plan import Block
 from keras_resnets.architecture.unit import Skip
 from keras_resnets.network.blocks import chained, resample
 from keras_resnets.network.graph import Graph, Step, Value
@@ -16,12 +15,7 @@ Layers = list[keras.Layer]
 
 
 def parts(
-    skip: Skip,
-    front: Layers,
-    branch: Layers,
-    shortcut: Layers | None,
-    shape: tuple[int, int, int],
-    gate: Callable[[int], keras.Layer],
+    skip: Skip, planned: Block, shared: Layers, branch: Layers, shortcut: Layers | None, gate: Layers
 ) -> dict[str, keras.Layer | None]:
     """Returns the parts of a block by name: `preactivation`, `residual` and `shortcut`.
 
@@ -30,14 +24,14 @@ def parts(
 
     Args:
         skip: what the skip does.
-        front: the layers in front of both branches.
+        planned: the block, as the network's plan has it.
+        shared: the layers in front of both branches.
         branch: the layers of the residual branch.
         shortcut: the layers of the shortcut, none for an identity; None where there is no skip.
-        shape: channels of the block's input and output, and its stride.
-        gate: makes the layers of the gate's convolution, of a given stride.
+        gate: the layers of the gate's convolution; none without a gate.
     """
-    channels, width, stride = shape
-    found = {"preactivation": chained(front, "preactivation") if front else None}
+    channels, width, stride = planned.channels, planned.width, planned.stride
+    found = {"preactivation": chained(shared, "preactivation") if shared else None}
     if shortcut is None:
         return found | {"residual": chained(branch, "residual"), "shortcut": None}
     if skip.kind == "gate":
@@ -47,7 +41,7 @@ def parts(
             return _merged([], [TakeChannels(channels, name="read"), *branch], values, _product(), name)
 
         return {
-            "preactivation": _merged(front, [], gate(1), layers.Concatenate(name="beside"), "preactivation"),
+            "preactivation": _merged(shared, [], gate, layers.Concatenate(name="beside"), "preactivation"),
             "residual": gated(branch, [], "residual"),
             "shortcut": gated(shortcut, [_rest()], "shortcut"),
         }
@@ -59,7 +53,7 @@ def parts(
         shortcut = [*shortcut, layers.Dropout(skip.rate, name="dropout")]
     carried = chained(shortcut, "shortcut")
     if skip.kind == "shortcut_gate":
-        carried = _merged([], shortcut, [*gate(stride), _rest()], _product(), "shortcut")
+        carried = _merged([], shortcut, [*gate, _rest()], _product(), "shortcut")
     return found | {"residual": chained(branch, "residual"), "shortcut": carried}
 
 

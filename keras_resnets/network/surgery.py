@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import keras
 
+from keras_resnets.architecture.plan import Block, plan
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, nearest
-from keras_resnets.network.assembly import assemble
+from keras_resnets.network import layout
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph
@@ -166,9 +167,9 @@ def compact(
     name, built = name or model.name, {block.name for block in left}
     shorter = spec and _shorter(spec, name, [block for block in model.blocks if block.name in built])
     if shorter:
-        renamed = (block.rewrap(name=new.name) for block, new in zip(left, shorter.blocks, strict=True))
+        renamed = (block.rewrap(name=new.name) for block, new in zip(left, plan(shorter).blocks, strict=True))
         kept = [block and next(renamed) for block in kept]
-    return _chain(model, kept, copy, shorter and shorter.spec, name)
+    return _chain(model, kept, copy, shorter, name)
 
 
 def _hands_on(block: ResidualBlock, before: keras.Layer | None) -> bool:
@@ -197,8 +198,8 @@ def _is_relu(layer) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
 
 
-def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> ResidualNetwork | None:
-    """The network of the spec with fewer blocks in its stages, if its blocks are like these; names tell stages."""
+def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> Spec | None:
+    """The spec with fewer blocks in its stages, if the blocks it lays out are like these; names tell stages."""
     stages = [re.fullmatch(r"stage(\d+)_block\d+", block.name) for block in blocks]
     counts = collections.Counter(int(match[1]) for match in stages if match)
     if not all(stages) or sorted(counts) != list(range(1, len(spec.stages) + 1)):
@@ -206,9 +207,16 @@ def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> Residual
     shorter = spec.replace(
         name=name, stages=tuple(dataclasses.replace(s, blocks=counts[i]) for i, s in enumerate(spec.stages, 1))
     )
-    network = assemble(shorter, include_top=False)
-    alike = all(_makes(one) == _makes(other) for one, other in zip(blocks, network.blocks, strict=True))
-    return network if alike else None
+    laid_out: dict[Block, dict] = {}
+    for block, planned in zip(blocks, plan(shorter).blocks, strict=True):
+        nameless = dataclasses.replace(planned, name="block")
+        if nameless not in laid_out:
+            new = layout.block(shorter, nameless)
+            new(keras.Input(block.input.shape[1:]))
+            laid_out[nameless] = _makes(new)
+        if _makes(block) != laid_out[nameless]:
+            return None
+    return shorter
 
 
 def _makes(block: ResidualBlock) -> dict:
