@@ -11,7 +11,6 @@ the first of them are given to `open_archive` itself afterwards, which must refu
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -30,12 +29,6 @@ from pathlib import Path
 
 import numpy as np
 import weight_files as write
-
-if __name__ == "__main__":
-    # The readers without what stands beside them: TensorFlow would take seconds at each new start of the process.
-    beside = importlib.util.find_spec("keras_resnets").submodule_search_locations[0]
-    sys.modules["keras_resnets.weights"] = types.ModuleType("keras_resnets.weights")
-    sys.modules["keras_resnets.weights"].__path__ = [os.path.join(beside, "weights")]
 
 from keras_resnets.archives import hdf5_child, hdf5_file
 from keras_resnets.archives.archive import WeightFileError

@@ -9,6 +9,7 @@ import pytest
 import keras_resnets as kr
 from keras_resnets.commands import cli
 from keras_resnets.errors import ArgumentError
+from keras_resnets.instruments import energy
 from keras_resnets.studies.littwin import WITH, WITHOUT, by_run
 from keras_resnets.studies.toy import learn, toy
 
@@ -41,7 +42,7 @@ def test_the_toy_network_computes_the_papers_equations(normalised):
     logits = n @ np.asarray(network.layers[-1].body.kernel)
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(network(x, training=True), expected, rtol=1e-3, atol=1e-6)
-    found = kr.studies.energy.measure(network, x)["energy_ratio"]
+    found = energy.measure(network, x)["energy_ratio"]
     np.testing.assert_allclose(found, [(b**2).sum() / (s**2).sum() for b, s in branches[1:]], rtol=1e-4)
 
 
@@ -49,9 +50,9 @@ def test_energies_at_the_start_are_those_of_the_paper():
     """`E[N_{l+1}^2] = 1 + E[N_l^2]`, with batch-norm: the ratios of layers 2, 3, ... are 1, 1/2, ..., nearly."""
     x = np.random.default_rng(0).normal(size=(500, 20)).astype("float32")
     keras.utils.set_random_seed(0)
-    ratios = kr.studies.energy.measure(toy(10, 400), x)["energy_ratio"]
+    ratios = energy.measure(toy(10, 400), x)["energy_ratio"]
     np.testing.assert_allclose(ratios, 1 / np.arange(1, 10), rtol=0.12)
-    plain = kr.studies.energy.measure(toy(10, 400, normalised=False), x)
+    plain = energy.measure(toy(10, 400, normalised=False), x)
     # Half of the energy passes a ReLU, whatever the layer; both branches are positive behind the first.
     assert plain["energy_ratio"].between(0.4, 0.6).all()
     assert (plain["cosine"] > 0.3).all()

@@ -127,7 +127,7 @@ def test_an_error_in_the_model_is_an_error_of_the_search(digits, tmp_path, monke
     def broken(*_, **__):
         raise TypeError("a bug in the model")
 
-    monkeypatch.setattr(training.building, "build", broken)
+    monkeypatch.setattr(training, "assemble", broken)
     with pytest.raises(TypeError, match="a bug in the model"):
         kr.search.search(space_of(digits), out=tmp_path, oracle="grid", trials=None)
 

@@ -68,7 +68,7 @@ def test_what_follows_a_layer_is_its_only_reader():
 def test_a_nested_model_within_a_branch_is_unfolded():
     inner = keras.Sequential([layers.Conv2D(4, 3, padding="same", name="conv"), layers.ReLU(name="relu")], name="inner")
     block = kr.ResidualBlock(keras.Sequential([inner, layers.Conv2D(4, 1, name="last")]), layers.Identity(), name="b")
-    network = kr.network.ResidualNetwork([layers.Conv2D(4, 1, name="plain"), block], (6, 6, 4))
+    network = kr.ResidualNetwork([layers.Conv2D(4, 1, name="plain"), block], (6, 6, 4))
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype("float32")
     found = {tap.name: value for tap, value in read(network, x).items()}
     assert list(found)[:4] == ["plain", "b/conv", "b/relu", "b/last"]

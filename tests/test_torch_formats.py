@@ -37,8 +37,8 @@ def test_names_of_torchvision(bottleneck, inner):
 )
 def test_names_and_shapes_tell_the_variant(draw, name, monkeypatch):
     built = []
-    monkeypatch.setattr(kr.weights.loading, "build", lambda spec, *_, **__: built.append(spec))
-    monkeypatch.setattr(kr.weights.loading, "load", lambda *_: None)
+    monkeypatch.setattr(kr.weights.transfer, "assemble", lambda spec, *_, **__: built.append(spec))
+    monkeypatch.setattr(kr.weights.transfer, "load", lambda *_: None)
     kr.weights.network(Held("torch", draw(seed=None)))
     assert built[0].name == name
     assert built[0].classes == 5

@@ -172,7 +172,7 @@ def test_a_file_cannot_have_a_large_network_built(monkeypatch):
     arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
     for block in range(1, 400):
         arrays[f"layer3.{block}.conv1.weight"] = np.zeros((1, 1), "float32")
-    monkeypatch.setattr(kr.weights.loading, "build", lambda *_, **__: pytest.fail("was built"))
+    monkeypatch.setattr(kr.weights.transfer, "assemble", lambda *_, **__: pytest.fail("was built"))
     with pytest.raises(ArgumentError, match=r"is damaged, .* parameters, and it holds"):
         kr.weights.network(Held("torch", arrays))
 
