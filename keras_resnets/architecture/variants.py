@@ -180,7 +180,7 @@ def _depth(name: str, family: str, depth: int, step: int, base: int) -> int:
     return blocks
 
 
-def spec(name: str | Spec, **fields: Any) -> Spec:
+def spec(name: str | Spec, /, **fields: Any) -> Spec:
     """Returns the spec of a named variant, with some of its fields replaced.
 
     Args:
