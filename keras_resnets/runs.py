@@ -192,6 +192,7 @@ class Run:
             return
         for key in sorted(self.asked.keys() | record["asked"].keys()):
             old, new = record["asked"].get(key), self.asked.get(key)
+            old, new = _plain(old), _plain(new)
             if old != new:
                 if isinstance(old, dict) and isinstance(new, dict):
                     inner = next((k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)), None)
@@ -246,6 +247,14 @@ class Run:
                 return {key: archive.get_tensor(key) for key in keys}, json.loads(archive.metadata()["state"])
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ArgumentError(f"{str(file)!r} is damaged; remove it to train from the start again.") from error
+
+
+def _plain(asked: Any) -> Any:
+    """What was asked, without the modules that classes live in: they move, and the work stays the same."""
+    if isinstance(asked, dict):
+        named = "class_name" in asked
+        return {key: _plain(value) for key, value in asked.items() if not (named and key == "module")}
+    return [_plain(value) for value in asked] if isinstance(asked, list) else asked
 
 
 @contextlib.contextmanager
