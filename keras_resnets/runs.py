@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from keras_resnets.errors import ArgumentError
 
 # The folder of a study in which an interrupted one keeps what it has measured.
 UNFINISHED = ".unfinished"
+# Of run.json. Files without it were written before data were batched by the recipe of a training.
+FORMAT = 2
 
 
 @contextlib.contextmanager
@@ -57,6 +60,12 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         shutil.rmtree(part.parent, ignore_errors=True)
+
+
+def _is_half_written(part: Path) -> bool:
+    """Whether a path is a folder that `whole` was writing in: named after what it holds, and holding nothing else."""
+    named = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", part.name)
+    return bool(named and part.is_dir() and {file.name for file in part.iterdir()} <= {named[1], "old"})
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
@@ -153,11 +162,9 @@ class Run:
         self._lock.release()
 
     def _sweep(self) -> None:
-        """Removes what a killed process was writing; `whole` gives it a name of this form."""
-        files = (".run.json", ".cell.json", ".history.csv", ".times.csv", ".model.keras", ".best.keras")
-        pruned = (".before_fine_tuning.keras", ".rows.csv", ".study.json", ".figure.png", ".figure.svg")
-        for name in (*files, *pruned, "checkpoints/.*.safetensors", "logs/*/.*.json"):
-            for part in self.path.glob(f"{name}.*"):
+        """Removes what a killed process was writing, here and where checkpoints and logs lie."""
+        for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
+            for part in filter(_is_half_written, self.path.glob(pattern)):
                 shutil.rmtree(part, ignore_errors=True)
 
     def _mend(self) -> None:
@@ -188,7 +195,7 @@ class Run:
                     f"{str(self.path)!r} holds {sorted(others)[0]!r} and no run.json, so it is no run directory; "
                     f"give an empty or a new --out."
                 )
-            write_json(self.path / "run.json", {"asked": self.asked, **environment()})
+            write_json(self.path / "run.json", {"format": FORMAT, "asked": self.asked, **environment()})
             return
         for key in sorted(self.asked.keys() | record["asked"].keys()):
             old, new = record["asked"].get(key), self.asked.get(key)

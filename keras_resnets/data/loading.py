@@ -50,8 +50,7 @@ def load(
         seed: of shuffling and augmentation, from 0 to 2**31 - 1; None leaves it to a training, else takes 0.
         download: let tensorflow-datasets fetch a set that is not there.
         task: `"classification"` or `"segmentation"`.
-        **batching: fields of `Batching`, such as `batch_size=32`. A training refuses those that its recipe has
-            otherwise.
+        **batching: fields of `Batching`, such as `batch_size=32`. In a training they go before those of its recipe.
 
     Returns:
         A `Data`.

@@ -32,8 +32,7 @@ class Data:
         class_names: their names.
         sizes: number of examples of each split.
         options: the arguments of `load`, enough to load the same data again.
-        given: the names of those about batches that the caller of `load` has set: a training that has them otherwise is
-            refused. All others are the training's.
+        given: the names of those about batches that the caller of `load` has set. All others are a training's.
         task: `"classification"` or `"segmentation"`.
         ignore: the label of pixels that are in no loss and no score, 255; None for classification.
         colors: red, green and blue of each class, for pictures of masks; None for classification.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
@@ -40,6 +41,8 @@ def fed(
 ) -> datasets.Data:
     """Returns data as a training sees them: in the recipe's batches, in the order of the training's seed.
 
+    What was given to `keras_resnets.data.load` by name, such as `batch_size=64`, goes before the recipe.
+
     Args:
         data: a `Data`, or the name of a set.
         recipe: the recipe.
@@ -50,40 +53,36 @@ def fed(
         normalized: whether images stay normalised as the data have it, as a network wants them that has been trained.
 
     Raises:
-        ArgumentError: the data were loaded with what the recipe or the seed has otherwise.
+        ArgumentError: the recipe normalises images otherwise than the data do, and nobody has said which is wanted.
     """
     if not isinstance(data, datasets.Data):
         return data_for(recipe, data, task, seed=seed)
     if out is not None and (started := _started(out)) is not None:
         batching = datasets.Batching.of(started)
-        own = {field: getattr(batching, field) for field in (*_OF_RECIPE, "pad_to")}
-        return data.batched(**own).seeded(started["seed"])
-    wanted = {field: getattr(recipe, field) for field in _OF_RECIPE if not (normalized and field == "normalize")}
-    has = {field: getattr(data.batching, field) for field in wanted} | {"seed": data.options["seed"]}
-    for field, value in {**wanted, "seed": seed}.items():
-        if has[field] == value:
-            continue
-        # A study of the network takes the same `Data`, so its images must be normalised as those that it learnt from.
-        if field == "normalize" and data.prepare is None:
-            raise ArgumentError(
-                f"data: {data.name!r} is normalised by {has[field]!r}, and the recipe {recipe.name!r} has {value!r}. "
-                f"Load it with normalize={value!r}, or train by the recipe's replace(normalize={has[field]!r})."
-            )
-        if field in data.given:
-            whose = "the training" if field == "seed" else f"the recipe {recipe.name!r}"
-            raise ArgumentError(
-                f"data: {data.name!r} was loaded with {field}={has[field]!r}, and {whose} has {field}={value!r}. "
-                f"Leave it out of kr.data.load, or give the training the same."
-            )
-    if data.task == "segmentation" and "pad_to" not in data.given:
+        own = {field: getattr(batching, field) for field in (*_OF_RECIPE, "pad_to") if field not in data.given}
+        return data.batched(**own).seeded(data.options["seed"] if "seed" in data.given else started["seed"])
+    # A study of the network takes the same `Data`, so its images must be normalised as those that it learnt from.
+    kept = data.given | {"normalize"}
+    norm = data.batching.normalize
+    if norm != recipe.normalize and not (normalized or "normalize" in data.given or data.prepare):
+        raise ArgumentError(
+            f"data: {data.name!r} is normalised by {norm!r}, and the recipe {recipe.name!r} has {recipe.normalize!r}. "
+            f"Load it with normalize={recipe.normalize!r}; or with normalize={norm!r}, if that is what is wanted."
+        )
+    wanted = {field: getattr(recipe, field) for field in _OF_RECIPE if field not in kept}
+    if data.task == "segmentation" and "pad_to" not in kept:
         wanted["pad_to"] = _PAD_TO
-    return data.batched(**wanted).seeded(seed)
+    batched = dataclasses.replace(data.batched(**wanted), given=data.given)
+    return batched if "seed" in data.given else batched.seeded(seed)
 
 
 def _started(out: str | os.PathLike) -> dict[str, Any] | None:
-    """The options of the data of a run whose record has them batched otherwise than by its recipe, else None."""
+    """The options of the data of an early version's run, if they are batched otherwise than by its recipe, else None."""
     try:
-        asked = (Run(out, {}).record or {})["asked"]
+        record = Run(out, {}).record or {}
+        if "format" in record:
+            return None
+        asked = record["asked"]
         options, recipe = asked["data"], Recipe.from_dict(asked["recipe"])
         batching = datasets.Batching.of(options)
         alike = all(getattr(batching, field) == getattr(recipe, field) for field in _OF_RECIPE)

@@ -53,8 +53,8 @@ def train(
             spec with weight decay of its own keeps it in place of the recipe's. One without a head for segmentation
             gets the usual one, as `keras_resnets.segmentation.dense` has it, where the data are for that.
         data: the name of a set, as `keras_resnets.data.load` takes it, or what `load` gave: where it lies, how large
-            its images are and what is held out is said there. Batches, normalisation and augmentation are the
-            recipe's; data loaded with others are refused.
+            its images are and what is held out is said there. Batches and augmentation are the recipe's, but for what
+            was given to `load` by name; a normalisation that is not the recipe's must be.
         recipe: a recipe or its name.
         task: of a set given by name, `"classification"` or `"segmentation"`; a `Data` has its own.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
