@@ -115,6 +115,8 @@ def train(
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
+    if (precision := keras.config.dtype_policy().name) != "float32":
+        asked["dtype"] = precision
     if policy is not None:
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
