@@ -27,21 +27,11 @@ SIZE = 64 if arguments.tiny else 128
 network, epochs = ("resnet14", 1) if arguments.tiny else ("resnet38_a1", 30)
 fields = {} if arguments.tiny else {"width": 0.0625, "stem_width": 8, "head_dropout": ()}
 recipe = kr.recipes.get("scenes").replace(augmentation=kr.data.Augmentation(crop=SIZE, scale=(0.7, 1.3), color=0.3))
-model = kr.train(
-    network,
-    "scenes",
-    recipe,
-    task="segmentation",
-    out=arguments.out,
-    image_size=SIZE,
-    epochs=epochs,
-    head_dilation=1,
-    **fields,
-)
+data = kr.data.load("scenes", task="segmentation", image_size=SIZE)
+model = kr.train(network, data, recipe, out=arguments.out, epochs=epochs, head_dilation=1, **fields)
 
 # 2. Measure whole images; mirror images would not help here, for a digit has none. The intervals are over images.
 
-data = kr.data.load("scenes", task="segmentation", batch_size=50, image_size=SIZE)
 scores, intervals = kr.segmentation.evaluate(model, data.test, data.classes, flip=False)
 low, high = intervals["mean_iou"]
 print(f"mean IoU {scores.mean_iou:.4f} (95 % interval {low:.4f} to {high:.4f}), accuracy {scores.accuracy:.4f}")

@@ -28,7 +28,9 @@ if arguments.tiny:
 recipe = kr.recipes.get(RECIPE)
 print(f"{recipe.name}: batch {recipe.batch_size}, rate {recipe.learning_rate}, weight decay {recipe.weight_decay}")
 
-model = kr.train(NETWORK, DATA, recipe, out=arguments.out, epochs=EPOCHS, data_dir=arguments.data_dir, seed=0)
+# Where the set lies is said when it is loaded, how its images are normalised as well: studies of the network need it.
+data = kr.data.load(DATA, data_dir=arguments.data_dir, normalize=recipe.normalize)
+model = kr.train(NETWORK, data, recipe, out=arguments.out, epochs=EPOCHS, seed=0)
 print(f"{model.name}: {kr.parameters(model):,} parameters, {kr.macs(model):,} multiply-adds an image")
 
 # The run directory keeps everything: what was asked, the curves, the weights, the result.

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from keras_resnets.errors import ArgumentError
 
 # The folder of a study in which an interrupted one keeps what it has measured.
 UNFINISHED = ".unfinished"
+# Of run.json. Files without it were written before data were batched by the recipe of a training.
+FORMAT = 2
 
 
 @contextlib.contextmanager
@@ -57,6 +60,12 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         shutil.rmtree(part.parent, ignore_errors=True)
+
+
+def _is_half_written(part: Path) -> bool:
+    """Whether a path is a folder that `whole` was writing in: named after what it holds, and holding nothing else."""
+    named = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", part.name)
+    return bool(named and part.is_dir() and {file.name for file in part.iterdir()} <= {named[1], "old"})
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
@@ -153,11 +162,9 @@ class Run:
         self._lock.release()
 
     def _sweep(self) -> None:
-        """Removes what a killed process was writing; `whole` gives it a name of this form."""
-        files = (".run.json", ".cell.json", ".history.csv", ".times.csv", ".model.keras", ".best.keras")
-        pruned = (".before_fine_tuning.keras", ".rows.csv", ".study.json", ".figure.png", ".figure.svg")
-        for name in (*files, *pruned, "checkpoints/.*.safetensors", "logs/*/.*.json"):
-            for part in self.path.glob(f"{name}.*"):
+        """Removes what a killed process was writing, here and where checkpoints and logs lie."""
+        for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
+            for part in filter(_is_half_written, self.path.glob(pattern)):
                 shutil.rmtree(part, ignore_errors=True)
 
     def _mend(self) -> None:
@@ -188,10 +195,11 @@ class Run:
                     f"{str(self.path)!r} holds {sorted(others)[0]!r} and no run.json, so it is no run directory; "
                     f"give an empty or a new --out."
                 )
-            write_json(self.path / "run.json", {"asked": self.asked, **environment()})
+            write_json(self.path / "run.json", {"format": FORMAT, "asked": self.asked, **environment()})
             return
         for key in sorted(self.asked.keys() | record["asked"].keys()):
             old, new = record["asked"].get(key), self.asked.get(key)
+            old, new = _plain(old), _plain(new)
             if old != new:
                 if isinstance(old, dict) and isinstance(new, dict):
                     inner = next((k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)), None)
@@ -246,6 +254,14 @@ class Run:
                 return {key: archive.get_tensor(key) for key in keys}, json.loads(archive.metadata()["state"])
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ArgumentError(f"{str(file)!r} is damaged; remove it to train from the start again.") from error
+
+
+def _plain(asked: Any) -> Any:
+    """What was asked, without the modules that classes live in: they move, and the work stays the same."""
+    if isinstance(asked, dict):
+        named = "class_name" in asked
+        return {key: _plain(value) for key, value in asked.items() if not (named and key == "module")}
+    return [_plain(value) for value in asked] if isinstance(asked, list) else asked
 
 
 @contextlib.contextmanager

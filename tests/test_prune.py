@@ -368,7 +368,7 @@ def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkey
     assert not list(tmp_path.glob("*/.unfinished"))
 
     # Finished, it is opened and not done again; it is a network like any other, and so is its directory.
-    monkeypatch.setattr(choosing, "choose", lambda *_, **__: pytest.fail("chosen again"))
+    monkeypatch.setattr(pruning, "choose", lambda *_, **__: pytest.fail("chosen again"))
     again = kr.prune(model, digits, out=tmp_path / "whole", **how)
     assert again.study.rows.equals(rows)
     assert again.study.summary == summary

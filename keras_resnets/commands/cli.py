@@ -81,23 +81,14 @@ def train(
     """
     console.start()
     from keras_resnets.training import recipes
+    from keras_resnets.training.feeding import data_for
     from keras_resnets.training.training import train as run
 
     data = data or ("scenes" if task == "segmentation" else "digits")
-    run(
-        console.variant(model, fields),
-        data,
-        console.recipe_of(recipe or recipes.default(model, data, task)),
-        task=task,
-        out=out,
-        epochs=epochs,
-        paths=paths,
-        seed=seed,
-        data_dir=data_dir,
-        image_size=image_size,
-        validation=validation,
-        download=download,
-    )
+    chosen = console.recipe_of(recipe or recipes.default(model, data, task))
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
+    network = console.variant(model, fields)
+    run(network, data_for(chosen, data, task, **where), chosen, out=out, epochs=epochs, paths=paths, seed=seed)
     _tell_run(out)
 
 

@@ -48,8 +48,8 @@ def export(
     """
     console.start()
     from keras_resnets import export as exporting
+    from keras_resnets.training.feeding import data_of
     from keras_resnets.training.opening import load_model
-    from keras_resnets.training.training import data_of
 
     model, loaded = load_model(source), None
     if data or (Path(source).is_dir() and (Path(source) / "run.json").exists()):

@@ -82,7 +82,7 @@ def _recipe(source: str, data: str | None, recipe: str | None, network: str):
 
 def _data(source: str, data: str | None, recipe, where):
     """The data of the run, or others as the recipe has them."""
-    from keras_resnets.training.training import data_for, data_of
+    from keras_resnets.training.feeding import data_for, data_of
 
     return data_of(source, **where) if data is None else data_for(recipe, data, **where)
 

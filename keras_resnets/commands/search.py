@@ -117,6 +117,7 @@ def _say(line: str) -> None:
 def _space(network, options: dict[str, Any]):
     from keras_resnets.search.space import DepthWidth
     from keras_resnets.training import recipes
+    from keras_resnets.training.feeding import data_for
 
     amounts = {"params": "parameters", "macs": "macs", "memory": "activations"}
     given = {measure: options[f"budget_{flag}"] for flag, measure in amounts.items() if options[f"budget_{flag}"]}
@@ -124,15 +125,15 @@ def _space(network, options: dict[str, Any]):
         raise click.UsageError("One of --budget-params, --budget-macs and --budget-memory is needed, and only one.")
     network, data = network or "preresnet20", options["data"] or "digits"
     where = {name: options[name] for name in ("data_dir", "image_size", "download", "validation")}
+    recipe = recipe_of(options["recipe"] or recipes.default(network, data))
     return DepthWidth(
         variant(network, options["fields"]),
-        data,
-        recipe_of(options["recipe"] or recipes.default(network, data)),
+        data_for(recipe, data, **where),
+        recipe,
         tolerance=options["tolerance"],
         blocks=_blocks(options["blocks"]),
         epochs=options["epochs"],
         seed=options["seed"],
-        **where,
         **given,
         **dict(_choice(text) for text in options["choices"]),
     )

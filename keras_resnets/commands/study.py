@@ -9,13 +9,17 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, has_labels_for, opened, start, tell, variant
+from keras_resnets.commands.console import data_options, has_labels_for, opened, recipe_of, start, tell, variant
 
 ON_A_NETWORK = ["lesion", "unskip", "delete", "reorder", "responses", "paths"]
 TRAINING = [
     *("degradation", "shortcuts", "activation", "width_depth", "segment", "effective", "survival", "dynamics"),
     "littwin",
 ]
+
+# What of the training split a study holds out, where it is not the usual share.
+HELD_OUT = {"degradation": "test"}
+BUDGETS = ("parameters", "macs", "activations")
 
 
 class Listed(click.ParamType):
@@ -93,7 +97,8 @@ def study(
     from keras_resnets import studies
 
     function = getattr(studies, name)
-    takes = inspect.signature(function).parameters
+    takes = dict(inspect.signature(function).parameters)
+    takes |= dict.fromkeys(BUDGETS, takes["budgets"]) if "budgets" in takes else {}
     of = takes.get("model") or takes.get("network")
     if source is None and of and of.default is inspect.Parameter.empty:
         raise click.UsageError(f"SOURCE is needed for the study {name!r}.")
@@ -124,6 +129,7 @@ def _training(function, source: str | None, data, recipe, fields, out, where, op
     """Runs a study that trains, and saves it."""
     from keras_resnets.runs import usable
     from keras_resnets.training import recipes
+    from keras_resnets.training.feeding import data_for
 
     takes = inspect.signature(function).parameters
     arguments: list[Any] = []
@@ -133,8 +139,12 @@ def _training(function, source: str | None, data, recipe, fields, out, where, op
     if "data" in takes:
         data = data or takes["data"].default
         # A study that has no recipe by default knows best which one fits.
-        arguments += [data, recipe or (takes["recipe"].default and recipes.default(source or "", data))]
-        options = {**options, **where, "out": out}
+        segments = takes["recipe"].default is None
+        task = "segmentation" if segments else "classification"
+        chosen = recipe_of(recipe or recipes.default(source or "", data, task))
+        held_out = HELD_OUT.get(function.__name__, 0.1)
+        arguments += [data_for(chosen, data, task, validation=held_out, **where), chosen]
+        options = {**options, "out": out}
         # A line for each network; of a single one, Keras draws the progress.
         options |= {"verbose": True} if takes["verbose"].default is False else {}
     with usable(out):
@@ -146,7 +156,7 @@ def _training(function, source: str | None, data, recipe, fields, out, where, op
 def _of_network(function, source, data, weights, examples, out, where, options):
     """Runs a study on a network that is there, and saves it."""
     from keras_resnets.runs import usable
-    from keras_resnets.training.training import data_of
+    from keras_resnets.training.feeding import data_of
 
     is_run = Path(source).is_dir()
     for option, value in (("--out", out), ("--data", data)):

@@ -13,6 +13,7 @@ import numpy as np
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
+from keras_resnets.data.batching import Batching, Layout, Source, lay_out
 from keras_resnets.errors import whole_number
 
 
@@ -31,6 +32,7 @@ class Data:
         class_names: their names.
         sizes: number of examples of each split.
         options: the arguments of `load`, enough to load the same data again.
+        given: the names of those about batches that the caller of `load` has set. All others are a training's.
         task: `"classification"` or `"segmentation"`.
         ignore: the label of pixels that are in no loss and no score, 255; None for classification.
         colors: red, green and blue of each class, for pictures of masks; None for classification.
@@ -53,6 +55,50 @@ class Data:
     # Height and width of evaluated images, for segmentation; None where they differ.
     _frame: tuple[int, int] | None = dataclasses.field(default=None, repr=False)
     prepare: Callable | None = dataclasses.field(default=None, repr=False)
+    given: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
+    _source: Source | None = dataclasses.field(default=None, repr=False)
+    _layout: Layout | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `load` gives the same data again by their name and options."""
+        whole = self._most is None and self.prepare is None
+        return whole and self._layout is not None and self._splits is self._layout.splits
+
+    @classmethod
+    def of(cls, source: Source, batching: Batching, layout: Layout, seed: int, given: frozenset[str]) -> Data:
+        """Makes the data of a source, brought into batches."""
+        known = source.labels
+        options = {
+            "data_dir": source.where["data_dir"],
+            "batch_size": batching.batch_size,
+            "validation": source.where["validation"],
+            "image_size": source.where["image_size"],
+            "normalize": batching.normalize,
+            "augmentation": dataclasses.asdict(batching.augmentation),
+            "drop_remainder": batching.drop_remainder,
+            "seed": seed,
+        }
+        if known is not None:
+            options |= {"task": source.task, "pad_to": batching.pad_to}
+        return cls(
+            name=source.name,
+            input_shape=layout.shape,
+            classes=len(source.names),
+            class_names=source.names,
+            options=options,
+            _splits=layout.splits,
+            _mean=layout.mean,
+            _std=layout.std,
+            _held_out=source.held_out,
+            task=source.task,
+            ignore=None if known is None else labels.IGNORE,
+            colors=None if known is None else known.colors or labels.palette(len(source.names)),
+            _frame=layout.frame,
+            given=given,
+            _source=source,
+            _layout=layout,
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -198,9 +244,39 @@ class Data:
         drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1)
         return [image for images, _ in drawn.take(-(-examples // batch)).as_numpy_iterator() for image in images]
 
+    @property
+    def batching(self) -> Batching:
+        """How its examples become batches."""
+        return Batching.of(self.options)
+
+    def batched(self, **fields: Any) -> Data:
+        """Returns the same data in other batches.
+
+        Args:
+            **fields: fields of `Batching` to replace, such as `batch_size=32`.
+
+        Raises:
+            ArgumentError: a field breaks its rule.
+
+        Example:
+            >>> import keras_resnets as kr
+            >>> kr.data.load("digits").batched(batch_size=100, drop_remainder=True).steps_per_epoch
+            12
+        """
+        old, source = self.batching, self._source
+        new = old.replace(**fields)
+        if new == old or source is None:
+            return self
+        # Only crops of changing size are taken from the images as they lie on disk.
+        alike = new.augmentation.resized_crop == old.augmentation.resized_crop
+        measured = (self._mean, self._std) if alike and new.normalize == old.normalize else None
+        layout = lay_out(source, new, self._splits if alike else None, measured)
+        data = Data.of(source, new, layout, self.options["seed"], self.given | frozenset(fields))
+        return dataclasses.replace(data, _most=self._most, prepare=self.prepare)
+
     def seeded(self, seed: int) -> Data:
         """Returns the same data in the order, and with the augmentation, of another seed."""
-        return dataclasses.replace(self, options={**self.options, "seed": seed})
+        return dataclasses.replace(self, options={**self.options, "seed": seed}, given=self.given - {"seed"})
 
     def prepared(self, function: Callable) -> Data:
         """Returns the same data, with raw images passed through a function in place of the normalisation.

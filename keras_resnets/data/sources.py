@@ -125,7 +125,9 @@ def prepared(name: str, data_dir, download: bool):
     return builder
 
 
-def tensorflow_datasets(name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool):
+def tensorflow_datasets(
+    name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool = False
+):
     """A set of tensorflow-datasets with a class for each image."""
     builder = prepared(name, data_dir, download)
     feature = builder.info.features

@@ -2,14 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from keras_resnets.data import Data
 from keras_resnets.data.batches import BATCH
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 from keras_resnets.instruments.evaluation import evaluate, one_more, ranked
 from keras_resnets.instruments.lanes import SHORTCUT, program
 from keras_resnets.network.chain import ResidualNetwork
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How the blocks that go are chosen, and what is measured of the networks that are left.
+
+    Args:
+        method: `"greedy"` or `"one_shot"`, as `keras_resnets.prune` says.
+        calibration: `(x, y)` arrays or batched `tf.data` to choose the blocks on, and, unless the data have a training
+            split, to take statistics from.
+        examples: choose the blocks on no more than so many; None for all.
+        recalibrate: whether to take the statistics of batch-norm anew (`keras_resnets.recalibrate`).
+        timed: how many of the networks, at least two, the whole and the last among them, are exported and timed, on
+            one image of the data; 0 for none.
+        budget: bytes, as for `keras_resnets.studies.lesion`.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+    """
+
+    method: str = "greedy"
+    calibration: Any = None
+    examples: int | None = None
+    recalibrate: bool = True
+    timed: int = 5
+    budget: int = 2**30
+
+    def __post_init__(self) -> None:
+        one_of("method", self.method, ("greedy", "one_shot"))
+        if self.timed != 0:
+            whole_number("timed, unless it is 0,", self.timed, 2)
+        if self.examples is not None:
+            whole_number("examples", self.examples, 1)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Choosing:
+        """Makes it from the further arguments of `prune`; an unknown one is an `ArgumentError`."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in fields:
+            if name not in known:
+                raise ArgumentError(f"prune takes no {name!r}; did you mean one of: {nearest(name, known)}?")
+        return cls(**fields)
 
 
 def number(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int:

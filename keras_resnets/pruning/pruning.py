@@ -15,13 +15,13 @@ import numpy as np
 
 from keras_resnets.data import Data
 from keras_resnets.data.batches import batches, examples_in
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.instruments.evaluation import engine_for, evaluate
 from keras_resnets.instruments.lanes import SHORTCUT, Lanes, Program, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import compact, copied, delete, select
-from keras_resnets.pruning import choosing
+from keras_resnets.pruning.choosing import Choosing, choose, number, split
 from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, whole
@@ -53,18 +53,13 @@ def prune(
     blocks: int | None = None,
     share: float | None = None,
     tolerance: float | None = None,
-    method: str = "greedy",
     keep: str | int | Iterable[str | int] = (),
-    calibration=None,
-    examples: int | None = None,
-    recalibrate: bool = True,
     fine_tune: int = 0,
     recipe: str | recipes.Recipe = "digits",
-    timed: int = 5,
     out: str | os.PathLike | None = None,
     seed: int = 0,
-    budget: int = 2**30,
     verbose: bool = False,
+    **choosing: Any,
 ) -> Pruned:
     """Drops residual branches that cost least, takes batch-norm statistics anew, and trains on if that is asked.
 
@@ -84,22 +79,16 @@ def prune(
         share: which share of the network's blocks to drop, rounded to a whole number, at least one.
         tolerance: drop until the error on the examples that choose would be more than so much above the whole
             network's, such as 0.005 for half a point; before statistics are taken anew, and before fine-tuning.
-        method: `"greedy"` or `"one_shot"`.
         keep: names or indices of blocks that must stay.
-        calibration: `(x, y)` arrays or batched `tf.data` to choose the blocks on, and, unless `data` has a training
-            split, to take statistics from.
-        examples: choose the blocks on no more than so many; None for all.
-        recalibrate: whether to take the statistics anew (`keras_resnets.recalibrate`).
         fine_tune: epochs of training at the end (`keras_resnets.fine_tune`); 0 for none.
         recipe: of that training.
-        timed: how many of the networks, at least two, the whole and the last among them, are exported and timed, on
-            one image of the data; 0 for none.
         out: a run directory for all of it: `model.keras`, what `Study.save` writes, `run.json`, and the fine-tuning
             below `fine_tuning`. The same call goes on there after a kill, and opens what is finished. None keeps
             nothing.
         seed: of the fine-tuning.
-        budget: as for `keras_resnets.studies.lesion`.
         verbose: whether to draw progress bars.
+        **choosing: fields of `keras_resnets.pruning.Choosing`: `method`, `calibration`, `examples`, `recalibrate`,
+            `timed` and `budget`.
 
     Returns:
         The network, not compiled unless it was fine-tuned, and a `Study` with a row for each number of `dropped` blocks
@@ -122,72 +111,58 @@ def prune(
         >>> len(network.blocks), kr.parameters(network) == int(study.rows["parameters"].iloc[-1])
         (4, True)
     """
-    network = adopt(model)
-    one_of("method", method, ("greedy", "one_shot"))
+    network, how = adopt(model), Choosing.of(choosing)
     whole_number("fine_tune", fine_tune, 0)
-    if timed != 0:
-        whole_number("timed, unless it is 0,", timed, 2)
-    if examples is not None:
-        whole_number("examples", examples, 1)
     kept = set(select(network, keep))
     free = [i for i, block in enumerate(network.blocks) if block.residual is not None and i not in kept]
-    count = choosing.number(network, len(free), blocks, share, tolerance)
-    chooses, chosen_on = choosing.split(data, calibration, examples)
-    asked: dict[str, Any] = {
-        "network": network.name,
-        "weights": fingerprint(network.weights),
-        "prune": {
-            "method": method,
-            "blocks": None if tolerance is not None else count,
-            "tolerance": tolerance,
-            "keep": [network.blocks[i].name for i in sorted(kept)],
-            "chosen_on": chosen_on,
-            "chosen_examples": examples,
-            "arrays": [fingerprint(filter(_given, part)) for part in (data, calibration) if isinstance(part, tuple)],
-            "reported_examples": examples_in(data),
-            "recalibrate": recalibrate,
-            "timed": timed,
-        },
+    count = number(network, len(free), blocks, share, tolerance)
+    chooses, chosen_on = split(data, how.calibration, how.examples)
+    asked = _asked(data, how) | {"chosen_on": chosen_on, "tolerance": tolerance}
+    asked |= {
+        "blocks": None if tolerance is not None else count,
+        "keep": [network.blocks[i].name for i in sorted(kept)],
     }
+    work: dict[str, Any] = {"network": network.name, "weights": fingerprint(network.weights), "prune": asked}
     if isinstance(data, Data) and data.prepare is None:  # else its options would not load the same
-        asked["data"] = {"name": data.name, **data.options}
+        work["data"] = {"name": data.name, **data.options}
     if fine_tune:
         fine_tuning.check_data(network, data)
-        tuning = fine_tuning.short(recipe, fine_tune)
-        asked |= {"recipe": recipes.get(recipe).to_dict(), "fine_tune": fine_tune, "seed": seed}
-    with _place(out) as place, Run(place, asked) as run:
+        work |= {"recipe": recipes.get(recipe).to_dict(), "fine_tune": fine_tune, "seed": seed}
+
+    with _place(out) as place, Run(place, work) as run:
         if run.finished:
             return Pruned(load_model(run.path), Study.load(run.path))
-        how: dict[str, Any] = {"verbose": verbose, "resume": out and run.path}
-        lanes = engine_for(network, budget)
-        gone, errors = choosing.choose(network, chooses, free, count, tolerance, method, engine=lanes, **how)
-        parts, facts = _dropped(network, data, gone, engine=lanes, **how)
+        shown: dict[str, Any] = {"verbose": verbose, "resume": out and run.path}
+        lanes = engine_for(network, how.budget)
+
+        # Which blocks go, and what is left after each of them.
+        gone, errors = choose(network, chooses, free, count, tolerance, how.method, engine=lanes, **shown)
+        parts, facts = _dropped(network, data, gone, engine=lanes, **shown)
         own, read = network, 0
-        if recalibrate:
+        if how.recalibrate:
             source = data if isinstance(data, Data) else chooses
-            own, read, found = _recalibrated(network, data, gone, source, lanes, budget, **how)
-            parts += found
+            own, read, recalibrated = _recalibrated(network, data, gone, source, lanes, how.budget, **shown)
+            parts += recalibrated
+
+        # The network that is left, trained on if that is asked.
         name = f"{network.name.removesuffix('_pruned')}_pruned"
         left = compact(delete(own, gone), spec=network.spec, name=name, copy=True)
         if fine_tune:
             left = _tuned(left, data, recipe, fine_tune, run, seed, verbose)
-            beside = _Beside(lanes, network, engine_for(left, budget))
-            found, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **how)
-            parts.append(found.assign(state=TUNED, dropped=len(gone)))
+            beside = _Beside(lanes, network, engine_for(left, how.budget))
+            tuned, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **shown)
+            parts.append(tuned.assign(state=TUNED, dropped=len(gone)))
+
+        # What all of them cost.
         names = [network.blocks[i].name for i in gone]
-        costs = costs_of(network, gone, next(batches(data, 1))[0], timed)
+        costs = costs_of(network, gone, next(batches(data, 1))[0], how.timed)
         rows = _joined(parts, costs.assign(block=["-", *names], calibration_error=errors))
         facts |= {
             "blocks": len(network.blocks),
             "dropped": names,
-            "method": method,
-            "tolerance": tolerance,
-            "keep": asked["prune"]["keep"],
-            "chosen_on": chosen_on,
+            **{key: asked[key] for key in ("method", "tolerance", "keep", "chosen_on")},
             "recalibrated_on": read,
-            "fine_tuning": {"recipe": tuning.name, "epochs": fine_tune, "learning_rate": tuning.learning_rate}
-            if fine_tune
-            else None,
+            "fine_tuning": _tuning_facts(recipe, fine_tune),
             "spec": left.spec and left.spec.to_dict(),
         }
         study = Study("prune", rows, facts)
@@ -197,6 +172,27 @@ def prune(
             study.save(run.path)
         run.finish({"dropped": len(gone), "test_accuracy": round(1 - float(rows["error"].iloc[-1]), 6)})
         return Pruned(left, study)
+
+
+def _asked(data, how: Choosing) -> dict[str, Any]:
+    """What a run directory compares of how blocks are chosen and measured."""
+    given = [part for part in (data, how.calibration) if isinstance(part, tuple)]
+    return {
+        "method": how.method,
+        "chosen_examples": how.examples,
+        "arrays": [fingerprint(array for array in part if array is not None) for part in given],
+        "reported_examples": examples_in(data),
+        "recalibrate": how.recalibrate,
+        "timed": how.timed,
+    }
+
+
+def _tuning_facts(recipe: str | recipes.Recipe, epochs: int) -> dict[str, Any] | None:
+    """What the summary says of the fine-tuning; None without one."""
+    if not epochs:
+        return None
+    tuning = fine_tuning.short(recipe, epochs)
+    return {"recipe": tuning.name, "epochs": epochs, "learning_rate": tuning.learning_rate}
 
 
 def _dropped(network: ResidualNetwork, data, gone: Sequence[int], **how) -> tuple[list[pd.DataFrame], dict[str, Any]]:
@@ -223,10 +219,6 @@ def _recalibrated(network: ResidualNetwork, data, gone: Sequence[int], source, l
         found, _ = evaluate(own, data, [path], task=f"recalibrated, {n} dropped", engine=beside, **how)
         tables.append(found.assign(state=RECALIBRATED, dropped=n))
     return own, read, tables
-
-
-def _given(part) -> bool:
-    return part is not None
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.search.choices import BLOCKS, FREE, LOADING, OF_RECIPE, OF_SPEC, PATHS, UNIT, Range, checked, declare
 from keras_resnets.training import recipes, training
+from keras_resnets.training.feeding import data_for, fed
 from keras_resnets.training.recipes import Recipe
 
 
@@ -57,7 +58,8 @@ class DepthWidth(keras_tuner.HyperModel):
     Args:
         network: a variant's name or a spec, for the number of stages, the proportions of their widths,
             and all that is not chosen.
-        data: as for `keras_resnets.train`; it sets input shape and classes.
+        data: as for `keras_resnets.train`; it sets input shape and classes, and trials are scored on what it holds out
+            of the training split: of a set given by name, a fifth.
         recipe: a recipe or its name, for all that is not chosen.
         parameters: the budget in trainable parameters.
         macs: the budget in multiply-adds for one example.
@@ -68,10 +70,6 @@ class DepthWidth(keras_tuner.HyperModel):
             a sequence such as `(3, 4, 6, 3)`.
         epochs: as for `keras_resnets.train`.
         seed: of an oracle's draws, and the first of the trainings'.
-        data_dir: as for `keras_resnets.train`.
-        image_size: as for `keras_resnets.train`.
-        validation: share of the training split that is held out, for trials to be scored on.
-        download: as for `keras_resnets.train`.
         **choices: further hyperparameters, each with the values to choose from: `unit`, as for
             `keras_resnets.budget.with_unit`; `paths`, short forms of path policies, `"all"` for none; a field
             of `Spec` such as `shortcut`, `placement`, `skip` or `dropout`; or a field of `Recipe` such as
@@ -105,10 +103,6 @@ class DepthWidth(keras_tuner.HyperModel):
         blocks: Sequence[int | Sequence[int]] = (1, 2, 3, 5, 9),
         epochs: int | None = None,
         seed: int = 0,
-        data_dir: str | os.PathLike | None = None,
-        image_size: int | None = None,
-        validation: float = 0.2,
-        download: bool = False,
         **choices: Sequence[Any] | Range,
     ):
         super().__init__(name="depth_width")
@@ -120,21 +114,16 @@ class DepthWidth(keras_tuner.HyperModel):
             )
         ((self.measure, self.amount),) = named.items()
         self.tolerance, self.seed = tolerance, seed
-        self._where: dict[str, Any] = {
-            "data_dir": None if data_dir is None else str(data_dir),
-            "image_size": image_size,
-            "validation": validation,
-            "download": download,
-        }
-        self.recipe, self._source = recipes.get(recipe), data
+        self.recipe = recipes.get(recipe)
+        self._data = data if isinstance(data, datasets.Data) else data_for(self.recipe, data, validation=0.2)
         self._loaded: dict[str, datasets.Data] = {}
+        self.choices: dict[str, Any] = {name: checked(name, values) for name, values in choices.items()}
         first = self.data_for(self.recipe)
         if epochs is not None:
             whole_number("epochs", epochs, 1)
         self.epochs = epochs or self.recipe.total_epochs(first.steps_per_epoch)
         spec = network if isinstance(network, Spec) else variants.spec(network)
         self.template = spec.replace(input_shape=first.input_shape, classes=first.classes)
-        self.choices: dict[str, Any] = {name: checked(name, values) for name, values in choices.items()}
         wanted = [tuple(b) if isinstance(b, list | tuple) else b for b in blocks]
         kept = [number for number in wanted if self._meets(number)]
         self.left_out = [number for number in wanted if number not in kept]
@@ -194,15 +183,15 @@ class DepthWidth(keras_tuner.HyperModel):
     @property
     def named(self) -> bool:
         """Whether another process can load the data, by its name."""
-        return not isinstance(self._source, datasets.Data)
+        return self._data.is_named
 
     def data_for(self, recipe: Recipe) -> datasets.Data:
         """Returns the data as a recipe has it."""
-        if isinstance(self._source, datasets.Data):
-            return self._source
         key = json.dumps({name: value for name, value in recipe.to_dict().items() if name in LOADING})
         if key not in self._loaded:
-            self._loaded[key] = training.data_for(recipe, self._source, seed=self.seed, **self._where)
+            # What is searched is also how images are normalised.
+            data = self._data.batched(normalize=recipe.normalize) if "normalize" in self.choices else self._data
+            self._loaded[key] = fed(data, recipe, self.seed)
         return self._loaded[key]
 
     def build(self, hp) -> ResidualNetwork:
@@ -235,14 +224,15 @@ class DepthWidth(keras_tuner.HyperModel):
         """Returns the space as plain data; data given as `Data` has to be given again to `from_config`."""
         return {
             "network": self.template.to_dict(),
-            "data": self._source.name if isinstance(self._source, datasets.Data) else str(self._source),
+            "data": self._data.name,
             "recipe": self.recipe.to_dict(),
             self.measure: self.amount,
             "tolerance": self.tolerance,
             "blocks": [list(number) if isinstance(number, tuple) else number for number in self._kept],
             "epochs": self.epochs,
             "seed": self.seed,
-            **self._where,
+            **{name: self._data.options[name] for name in ("data_dir", "image_size", "validation")},
+            "download": False,
             "choices": {
                 name: dataclasses.asdict(values) if isinstance(values, Range) else list(values)
                 for name, values in self.choices.items()
@@ -259,8 +249,9 @@ class DepthWidth(keras_tuner.HyperModel):
             for name, values in config.pop("choices").items()
         }
         network = Spec.from_dict(config.pop("network"))
-        source = config.pop("data")
-        return cls(network, data or source, recipe, **config, **choices)
+        where = {name: config.pop(name) for name in ("data_dir", "image_size", "validation", "download")}
+        name = config.pop("data")
+        return cls(network, data or data_for(recipe, name, **where), recipe, **config, **choices)
 
 
 def _text(blocks) -> str:

@@ -33,7 +33,6 @@ def activation(
     epochs: int = 20,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
 ) -> Study:
     """Trains a network with its activations in other places.
 
@@ -57,7 +56,6 @@ def activation(
         epochs: as for `keras_resnets.train`.
         seed: the first one; the others follow it.
         verbose: whether to say a line for each network trained.
-        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
 
     Returns:
         A `Study`, as `keras_resnets.studies.arms.compare` gives it; its first arm is the network as it is.
@@ -74,7 +72,7 @@ def activation(
     chosen = tuple(PLACEMENTS) if arms is None else arms
     specs = {arm: spec.replace(placement=arm) for arm in dict.fromkeys((spec.placement, *chosen))}
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seeds": seeds, "seed": seed, "verbose": verbose}
-    return by_arms.compare("activation", specs, data, recipe, **how, **options)
+    return by_arms.compare("activation", specs, data, recipe, **how)
 
 
 curves, describe = by_arms.curves, by_arms.describe

@@ -30,7 +30,6 @@ def train_arms(
     seeds: int,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
 ) -> pd.DataFrame:
     """Trains each arm with each seed.
 
@@ -41,7 +40,6 @@ def train_arms(
         seeds: how many, 2 to 16.
         seed: the first one; the others follow it.
         verbose: as for `train_cells`.
-        **options: as for `train_cells`.
 
     Returns:
         The rows of `train_cells`.
@@ -55,7 +53,7 @@ def train_arms(
         whole_number("epochs", arm.epochs, 1)
     # Seed by seed: what else the machine does meanwhile weighs on the arms of a seed alike.
     cells = [dataclasses.replace(arm, seed=seed + k) for k in range(seeds) for arm in arms]
-    return train_cells(cells, data, out=out, verbose=verbose, **options)
+    return train_cells(cells, data, out=out, verbose=verbose)
 
 
 def facts(rows: pd.DataFrame) -> dict[str, Any]:
@@ -109,7 +107,7 @@ def compare(
         recipe: as for `keras_resnets.train`.
         out: as for `train_arms`.
         epochs: as for `keras_resnets.train`.
-        **how: `seeds`, `seed`, `verbose` and options, as for `train_arms`.
+        **how: `seeds`, `seed` and `verbose`, as for `train_arms`.
 
     Returns:
         A `Study` with a row for every arm and seed: `arm`, `parameters`, `macs` and the columns of

@@ -83,7 +83,6 @@ def train_cells(
     *,
     out: str | os.PathLike,
     verbose: bool = False,
-    **where: Any,
 ) -> pd.DataFrame:
     """Trains every cell that is not trained yet, one after the other.
 
@@ -96,7 +95,6 @@ def train_cells(
             the examples.
         out: cells are trained below `out/cells`.
         verbose: whether to say a line for each cell.
-        **where: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
 
     Returns:
         A row per cell: its labels, `seed`, `error` (top-1, on the test split, after the last epoch)
@@ -124,8 +122,8 @@ def train_cells(
     rows = []
     for number, cell in enumerate(cells, 1):
         place = Path(out) / "cells" / cell.name
-        asked = _asked(cell, data, where)
-        done = _read(place / "cell.json") == asked and Run(place, {}).finished
+        asked = _asked(cell, data)
+        done = _compared(_read(place / "cell.json") or {}) == asked and Run(place, {}).finished
         if not done:
             watch = Stopwatch(place / "times.csv")
             train(
@@ -138,7 +136,6 @@ def train_cells(
                 paths=cell.paths,
                 callbacks=[*cell.callbacks(), watch],
                 verbose=0,
-                **where,
             )
             gc.collect()  # a network refers to itself
             write_json(place / "cell.json", asked)
@@ -154,7 +151,7 @@ def train_cells(
     return pd.DataFrame(rows)
 
 
-def _asked(cell: Cell, data, where: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(cell: Cell, data) -> dict[str, Any]:
     """All that a cell's outcome depends on, as plain data, to tell without Keras whether it is done."""
     asked = {
         "network": spec_of(cell.network).to_dict(),
@@ -162,11 +159,16 @@ def _asked(cell: Cell, data, where: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": cell.epochs,
         "seed": cell.seed,
         "paths": repr(cell.paths),
-        "data": {"name": data.name, **data.options}
-        if isinstance(data, datasets.Data)
-        else {"name": str(data), **where},
+        "data": {"name": data.name, **data.options} if isinstance(data, datasets.Data) else {"name": str(data)},
     }
-    return json.loads(json.dumps(asked, default=str))
+    return _compared(json.loads(json.dumps(asked, default=str)))
+
+
+def _compared(asked: dict[str, Any]) -> dict[str, Any]:
+    """Of the data only which they are: how they are batched, the recipe says."""
+    usual = {"data_dir": None, "image_size": None, "validation": 0.1}
+    data = asked.get("data") or {}
+    return {**asked, "data": {"name": data.get("name"), **{key: data.get(key, usual[key]) for key in usual}}}
 
 
 def _read(file: Path) -> Any:

@@ -15,6 +15,8 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import read_csv
 from keras_resnets.studies.arms import against, facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell
+from keras_resnets.training import recipes
+from keras_resnets.training.feeding import data_for
 from keras_resnets.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ def degradation(
     epochs: int = 20,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
 ) -> Study:
     """Trains families of networks at several depths and follows their training and test error.
 
@@ -61,7 +62,6 @@ def degradation(
         epochs: as for `keras_resnets.train`.
         seed: the first one; the others follow it.
         verbose: whether to say a line for each network trained.
-        **options: `data_dir`, `image_size` and `download` as for `keras_resnets.train`.
 
     Returns:
         A `Study` with a row for every family, depth and seed: `family`, `depth`, the columns of
@@ -86,9 +86,10 @@ def degradation(
             f"data must be loaded with validation='test', for the test split is followed while training on all of "
             f"the training split; got validation={data.options['validation']!r}."
         )
-    how: dict[str, Any] = {} if isinstance(data, Data) else {"validation": "test"}
+    if not isinstance(data, Data):
+        data = data_for(recipes.get(recipe), data, validation="test")
     arms = [Cell({"family": f, "depth": d}, name, recipe, epochs) for (f, d), name in networks.items()]
-    rows = train_arms(arms, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options, **how)
+    rows = train_arms(arms, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
     followed = [_followed(row, Path(out)) for row in rows.to_dict("records")]
     rows.insert(3, "train_error", [epochs_of["train_error"].iloc[-1] for epochs_of in followed])
     # With nothing held out, it would be that of the least training error.

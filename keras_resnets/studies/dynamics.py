@@ -19,6 +19,7 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import Run
 from keras_resnets.studies.watch import FILE, EffectiveDepth, by_epoch
 from keras_resnets.training import recipes, training
+from keras_resnets.training.feeding import data_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +36,6 @@ def dynamics(
     every: int = 1,
     examples: int = BATCH,
     gradients: int = 32,
-    data_dir: str | os.PathLike | None = None,
-    image_size: int | None = None,
-    download: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     **overrides: Any,
@@ -68,9 +66,6 @@ def dynamics(
         gradients: of how many of them to take the gradient apart by length of path after an epoch,
             0 for none: which blocks learn, and by paths of what length (Wu et al. 2016, see
             `keras_resnets.studies.teaching`).
-        data_dir: as for `train`.
-        image_size: as for `train`.
-        download: as for `train`.
         callbacks: as for `train`.
         verbose: as for `train`.
         **overrides: as for `train`.
@@ -97,8 +92,7 @@ def dynamics(
             f"{str(out)!r} holds a training that was not measured from the start; give another --out to train again."
         )
     if not isinstance(data, datasets.Data):
-        where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
-        data = training.data_for(recipe, data, seed=seed, **where)
+        data = data_for(recipe, data, seed=seed)
     callback = EffectiveDepth(data, logs, every, examples, gradients)
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seed": seed, "verbose": verbose}
     model = training.train(network, data, recipe, callbacks=[callback, *callbacks], **how, **overrides)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
@@ -31,7 +30,6 @@ def effective(
     rescale: bool = True,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
 ) -> Study:
     """Trains a network as a whole, and with `blocks` of its n blocks drawn anew for every batch.
 
@@ -66,7 +64,6 @@ def effective(
         rescale: whether to multiply so; without, all branches count in full.
         seed: the first one; the others follow it.
         verbose: whether to say a line for each network trained.
-        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
 
     Returns:
         A `Study` with a row for every arm and seed: `arm`, `blocks` (of a batch), `compute` (residual
@@ -91,7 +88,7 @@ def effective(
         COMPUTE: (FixedSize(m, rescale=rescale), max(1, round(epochs * n / m))),
     }
     cells = [Cell({"arm": arm}, spec, recipe, lasting, paths=policy) for arm, (policy, lasting) in arms.items()]
-    rows = by_arms.train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options)
+    rows = by_arms.train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
     rows.insert(2, "blocks", [n if arms[arm][0] is None else m for arm in rows["arm"]])
     rows.insert(3, "compute", rows["blocks"] / n * rows["epochs"] / epochs)
     found_by = {arm: rows[rows["arm"] == arm].set_index("seed", drop=False) for arm in arms}

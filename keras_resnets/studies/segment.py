@@ -19,7 +19,7 @@ from keras_resnets.segmentation.metrics import confusion_matrix
 from keras_resnets.studies.arms import against, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell
 from keras_resnets.training import recipes
-from keras_resnets.training.training import data_for
+from keras_resnets.training.feeding import data_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,6 @@ def segment(
     epochs: int | None = None,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
 ) -> Study:
     """Trains a shallow, wide network and a deep, dilated one for segmentation, at equal compute.
 
@@ -73,7 +72,6 @@ def segment(
         epochs: as for `keras_resnets.train`.
         seed: the first one; the others follow it.
         verbose: whether to say a line for each network trained.
-        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
 
     Returns:
         A `Study` with a row for every network and seed: `arm`, `parameters`, `macs`, `activations`, `mean_iou` on the
@@ -94,7 +92,7 @@ def segment(
     name = data.name if isinstance(data, Data) else str(data)
     recipe = recipes.get(recipe or recipes.default("", name, "segmentation"))
     if not isinstance(data, Data):
-        data = data_for(recipe, data, "segmentation", seed=seed, **options)
+        data = data_for(recipe, data, "segmentation", seed=seed)
     if data.task != "segmentation":
         raise ArgumentError(f"data must have a label for each pixel; got {data.name!r} for {data.task}.")
     images = next(iter(data.test))[0].shape[1:]

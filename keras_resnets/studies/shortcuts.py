@@ -30,7 +30,6 @@ def shortcuts(
     epochs: int = 20,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
 ) -> Study:
     """Trains a network with other shortcuts, and with shortcuts that scale, gate or drop what they carry.
 
@@ -56,7 +55,6 @@ def shortcuts(
         epochs: as for `keras_resnets.train`.
         seed: the first one; the others follow it.
         verbose: whether to say a line for each network trained.
-        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
 
     Returns:
         A `Study`, as `keras_resnets.studies.arms.compare` gives it; its first arm is the network as it is.
@@ -74,7 +72,7 @@ def shortcuts(
     chosen = (*SHORTCUTS, *SCALES, *GATES, "dropout:0.5") if arms is None else arms
     specs = {own: spec} | {arm: _changed(spec, arm) for arm in chosen if arm != own}
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seeds": seeds, "seed": seed, "verbose": verbose}
-    return by_arms.compare("shortcuts", specs, data, recipe, **how, **options)
+    return by_arms.compare("shortcuts", specs, data, recipe, **how)
 
 
 def _changed(spec: Spec, arm: str) -> Spec:

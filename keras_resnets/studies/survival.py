@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
@@ -16,8 +16,8 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import robustness
 from keras_resnets.studies.arms import against, facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
+from keras_resnets.training.feeding import data_of
 from keras_resnets.training.recipes import Recipe
-from keras_resnets.training.training import data_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,6 @@ def survival(
     seed: int = 0,
     budget: int = 2**30,
     verbose: bool = False,
-    **options: Any,
 ) -> Study:
     """Trains a network without stochastic depth and with it, at several survivals of the last block.
 
@@ -66,7 +65,6 @@ def survival(
         seed: the first one; the others follow it.
         budget: as for `keras_resnets.studies.lesion`.
         verbose: whether to say a line for each network trained, and draw progress bars.
-        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
 
     Returns:
         A `Study`. Its rows of `kind` `"trained"`, one for every decay, survival and seed, have
@@ -96,7 +94,7 @@ def survival(
         Cell({"decay": decay, "survival": float(p)}, spec, recipe, epochs, paths=policy)
         for (decay, p), policy in arms.items()
     ]
-    trained = train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose, **options)
+    trained = train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
     trained.insert(0, "kind", "trained")
     shares = {arm: float(policy.survival(spec.blocks).mean()) if policy else 1.0 for arm, policy in arms.items()}
     trained.insert(4, "compute", [shares[arm] for arm in zip(trained["decay"], trained["survival"], strict=True)])

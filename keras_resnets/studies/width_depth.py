@@ -15,7 +15,7 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies.arms import facts, over_seeds, told, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
 from keras_resnets.training import recipes
-from keras_resnets.training.training import data_for
+from keras_resnets.training.feeding import data_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,15 +30,12 @@ def width_depth(
     *,
     out: str | os.PathLike,
     depths: Sequence[int] = (1, 2, 3, 5, 9),
-    parameters: int | None = None,
-    macs: int | None = None,
-    activations: int | None = None,
     tolerance: float = 0.02,
     seeds: int = 3,
     epochs: int = 20,
     seed: int = 0,
     verbose: bool = False,
-    **options: Any,
+    **budgets: int,
 ) -> Study:
     """Trains networks of several depths, each as wide as an equal budget lets it be.
 
@@ -59,16 +56,14 @@ def width_depth(
         recipe: as for `keras_resnets.train`.
         out: where the networks are trained, below `cells`; the same call goes on there after a kill.
         depths: blocks in each stage, a network for each number; at least two.
-        parameters: the budget, in trainable parameters. Without any budget, what `network` itself has.
-        macs: the budget, in multiply-adds for one example, in place of `parameters`.
-        activations: the budget, in elements of all convolutions' outputs for one example (Wu et al.'s
-            memory), in place of `parameters`.
         tolerance: how far a network's cost may lie from the budget, as a share of it.
         seeds: how many trainings of each, 2 to 16.
         epochs: as for `keras_resnets.train`.
         seed: the first one; the others follow it.
         verbose: whether to say a line for each network trained.
-        **options: `data_dir`, `image_size`, `validation` and `download` as for `keras_resnets.train`.
+        **budgets: one of `parameters`, trainable ones; `macs`, multiply-adds for one example; and `activations`,
+            elements of all convolutions' outputs for one example (Wu et al.'s memory). Without any, the parameters
+            that `network` itself has.
 
     Returns:
         A `Study` with a row for every depth and seed: `depth` in layers, `blocks` of a stage, `width` of the last
@@ -89,15 +84,15 @@ def width_depth(
         raise ArgumentError(f"depths must be two or more numbers, each of them once; got {list(depths)!r}.")
     for blocks in depths:
         whole_number("depths", blocks, 1)
-    given = {"parameters": parameters, "macs": macs, "activations": activations}
-    asked = {measure: amount for measure, amount in given.items() if amount is not None}
-    if len(asked) > 1:
+    asked = {measure: amount for measure, amount in budgets.items() if amount is not None}
+    if len(asked) > 1 or not asked.keys() <= set(budget.MEASURES):
         raise ArgumentError(
-            f"The budget must be of one of {', '.join(given)}; got {' and '.join(asked)}. Leave out all but one."
+            f"The budget must be of one of {', '.join(budget.MEASURES)}; got {' and '.join(asked)}. Leave out all "
+            f"others."
         )
     recipe = recipes.get(recipe)
     if not isinstance(data, Data):
-        data = data_for(recipe, data, seed=seed, **options)
+        data = data_for(recipe, data, seed=seed)
     spec = spec.replace(input_shape=data.input_shape, classes=data.classes)
     measure, amount = next(iter(asked.items()), ("parameters", counting.count(spec).parameters))
     specs = [budget.solve(budget.with_blocks(spec, n), measure, amount, tolerance) for n in sorted(depths)]

@@ -14,6 +14,7 @@ from keras_resnets.network.outputs import are_probabilities
 from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import recipes
+from keras_resnets.training.feeding import fed
 from keras_resnets.training.opening import load_model
 from keras_resnets.training.training import fit
 
@@ -67,6 +68,7 @@ def fine_tune(
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)
     check_data(network, data)
+    data = fed(data, recipe, seed, out=out, normalized=True)
     if any(getattr(variable, "regularizer", None) for variable in network.trainable_variables):
         recipe = recipe.replace(weight_decay=0.0)
     asked = {

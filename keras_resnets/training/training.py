@@ -22,6 +22,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run, whole
 from keras_resnets.training import recipes
 from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.feeding import fed
 from keras_resnets.training.opening import load_model
 
 
@@ -36,10 +37,6 @@ def train(
     until: int | None = None,
     paths: str | policies.Policy | None = None,
     seed: int = 0,
-    data_dir: str | os.PathLike | None = None,
-    image_size: int | None = None,
-    validation: float | str = 0.1,
-    download: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     **overrides: Any,
@@ -55,9 +52,11 @@ def train(
         network: a variant's name or a spec; input shape and classes are set from the data. A
             spec with weight decay of its own keeps it in place of the recipe's. One without a head for segmentation
             gets the usual one, as `keras_resnets.segmentation.dense` has it, where the data are for that.
-        data: what `keras_resnets.data.load` takes, loaded as the recipe has it, or a `Data`.
+        data: the name of a set, as `keras_resnets.data.load` takes it, or what `load` gave: where it lies, how large
+            its images are and what is held out is said there. Batches and augmentation are the recipe's, but for what
+            was given to `load` by name; a normalisation that is not the recipe's must be.
         recipe: a recipe or its name.
-        task: as for `keras_resnets.data.load`, `"classification"` or `"segmentation"`; a `Data` has its own.
+        task: of a set given by name, `"classification"` or `"segmentation"`; a `Data` has its own.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
             TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy, or mean
             intersection over union; of training, where nothing is held out).
@@ -67,10 +66,6 @@ def train(
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
             `get`, such as `"fixed:23"`; None for all. Without a seed of its own, it gets this one.
         seed: of initial weights, data order, augmentation, dropout and paths.
-        data_dir: as for `keras_resnets.data.load`.
-        image_size: as for `keras_resnets.data.load`.
-        validation: as for `keras_resnets.data.load`.
-        download: as for `keras_resnets.data.load`.
         callbacks: further Keras callbacks.
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else a line per epoch.
         **overrides: fields of `Spec` to replace.
@@ -95,9 +90,7 @@ def train(
     policy = policies.get(paths)
     if policy is not None and policy.seed is None:
         policy = policy.replace(seed=seed)
-    if not isinstance(data, datasets.Data):
-        where: dict[str, Any] = {"data_dir": data_dir, "image_size": image_size, "download": download}
-        data = data_for(recipe, data, task, seed=seed, validation=validation, **where)
+    data = fed(data, recipe, seed, task=task, out=out)
     if epochs is not None:
         recipe = recipe.lasting(epochs, data.steps_per_epoch)
     # Seeded before the network is made, so that the same seed means the same initial weights.
@@ -122,6 +115,8 @@ def train(
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
+    if (precision := keras.config.dtype_policy().name) != "float32":
+        asked["dtype"] = precision
     if policy is not None:
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
@@ -129,30 +124,6 @@ def train(
         if not run.finished and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
         return load_model(run.path)
-
-
-def data_for(
-    recipe: recipes.Recipe, name: str | os.PathLike, task: str = "classification", **options: Any
-) -> datasets.Data:
-    """Loads data as a recipe has it.
-
-    Args:
-        recipe: the recipe.
-        name: as for `keras_resnets.data.load`.
-        task: as for `load`. Images for segmentation are filled up to multiples of the usual output stride of 8.
-        **options: as for `load`, but for what the recipe says.
-    """
-    if task == "segmentation":
-        options = {"pad_to": 8, **options}
-    return datasets.load(
-        name,
-        task=task,
-        batch_size=recipe.batch_size,
-        normalize=recipe.normalize,
-        augmentation=recipe.augmentation,
-        drop_remainder=recipe.drop_remainder,
-        **options,
-    )
 
 
 def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:
@@ -168,27 +139,6 @@ def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) ->
         and "paths" not in asked
         and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
     )
-
-
-def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) -> datasets.Data:
-    """Loads the data a run was trained on, or another set.
-
-    Args:
-        source: a run directory, or anything else when `name` is given.
-        name: another data set; None takes the run's.
-        **options: as for `keras_resnets.data.load`; those that are None are left to the run.
-    """
-    options = {key: value for key, value in options.items() if value is not None}
-    if name is not None:
-        return datasets.load(name, **options)
-    asked = (Run(source, {}).record or {}).get("asked", {})
-    if not asked.get("data"):
-        raise ArgumentError(
-            f"There is no run.json in {str(source)!r} that names its data; give a run directory, or name a data set."
-        )
-    used = dict(asked["data"])
-    used["augmentation"] = datasets.Augmentation(**used["augmentation"])
-    return datasets.load(**{**used, **options})
 
 
 def compile_for(

@@ -1,0 +1,223 @@
+"""`Batching`: how examples become batches. A set does not decide it; a recipe does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnets.data import pairs, sources
+from keras_resnets.data.augmentation import Augmentation
+from keras_resnets.data.labels import Labels
+from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+
+Splits = dict[str, "sources.Arrays | sources.Stream"]
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How examples become batches.
+
+    Args:
+        batch_size: examples in a batch.
+        normalize: `"channel"`, mean and standard deviation of each channel; `"pixel"`, mean of each pixel and channel,
+            no division but by 255 (He et al. 2015, section 3.4); `"unit"`, division by the largest value; None for raw
+            values. Statistics are those of the training split.
+        augmentation: an `Augmentation` of the training images; None for none.
+        drop_remainder: leave out the last training batch when it is not full.
+        pad_to: for segmentation, images that are not cropped are filled up at the right and at the bottom to multiples
+            of so many pixels, with the mean colour and no label.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> kr.data.Batching(32, normalize="unit").batch_size
+        32
+    """
+
+    batch_size: int = 128
+    normalize: str | None = "channel"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    drop_remainder: bool = False
+    pad_to: int = 1
+
+    def __post_init__(self) -> None:
+        whole_number("batch_size", self.batch_size, 1, 2**31 - 1)
+        one_of("normalize", self.normalize, ("channel", "pixel", "unit", None))
+        one_of("drop_remainder", self.drop_remainder, (True, False))
+        whole_number("pad_to", self.pad_to, 1, 2**31 - 1)
+        if self.augmentation is None:
+            object.__setattr__(self, "augmentation", Augmentation())
+        if not isinstance(self.augmentation, Augmentation):
+            raise ArgumentError(
+                f"augmentation must be a keras_resnets.data.Augmentation or None; got {self.augmentation!r}."
+            )
+
+    def check(self, task: str) -> None:
+        """Demands what a task allows.
+
+        Raises:
+            ArgumentError: a field is for another task.
+        """
+        self.augmentation.check(task)
+        if self.pad_to > 1 and task != "segmentation":
+            raise ArgumentError(f"pad_to is for segmentation; got {self.pad_to} for {task}, leave it out.")
+
+    def replace(self, **fields: Any) -> Batching:
+        """Returns a copy with some fields replaced; an unknown one is an `ArgumentError`."""
+        known = {f.name for f in dataclasses.fields(self)}
+        for name in fields:
+            if name not in known:
+                raise ArgumentError(f"Batching has no field {name!r}; did you mean one of: {nearest(name, known)}?")
+        return dataclasses.replace(self, **fields)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Batching:
+        """Returns the batching among the options of a `Data`, also of what JSON made of them."""
+        fields = {f.name: options[f.name] for f in dataclasses.fields(cls) if f.name in options}
+        if isinstance(fields.get("augmentation"), Mapping):
+            fields["augmentation"] = Augmentation(**fields["augmentation"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A set where it was found, before it is batched.
+
+    Attributes:
+        name: the name given to `load`.
+        task: `"classification"` or `"segmentation"`.
+        where: the arguments of `load` that say what of it is read: `data_dir`, `validation` and `image_size`.
+        read: gives the splits, as an augmentation takes images from them.
+        names: of the classes.
+        labels: what the numbers in masks mean; None for classification.
+        native: shape of the images of a set for segmentation, None where they differ.
+        held_out: whether the test split was held out of the training split.
+    """
+
+    name: str
+    task: str
+    where: dict[str, Any]
+    read: Callable[[Augmentation], Splits] = field(repr=False)
+    names: tuple[str, ...]
+    labels: Labels | None = None
+    native: tuple[int | None, ...] = ()
+    held_out: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A source in batches: what of a `Data` follows from its `Batching`.
+
+    Attributes:
+        splits: the splits.
+        mean: what is subtracted from raw images.
+        std: what they are divided by.
+        shape: of an image as a network takes it; height and width are None where batches differ in them.
+        frame: height and width of evaluated images, for segmentation; None where they differ.
+    """
+
+    splits: Splits
+    mean: np.ndarray
+    std: np.ndarray
+    shape: tuple[int | None, int | None, int]
+    frame: tuple[int, int] | None = None
+
+
+def lay_out(
+    source: Source,
+    batching: Batching,
+    splits: Splits | None = None,
+    measured: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Layout:
+    """Brings a source into batches, and measures what its images are normalised with.
+
+    Args:
+        source: the source.
+        batching: how.
+        splits: the source's splits, where they have been read for the same `resized_crop`.
+        measured: mean and deviation, where they have been measured for the same `normalize`.
+
+    Raises:
+        ArgumentError: the source cannot be batched so.
+    """
+    batching.check(source.task)
+    frame = _check_segmentation(source, batching) if source.labels else None
+    splits = source.read(batching.augmentation) if splits is None else splits
+    if splits["train"].size < (batching.batch_size if batching.drop_remainder else 1):
+        raise ArgumentError(
+            f"batch_size must be at most the {splits['train'].size} training examples of {source.name!r} when the "
+            f"remainder is dropped; got {batching.batch_size}."
+        )
+    with sources.naming_damaged_files(Path(source.name)):
+        first, _ = next(iter(splits["train"].batches(1)))
+        mean, std = measured or statistics(splits["train"], batching.normalize, None not in source.native)
+    shape, augmentation = tuple(first.shape[1:]), batching.augmentation
+    if source.labels is None:
+        if augmentation.pad_mode == "reflect" and augmentation.pad >= min(shape[:2]):
+            raise ArgumentError(
+                f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
+            )
+        return Layout(splits, mean, std, shape)
+    # A network must take the crops that it is trained on as well as whole images.
+    taken = frame if frame and augmentation.window in (None, frame) else (None, None)
+    return Layout(splits, mean, std, (*taken, shape[2]), frame)
+
+
+def _check_segmentation(source: Source, batching: Batching) -> tuple[int, int] | None:
+    """Returns height and width of evaluated images, None where they differ, or says why they cannot be batched so."""
+    frame = _frame(source.native, source.where["image_size"], batching.pad_to)
+    if frame is None and not batching.augmentation.window and batching.batch_size > 1:
+        raise ArgumentError(
+            f"image_size, or an augmentation with a crop, is needed for batches of {source.name!r}, whose images "
+            f"differ in size; got neither, and a batch_size of {batching.batch_size}."
+        )
+    if None in source.native and batching.normalize == "pixel":
+        raise ArgumentError(
+            f"normalize must be 'channel', 'unit' or None for {source.name!r}, whose images differ in size; got "
+            f"'pixel'."
+        )
+    return frame
+
+
+def _frame(shape, image_size: int | None, multiple: int) -> tuple[int, int] | None:
+    """Height and width of evaluated images of a set for segmentation, or None where they differ."""
+    if None in shape:
+        if image_size is None:
+            return None
+        height = width = image_size
+    elif image_size is None:
+        height, width = shape[:2]
+    else:
+        height, width = pairs.scaled_size(shape, image_size).numpy().tolist()
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def statistics(split, normalize: str | None, alike: bool):
+    """Mean and scale over the training split; where images are not alike in size, of channels alone."""
+    if normalize is None:
+        return np.float32(0), np.float32(1)
+    total, squares, largest, count = np.zeros(1), np.zeros(1), 0.0, 0
+    first, _ = next(iter(split.batches(1)))
+    # At most a quarter of a gigabyte at a time; what differs in size, image by image.
+    size, axes = (max(1, min(1024, 2**25 // first.numpy().size)), 0) if alike else (1, (0, 1, 2))
+    for images, _ in split.batches(size):
+        images = images.numpy().astype("float64")
+        total = total + images.sum(axes)
+        squares = squares + (images**2).sum(axes)
+        largest, count = max(largest, images.max()), count + images.size // total.size
+    scale = 255.0 if largest > 16 else max(largest, 1.0)
+    if normalize == "unit":
+        return np.float32(0), np.float32(scale)
+    if normalize == "pixel":
+        return (total / count).astype("float32"), np.float32(scale)
+    channels = total.shape[-1]
+    mean = (total / count).reshape(-1, channels).mean(0)
+    variance = (squares / count).reshape(-1, channels).mean(0) - mean**2
+    return mean.astype("float32"), np.sqrt(np.maximum(variance, 1e-12)).astype("float32")
