@@ -333,7 +333,7 @@ CALLS = [
         "out of others",
         lambda p: _train(p, out=p.foreign),
         ArgumentError,
-        ["'thesis.tex'", "no run directory", "give an empty"],
+        ["'thesis.tex'", "not a run directory", "give an empty"],
     ),
     ("run.json damaged", lambda p: _train(p, out=p.torn), ArgumentError, ["run.json'", "damaged", "remove"]),
     ("checkpoint damaged", lambda p: _train(p, out=p.cut), ArgumentError, ["last.safetensors'", "damaged", "remove"]),
