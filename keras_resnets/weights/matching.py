@@ -1,4 +1,4 @@
-"""Matching of a weight file with a network: a plan, make_plan before any array is read."""
+"""Matching of a weight file with a network: a plan, made before any array is read."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def network(
     Args:
         file: the weight file, or an open archive.
         name: the variant; None derives it from names and shapes.
-        include_top: whether to end in the classifier; None means if the file has one.
+        include_top: whether to end in the classifier; None keeps it if the file has one.
         input_shape: height, width and channels; None takes the variant's.
         pooling: as for `keras_resnets.build`.
         classifier_activation: as for `keras_resnets.build`.
@@ -209,7 +209,7 @@ def _kernel_shape(
 
 
 def _check_size(spec: Spec, contents: Contents, top: bool) -> None:
-    """Raises if the network has more parameters than the file, whose shapes were read only in each first block."""
+    """Raises if the network has more parameters than the file, of whose stages only the first blocks were read."""
     needed = counting.count(spec if top else spec.replace(classes=1, head="classifier")).parameters
     needed -= 0 if top else spec.stages[-1].widths[-1] + 1
     available = sum(math.prod(tensor.shape) for tensor in contents.values())
