@@ -152,6 +152,6 @@ INPLACE = Family(
     "mapillary's wider_resnet",
     TORCH,
     ("mod1.conv1.weight", "mod2.block1.bn1.weight"),
-    refusal="its batch-norms include their activation, by default a leaky ReLU, which our networks lack, and the file "
+    refusal="its batch-norms include their activation, by default a leaky ReLU that our networks lack, and the file "
     "does not say which; if it is ReLU, rename 'bn1.weight' to 'bn1.0.weight' and likewise all others",
 )
