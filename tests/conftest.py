@@ -7,10 +7,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import fuzz_weight_files as fuzzer
 import keras
-import mask_files
 import numpy as np
 import pytest
-import weight_references as reference
+from helpers import mask_files
+from helpers import weight_references as reference
 
 import keras_resnets as kr
 

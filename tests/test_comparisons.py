@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from helpers.comparisons import wrong
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_training_studies import wrong
 
 import keras_resnets as kr
 from keras_resnets.commands import cli

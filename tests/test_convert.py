@@ -2,9 +2,9 @@
 
 import keras
 import pytest
-import weight_references as reference
+from helpers import weight_references as reference
+from helpers.weight_references import Held
 from safetensors.numpy import save_file
-from weight_references import Held
 
 import keras_resnets as kr
 from keras_resnets.commands.cli import main

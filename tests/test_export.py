@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_adopt import residual_model
-from test_export_table import policy
+from helpers.foreign_models import residual_model
+from helpers.precision import policy
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError

@@ -7,7 +7,7 @@ import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
-from search_setting import space_of
+from helpers.search_setting import space_of
 
 import keras_resnets as kr
 from keras_resnets.architecture import counting

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from helpers.comparisons import wrong
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras_resnets as kr
@@ -31,12 +32,6 @@ def few():
 def spec():
     """Three blocks."""
     return kr.Spec("three", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), 10, stem_width=4)
-
-
-def wrong(network, data):
-    """Share of the test split that a network gets wrong, the long way."""
-    x, y = (np.concatenate(parts) for parts in zip(*data.test.as_numpy_iterator(), strict=True))
-    return float((network.predict(x, verbose=0).argmax(1) != y).mean())
 
 
 class Watch(keras.callbacks.Callback):

@@ -6,6 +6,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
+from helpers.foreign_models import residual_model
 from keras import layers
 
 import keras_resnets as kr
@@ -69,23 +70,6 @@ def test_it_trains_as_the_original_does(scramble):
         losses.append([model.train_on_batch(x, y) for _ in range(4)])
         assert losses[-1][0] != losses[-1][-1]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
-
-
-def block(x, width, name, project=False):
-    shortcut = layers.Conv2D(width, 1, name=f"{name}_0")(x) if project else x
-    y = layers.Conv2D(width, 3, padding="same", name=f"{name}_1")(x)
-    y = layers.BatchNormalization(name=f"{name}_bn")(y)
-    y = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"{name}_2")(y)
-    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, y]))
-
-
-def residual_model(classes=7):
-    inputs = keras.Input((32, 32, 3))
-    x = block(layers.Conv2D(4, 3, name="first")(inputs), 4, "one")
-    x = block(x, 6, "two", project=True)
-    return keras.Model(
-        inputs, layers.Dense(classes, "softmax", name="dense")(layers.GlobalAveragePooling2D()(x)), name="mine"
-    )
 
 
 def test_branches_names_and_activations():

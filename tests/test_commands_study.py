@@ -1,4 +1,4 @@
-"""The command line on work that succeeds; what is refused stands in test_errors."""
+"""The command line on work that succeeds; what is refused stands in test_commands_errors."""
 
 import json
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from test_adopt import residual_model
+from helpers.foreign_models import residual_model
 
 import keras_resnets as kr
 from keras_resnets.commands import cli

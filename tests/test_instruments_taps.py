@@ -6,8 +6,8 @@ import weakref
 import keras
 import numpy as np
 import pytest
+from helpers.foreign_models import residual_model
 from keras import layers
-from test_adopt import residual_model
 
 import keras_resnets as kr
 from keras_resnets.instruments.taps import Reader, taps_of

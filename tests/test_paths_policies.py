@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.network_families import FAMILIES
+from helpers.path_training import equal, fit, one_on
 from scipy.stats import chisquare
-from test_network import FAMILIES
 
 import keras_resnets as kr
 from keras_resnets.paths import Bernoulli, DropPath, FixedSize, Policy, Schedule, StochasticDepth, Weighted
@@ -24,6 +25,8 @@ POLICIES = [
     Weighted(2, (1.0, 2.0, 3.0, 4.0, 5.0, 60.0)),
     Schedule(((0, None), (10, StochasticDepth(0.4)))),
 ]
+
+
 BLOCKS, FIRST = 6, 10  # the schedule's last phase begins at step 10
 
 
@@ -180,27 +183,6 @@ def test_a_branch_that_is_off_is_not_computed():
                 model.train_on_batch(x, y)
 
 
-# Training.
-
-
-def fit(spec, images, paths, steps=3, seed=4, momentum=0.9, l2=1e-3, optimizer=None, **options):
-    """Trains on the same batch; returns the network, and each variable before and after."""
-    keras.utils.set_random_seed(seed)
-    model = spec if isinstance(spec, keras.Model) else kr.build(spec)
-    optimizer = optimizer or kr.optimizers.SGD(0.05, momentum, l2=l2)
-    model.compile(optimizer, "sparse_categorical_crossentropy", paths=paths, **options)
-    before = {v.path: np.asarray(v) for v in model.weights}
-    for _ in range(steps):
-        model.train_on_batch(*images)
-    return model, before, {v.path: np.asarray(v) for v in model.weights}
-
-
-def equal(one, other):
-    assert one.keys() == other.keys()
-    for path in one:
-        np.testing.assert_array_equal(one[path], other[path], err_msg=path)
-
-
 @pytest.mark.parametrize("placement", ["post", "pre"])
 def test_all_gates_on_equal_plain_training_to_the_bit(tiny, images, placement):
     spec = tiny.replace(placement=placement, dropout=0.3, shortcut="B")
@@ -220,12 +202,6 @@ def test_all_gates_on_equal_plain_training_of_the_digits_to_the_bit(tmp_path):
     asked = [json.loads((tmp_path / name / "run.json").read_text())["asked"] for name in ("plain", "gated")]
     assert "paths" not in asked[0]
     assert asked[1]["paths"]["config"] == {"blocks": 9, "seed": 3, "rescale": True}
-
-
-def one_on(seed, blocks=3):
-    """A policy whose first step has the middle block on only."""
-    policy = FixedSize(1, seed=seed)
-    return policy, policy.draw(0, blocks).numpy()
 
 
 def test_a_step_is_one_of_the_network_without_the_blocks_that_are_off(tiny, images):

@@ -6,8 +6,8 @@ import hypothesis
 import keras
 import numpy as np
 import pytest
+from helpers.network_families import FAMILIES
 from hypothesis import strategies as st
-from test_network import FAMILIES
 
 import keras_resnets as kr
 from keras_resnets.instruments.lanes import RESIDUAL, SHORTCUT, Lanes, program, work

@@ -6,22 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.foreign_models import residual_model
+from helpers.numpy_layers import convolve
 from scipy.stats import mannwhitneyu
-from test_adopt import residual_model
 
 import keras_resnets as kr
 from keras_resnets.commands import cli
 from keras_resnets.data.moments import Moments
 
 measuring = importlib.import_module("keras_resnets.studies.responses")
-
-
-def convolve(x, kernel, stride=1):
-    """A convolution with symmetric padding, in float64."""
-    size = kernel.shape[0]
-    padded = np.pad(x, [(0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))[:, ::stride, ::stride]
-    return np.einsum("nhwcij,ijcd->nhwd", windows, kernel.astype("float64"))
 
 
 def forward(model, x):
@@ -67,7 +60,11 @@ def forward(model, x):
 
 
 BASIC = (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2))
+
+
 BOTTLENECK = (kr.Stage(2, (4, 4, 8), (1, 3, 1)), kr.Stage(1, (4, 4, 16), (1, 3, 1), stride=2))
+
+
 NETWORKS = {
     "post-activation": kr.Spec("post", BASIC, (8, 8, 1), 5, stem_width=4),
     "pre-activation": kr.Spec("pre", BASIC, (8, 8, 1), 5, stem_width=4, placement="pre"),

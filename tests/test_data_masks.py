@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-import mask_files
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from helpers import mask_files
 from PIL import Image
 
 import keras_resnets as kr

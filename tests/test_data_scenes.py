@@ -1,8 +1,8 @@
 """Scenes of digits: every pixel's label is that of what was drawn over it last."""
 
-import mask_files
 import numpy as np
 import pytest
+from helpers import mask_files
 
 from keras_resnets.data import scenes, sources
 

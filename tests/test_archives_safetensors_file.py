@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 
 def test_safetensors(opened):

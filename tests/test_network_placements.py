@@ -6,9 +6,9 @@ import hypothesis
 import keras
 import numpy as np
 import pytest
+from helpers.numpy_layers import convolve
+from helpers.path_training import equal, fit, one_on
 from hypothesis import strategies as st
-from test_paths import equal, fit, one_on
-from test_responses import convolve
 
 import keras_resnets as kr
 from keras_resnets.architecture import counting, unit

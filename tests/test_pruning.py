@@ -7,7 +7,7 @@ import types
 import keras
 import numpy as np
 import pytest
-from test_adopt import residual_model
+from helpers.foreign_models import residual_model
 
 import keras_resnets as kr
 from keras_resnets.architecture import counting

@@ -9,7 +9,7 @@ import tempfile
 import h5py
 import numpy as np
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 from keras_resnets.archives import hdf5_file
 from keras_resnets.archives.archive import WeightFileError

@@ -6,7 +6,7 @@ import pickle
 import struct
 
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 
 def laughs(count, first=None):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 from keras_resnets.archives.reading import open_archive
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.watched_training import fit
 from scipy.stats import kendalltau
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_callbacks import fit
 
 import keras_resnets as kr
 from keras_resnets.commands import cli

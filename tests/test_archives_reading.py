@@ -8,7 +8,7 @@ import tracemalloc
 
 import fuzz_weight_files as fuzzer
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 from keras_resnets.archives.archive import WeightFileError
 from keras_resnets.archives.reading import open_archive

@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 from keras_resnets.archives.archive import WeightFileError
 from keras_resnets.archives.reading import open_archive

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-import weight_files as write
+from helpers import weight_files as write
 
 
 @pytest.mark.parametrize("form", ["legacy", "v1", "v2", "v3"])

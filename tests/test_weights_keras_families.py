@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import weight_references as reference
-from weight_references import Held
+from helpers import weight_references as reference
+from helpers.weight_references import Held
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError

@@ -3,18 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from helpers.watched_training import fit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
-
-
-def fit(tiny, images, callbacks, epochs=4):
-    keras.utils.set_random_seed(1)
-    model = kr.build(tiny)
-    model.compile(keras.optimizers.SGD(0.05, 0.9), "sparse_categorical_crossentropy")
-    model.fit(*images, batch_size=4, epochs=epochs, callbacks=callbacks, verbose=0)
-    return model
 
 
 def test_lesion_is_the_study_at_that_epoch_and_leaves_the_training_alone(tiny, images, tmp_path):

@@ -3,9 +3,9 @@
 import json
 
 import keras
-import mask_files
 import numpy as np
 import pytest
+from helpers import mask_files
 from PIL import Image
 
 import keras_resnets as kr
