@@ -14,6 +14,8 @@ from helpers import weight_references as reference
 
 import keras_resnets as kr
 
+pytest_plugins = ["helpers.wrong_calls"]  # for its fixture
+
 
 @pytest.fixture(autouse=True)
 def _seed():
