@@ -154,12 +154,6 @@ class Stop(keras.callbacks.Callback):
 
 
 @pytest.fixture(scope="module")
-def few():
-    """A third of the digits to train on: 9 steps an epoch."""
-    return kr.data.load("digits", validation=0.6, batch_size=64)
-
-
-@pytest.fixture(scope="module")
 def unbroken(few, tmp_path_factory):
     """A spec, how it was trained, the run and its study."""
     spec = kr.Spec("small", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), 10, stem_width=4)

@@ -97,12 +97,6 @@ def test_killed_runs_equal_the_run_never_killed(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def few():
-    """A third of the digits to train on: 9 steps an epoch."""
-    return kr.data.load("digits", validation=0.6, batch_size=64)
-
-
-@pytest.fixture(scope="module")
 def small():
     stages = (kr.Stage(1, (4, 4)), kr.Stage(1, (8, 8), stride=2))
     return kr.Spec("small", stages, (8, 8, 1), 10, stem_width=4)

@@ -1,10 +1,8 @@
-"""Studies that train: their networks against `train` called by hand, their statistics against NumPy and SciPy."""
+"""Studies that train by path policies: networks against `train` called by hand, statistics against NumPy."""
 
 import functools
-import itertools
 import json
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,159 +12,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import keras_resnets as kr
 from keras_resnets.commands import cli
-from keras_resnets.errors import ArgumentError
-from keras_resnets.reports.statistics import paired, verdict
-from keras_resnets.studies.cells import Cell, train_cells
-from keras_resnets.training.stopwatch import Stopwatch
-
-SECONDS = ["seconds", "epoch_seconds", "epoch_seconds_25", "epoch_seconds_75"]
-
-
-@pytest.fixture(scope="module")
-def few():
-    """A third of the digits to train on: 9 steps an epoch."""
-    return kr.data.load("digits", validation=0.6, batch_size=64)
 
 
 @pytest.fixture(scope="module")
 def spec():
     """Three blocks."""
     return kr.Spec("three", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), 10, stem_width=4)
-
-
-class Watch(keras.callbacks.Callback):
-    """Notes which epochs were begun, and is interrupted in one of them."""
-
-    def __init__(self, begun, interrupt=None):
-        super().__init__()
-        self._begun, self._interrupt = begun, interrupt
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if batch == 4 and self._begun[-1] == self._interrupt:
-            raise KeyboardInterrupt
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._begun.append(epoch)
-
-
-@pytest.mark.thorough
-def test_cells_stopped_in_the_middle_end_in_the_same_table(few, spec, tmp_path, capsys):
-    begun = []
-
-    def cells(interrupt=None):
-        return [
-            Cell({"kind": "a"}, spec, epochs=1),
-            Cell({"kind": "b"}, spec, epochs=3, seed=1, callbacks=lambda: [Watch(begun, interrupt)]),
-        ]
-
-    expected = train_cells(cells()[1:], few, out=tmp_path / "whole", verbose=True)
-    assert begun == [0, 1, 2]
-    assert capsys.readouterr().out.startswith("1 of 1  kind b, seed 1: error ")
-    with pytest.raises(KeyboardInterrupt):
-        train_cells(cells(interrupt=1), few, out=tmp_path / "stopped")
-    begun[:] = []
-    table = train_cells(cells(), few, out=tmp_path / "stopped")
-    assert begun == [1, 2], "not gone on with where it stopped"
-    assert table[1:].reset_index(drop=True).drop(columns=SECONDS).equals(expected.drop(columns=SECONDS))
-
-    begun[:], files = [], {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
-    again = train_cells(cells(), few, out=tmp_path / "stopped", verbose=True)
-    assert again.equals(table)
-    assert capsys.readouterr().out.count("(done before)") == 2
-    assert not begun
-    assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
-
-    assert list(table["steps"]) == [9, 27]
-    assert list(table["epochs"]) == [1, 3]
-    for row in table.itertuples():
-        place = tmp_path / "stopped" / row.run
-        assert row.error == pytest.approx(wrong(kr.load_model(place), few), abs=1e-9)
-        times = pd.read_csv(place / "times.csv")
-        assert list(times["epoch"]) == list(range(1, row.epochs + 1))
-        assert row.seconds == pytest.approx(times["seconds"].sum())
-        quartiles = np.percentile(times["seconds"], [25, 50, 75])
-        assert [row.epoch_seconds_25, row.epoch_seconds, row.epoch_seconds_75] == pytest.approx(list(quartiles))
-        centre, n, z = row.error, 397, 1.959964
-        half = z / (1 + z**2 / n) * np.sqrt(centre * (1 - centre) / n + z**2 / (4 * n**2))
-        centre = (centre + z**2 / (2 * n)) / (1 + z**2 / n)
-        assert (row.error_low, row.error_high) == pytest.approx((centre - half, centre + half), abs=1e-5)
-    # What is asked of a cell is compared, not its name alone.
-    with pytest.raises(ArgumentError, match="epochs"):
-        train_cells([Cell({"kind": "a"}, spec, epochs=2)], few, out=tmp_path / "stopped")
-    other = kr.data.load("digits", validation=0.6, batch_size=32)
-    with pytest.raises(ArgumentError, match="batch_size"):
-        train_cells([Cell({"kind": "a"}, spec, epochs=1)], other, out=tmp_path / "stopped")
-    with pytest.raises(ArgumentError, match="twice"):
-        train_cells([Cell({"kind": "a"}, spec)] * 2, few, out=tmp_path / "twice")
-
-
-def test_stopwatch_leaves_out_first_steps_and_validation(tmp_path):
-    watch = Stopwatch(tmp_path / "times.csv")
-    watch.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
-
-    def epoch(number, ends, validated):
-        """An epoch that begins at 0, whose steps end at `ends`; half a second later validation begins, for 1000."""
-        now = 0.0
-        watch._clock = lambda: now
-        watch.on_epoch_begin(number)
-        for step, now in enumerate(ends):  # noqa: B007
-            watch.on_train_batch_end(step)
-        now += 0.5
-        if validated:
-            watch.on_test_begin()
-            now += 500
-            watch.on_test_begin()  # by another callback, say
-            now += 500
-        watch.on_epoch_end(number)
-
-    epoch(0, [100.0, 102.0, 104.0], validated=True)
-    epoch(1, [1.0, 1.5], validated=False)
-    epoch(1, [2.0, 3.5], validated=True)  # again, after a kill
-    epoch(2, [7.0], validated=True)
-    times = pd.read_csv(tmp_path / "times.csv")
-    assert list(times["epoch"]) == [1, 2, 3]
-    assert list(times["steps"]) == [3, 2, 1]
-    # (104.5 - 100) 3/2, (4 - 2) 2/1; a single step is all there is to an epoch of one.
-    assert list(times["seconds"]) == pytest.approx([6.75, 4.0, 7.5])
-
-
-@pytest.mark.parametrize(
-    "d",
-    [[0.01, 0.02, 0.03, -0.01], [0.1, 0.1, 0.1], [-0.2, 0.1], [0.05, 0.01, 0.02, 0.07, 0.03, 0.01, 0.0]],
-    ids=["four", "alike", "two", "seven"],
-)
-def test_paired_against_scipy_and_every_choice_of_signs(d):
-    found = paired(d)
-    assert found["mean"] == pytest.approx(np.mean(d))
-    assert found["sd"] == pytest.approx(np.sqrt(sum((x - np.mean(d)) ** 2 for x in d) / (len(d) - 1)), abs=1e-12)
-    as_far = [
-        abs(sum(s * x for s, x in zip(signs, d, strict=True))) > abs(sum(d)) - 1e-9
-        for signs in itertools.product((1, -1), repeat=len(d))
-    ]
-    assert found["p_signs"] == pytest.approx(np.mean(as_far))
-    assert found["least_p_signs"] == 2 / 2 ** len(d)
-    if len(set(d)) == 1:
-        assert found["p_t"] is None
-    else:
-        test = scipy.stats.ttest_rel(np.add(d, 0.5), np.full(len(d), 0.5))
-        assert found["p_t"] == pytest.approx(test.pvalue)
-        assert (found["low"], found["high"]) == pytest.approx(tuple(test.confidence_interval(0.95)))
-
-
-def test_paired_by_hand_and_its_verdict():
-    # Mean 2, standard deviation 1, over the root of 3 and times 4.302653: 2 +- 2.484.
-    found = paired([1, 2, 3])
-    assert (found["low"], found["high"]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-4)
-    assert "no significant difference" in verdict(found)
-    assert verdict(paired([0.012, 0.013, 0.014])).endswith("significantly higher")
-    assert verdict(paired([-0.012, -0.013, -0.014])).endswith("significantly lower")
-    nothing = paired([0.0, 0.0])
-    assert (nothing["p_t"], nothing["p_signs"], nothing["low"], nothing["high"]) == (None, 1, 0, 0)
-    # 19/397 less each of these: alike but for rounding, and no proof of anything.
-    assert "no spread" in verdict(paired([33 / 397 - 14 / 397, 43 / 397 - 24 / 397]))
-    for few in ([0.1], [0.1] * 17):
-        with pytest.raises(ArgumentError, match="2 to 16"):
-            paired(few)
 
 
 @pytest.fixture(scope="module")
