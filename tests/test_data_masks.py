@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from helpers import mask_files
+from helpers.image_batches import arrays
 from PIL import Image
 
 import keras_resnets as kr
@@ -14,11 +15,7 @@ from keras_resnets.data import labels, sources
 from keras_resnets.errors import ArgumentError
 
 TFDS = Path(kr.__file__).parents[2] / "shared" / "data" / "tfds"
-
-
 camvid = pytest.mark.skipif(not (TFDS / "camvid").is_dir(), reason=f"no CamVid in {TFDS.name} beside the checkout")
-
-
 CROP = kr.data.Augmentation(crop=48, scale=(0.7, 1.3), flip=True, color=0.3)
 
 
@@ -39,7 +36,7 @@ def test_a_folder_without_splits_is_split_for_you(tmp_path):
     data = mask_files.load(tmp_path, validation=0.2)
     # A fifth of 12 for testing, then a fifth of the 9 left, both rounded up.
     assert data.sizes == {"train": 7, "validation": 2, "test": 3}
-    images, found = mask_files.arrays(data.unseen)
+    images, found = arrays(data.unseen)
     assert sorted(images[:, 0, 0, 0].astype(int).tolist()) == list(range(10, 130, 10))
     for image, mask in zip(images, found, strict=True):
         np.testing.assert_array_equal(mask, mask_files.mask_of(int(image[0, 0, 0])))
@@ -77,7 +74,7 @@ def test_a_folder_laid_out_as_voc_is_tested_on_val(tmp_path):
         assert (mask[0, 0, :14] == 0).all()
     square = mask_files.load(tmp_path, validation=0, batch_size=2, image_size=28, pad_to=16)
     assert square.input_shape == (32, 32, 3)
-    images, found = mask_files.arrays(square.test)
+    images, found = arrays(square.test)
     for image, mask in zip(images, found, strict=True):
         rows = np.flatnonzero((image[:, 0] > 0).all(-1)).max() + 1
         assert rows in (18, 20)
@@ -228,7 +225,7 @@ def test_a_set_with_named_classes_needs_nothing_else(streamed, tmp_path, monkeyp
     data = mask_files.load("tiny_masks", data_dir=tmp_path, download=True, validation=0)
     assert (data.input_shape, data.class_names) == ((4, 6, 3), ("sea", "sky"))
     assert data.sizes == {"train": 5, "test": 2}
-    images, found = mask_files.arrays(data.epochs(0, 1))
+    images, found = arrays(data.epochs(0, 1))
     assert sorted(images[:, 0, 0, 0].tolist()) == [0, 10, 20, 30, 40]
     assert (found[:, 0] == 255).all()
     np.testing.assert_array_equal(found[:, 1, 0], images[:, 0, 0, 0] / 10 % 2)

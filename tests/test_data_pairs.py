@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import mask_files
+from helpers.image_batches import arrays
 from PIL import Image
 
 import keras_resnets as kr
@@ -134,13 +135,13 @@ def test_an_epoch_is_a_function_of_its_seed_and_number(streamed, folder, monkeyp
         monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 10)
     data = mask_files.load(folder, augmentation=CROP, seed=3, validation=0)
     assert isinstance(data._splits["train"], sources.Stream if streamed else sources.Arrays)
-    images, found = mask_files.arrays(data.epochs(0, 3))
+    images, found = arrays(data.epochs(0, 3))
     assert len(images) == 3 * data.sizes["train"] == 36
     keras.utils.set_random_seed(5)
-    late, late_found = mask_files.arrays(mask_files.load(folder, augmentation=CROP, seed=3, validation=0).epochs(2, 3))
+    late, late_found = arrays(mask_files.load(folder, augmentation=CROP, seed=3, validation=0).epochs(2, 3))
     np.testing.assert_array_equal(images[24:], late)
     np.testing.assert_array_equal(found[24:], late_found)
-    for one, other in ((images[:12], images[12:24]), (images[:12], mask_files.arrays(data.seeded(4).epochs(0, 1))[0])):
+    for one, other in ((images[:12], images[12:24]), (images[:12], arrays(data.seeded(4).epochs(0, 1))[0])):
         assert not {v.tobytes() for v in one} & {v.tobytes() for v in other}
     sizes = {len(batch) for batch, _ in data.epochs(0, 1)}
     assert sizes == {8, 4}
@@ -152,7 +153,7 @@ def test_every_example_is_in_one_split_and_once_in_an_epoch(streamed, folder, mo
         monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 10)
     data = mask_files.load(folder, validation=0.25)
     assert data.sizes == {"train": 9, "validation": 3, "test": 4}
-    parts = [mask_files.arrays(v) for v in (data.epochs(0, 1), data.validation, data.test)]
+    parts = [arrays(v) for v in (data.epochs(0, 1), data.validation, data.test)]
     values = [sorted(images[:, 0, 0, 0].astype(int).tolist()) for images, _ in parts]
     assert sorted(values[0] + values[1]) == list(range(10, 130, 10))
     assert values[2] == [201, 202, 203, 204]
@@ -169,7 +170,7 @@ def test_options_read_back_from_json_load_the_same_data(folder):
     options["augmentation"] = kr.data.Augmentation(**options["augmentation"])
     again = kr.data.load(data.name, **options)
     assert again.options == data.options
-    for one, other in zip(mask_files.arrays(data.epochs(0, 1)), mask_files.arrays(again.epochs(0, 1)), strict=True):
+    for one, other in zip(arrays(data.epochs(0, 1)), arrays(again.epochs(0, 1)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers import mask_files
+from helpers.image_batches import arrays
 
 from keras_resnets.data import scenes, sources
 
@@ -18,7 +19,7 @@ def test_scenes_hold_every_class_and_are_told_by_their_masks(drawn):
     assert (drawn.task, drawn.class_names) == ("segmentation", ("background", *"0123456789"))
     seen = set()
     for split in ("train", "validation", "test"):
-        images, found = mask_files.arrays(getattr(drawn, split))
+        images, found = arrays(getattr(drawn, split))
         assert (images.dtype, found.dtype, found.shape) == ("float32", "int32", (len(images), 64, 64))
         assert set(np.unique(found)) == set(range(11))
         assert 0.75 < (found == 0).mean() < 0.95

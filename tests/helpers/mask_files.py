@@ -11,11 +11,6 @@ def load(name, **options):
     return kr.data.load(name, **{**size, "task": "segmentation", "normalize": None, "batch_size": 8, **options})
 
 
-def arrays(batches):
-    images, found = zip(*batches.as_numpy_iterator(), strict=True)
-    return np.concatenate(images), np.concatenate(found)
-
-
 def mask_of(value):
     """A mask told by the one value of its image: three columns, of which the last is no class."""
     mask = np.full((16, 24), value % 3, "uint8")
