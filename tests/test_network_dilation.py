@@ -1,4 +1,4 @@
-"""Output strides, the pools and heads of ResNet-38, frozen statistics, and preprocessing."""
+"""Output strides, and the dilated layers and heads of ResNet-38."""
 
 import itertools
 
@@ -138,31 +138,6 @@ def test_dropout_of_resnet38_comes_with_the_segmentation_head():
     assert rates(kr.build("resnet38_a1", (32, 32, 3), 5, width=0.03)) == {}
 
 
-@pytest.mark.parametrize("padding", ["end", "both"])
-@pytest.mark.parametrize(("window", "stride", "dilation"), [(3, 2, 1), (2, 2, 1), (3, 1, 1), (3, 1, 2)])
-@pytest.mark.parametrize("size", [(7, 10), (8, 5)])
-def test_max_pool_takes_the_largest_of_what_is_there(padding, window, stride, dilation, size):
-    x = np.random.default_rng(0).normal(-5, 1, size=(2, *size, 3)).astype("float32")  # no zero may win
-    layer = kr.layers.MaxPool(window, stride, dilation, padding)
-    start = -((window - 1) // 2) * dilation if padding == "both" else 0
-
-    def counted(side):
-        if padding == "both":  # torch: floor((side + 2 pad - reach) / stride) + 1
-            return (side - 2 * start - dilation * (window - 1) - 1) // stride + 1
-        return side if stride == 1 else int(np.ceil((side - window) / stride)) + 1
-
-    expected = np.full((2, counted(size[0]), counted(size[1]), 3), -np.inf, "float32")
-    for i in range(expected.shape[1]):
-        for j in range(expected.shape[2]):
-            rows = [start + i * stride + dilation * k for k in range(window)]
-            columns = [start + j * stride + dilation * k for k in range(window)]
-            inside = np.ix_([r for r in rows if 0 <= r < size[0]], [c for c in columns if 0 <= c < size[1]])
-            expected[:, i, j] = x[:, inside[0], inside[1]].max((1, 2))
-    np.testing.assert_array_equal(layer(x), expected)
-    assert layer.compute_output_shape(x.shape) == expected.shape
-    assert layer.compute_output_shape((None, None, None, 3)) == (None, None, None, 3)
-
-
 def test_segmentation_head_is_two_dilated_convolutions(scramble):
     model = scramble(
         kr.build("resnet38_a1", (32, 40, 3), 5, width=0.03, head="2conv", output_stride=8, head_dilation=2)
@@ -182,42 +157,6 @@ def test_segmentation_head_is_two_dilated_convolutions(scramble):
         maps = end(sum(taps) + bias)
     maps = np.exp(maps - maps.max(-1, keepdims=True))
     np.testing.assert_allclose(model(x), maps / maps.sum(-1, keepdims=True), rtol=1e-4, atol=1e-6)
-
-
-def test_frozen_statistics_stand_still_while_scale_and_offset_learn(tiny, images, scramble):
-    x, y = images
-    model = scramble(kr.build(tiny, frozen_bn=True))
-    np.testing.assert_allclose(model(x, training=True), model(x, training=False), rtol=1e-6)
-    before = {v.path: np.asarray(v) for v in model.weights}
-    model.compile(kr.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
-    model.train_on_batch(x, y)
-    for variable in model.weights:
-        moved = np.abs(np.asarray(variable) - before[variable.path]).max() > 0
-        assert moved != ("moving" in variable.path), variable.path
-    assert kr.ResidualNetwork.from_config(model.get_config()).spec.frozen_bn
-
-
-@pytest.mark.parametrize(
-    ("mode", "preprocessing"),
-    [
-        ("caffe", kr.Preprocessing((103.939, 116.779, 123.68), (1.0,), "bgr")),
-        ("tf", kr.Preprocessing((127.5,), (127.5,))),
-        ("torch", kr.Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))),
-    ],
-)
-def test_preprocessing_is_that_of_keras_applications(mode, preprocessing, tiny, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3)).astype("uint8")
-    expected = keras.applications.imagenet_utils.preprocess_input(pixels.astype("float32"), mode=mode)
-    for given in (pixels, keras.ops.convert_to_tensor(pixels)):
-        np.testing.assert_allclose(preprocessing(given), expected, rtol=1e-5, atol=1e-4)
-    # It goes where the weights go: into files, out of them, and through surgery.
-    model = kr.build(tiny)
-    assert model.preprocessing is None
-    model.preprocessing = preprocessing
-    model.save(tmp_path / "net.keras")
-    assert kr.load_model(tmp_path / "net.keras").preprocessing == preprocessing
-    assert kr.delete(model, 1, copy=True).preprocessing == preprocessing
-    assert kr.build(tiny, weights=tmp_path / "net.keras").preprocessing == preprocessing
 
 
 @pytest.mark.parametrize(

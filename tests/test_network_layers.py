@@ -1,4 +1,4 @@
-"""The fused BatchNorm against Keras' own, and the parameter-free shortcut against NumPy."""
+"""Layers of our own: batch-norm, fused and frozen, against Keras' own; pools and padded channels against NumPy."""
 
 import keras
 import numpy as np
@@ -111,3 +111,41 @@ def test_layer_contract(layer):
     copy.set_weights(layer.get_weights())
     np.testing.assert_array_equal(copy(x), y)
     assert copy.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("padding", ["end", "both"])
+@pytest.mark.parametrize(("window", "stride", "dilation"), [(3, 2, 1), (2, 2, 1), (3, 1, 1), (3, 1, 2)])
+@pytest.mark.parametrize("size", [(7, 10), (8, 5)])
+def test_max_pool_takes_the_largest_of_what_is_there(padding, window, stride, dilation, size):
+    x = np.random.default_rng(0).normal(-5, 1, size=(2, *size, 3)).astype("float32")  # no zero may win
+    layer = kr.layers.MaxPool(window, stride, dilation, padding)
+    start = -((window - 1) // 2) * dilation if padding == "both" else 0
+
+    def counted(side):
+        if padding == "both":  # torch: floor((side + 2 pad - reach) / stride) + 1
+            return (side - 2 * start - dilation * (window - 1) - 1) // stride + 1
+        return side if stride == 1 else int(np.ceil((side - window) / stride)) + 1
+
+    expected = np.full((2, counted(size[0]), counted(size[1]), 3), -np.inf, "float32")
+    for i in range(expected.shape[1]):
+        for j in range(expected.shape[2]):
+            rows = [start + i * stride + dilation * k for k in range(window)]
+            columns = [start + j * stride + dilation * k for k in range(window)]
+            inside = np.ix_([r for r in rows if 0 <= r < size[0]], [c for c in columns if 0 <= c < size[1]])
+            expected[:, i, j] = x[:, inside[0], inside[1]].max((1, 2))
+    np.testing.assert_array_equal(layer(x), expected)
+    assert layer.compute_output_shape(x.shape) == expected.shape
+    assert layer.compute_output_shape((None, None, None, 3)) == (None, None, None, 3)
+
+
+def test_frozen_statistics_stand_still_while_scale_and_offset_learn(tiny, images, scramble):
+    x, y = images
+    model = scramble(kr.build(tiny, frozen_bn=True))
+    np.testing.assert_allclose(model(x, training=True), model(x, training=False), rtol=1e-6)
+    before = {v.path: np.asarray(v) for v in model.weights}
+    model.compile(kr.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.train_on_batch(x, y)
+    for variable in model.weights:
+        moved = np.abs(np.asarray(variable) - before[variable.path]).max() > 0
+        assert moved != ("moving" in variable.path), variable.path
+    assert kr.ResidualNetwork.from_config(model.get_config()).spec.frozen_bn
