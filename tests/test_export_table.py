@@ -72,20 +72,10 @@ FAMILIES = {
 
 # Where every batch-norm stands behind a convolution, none is left.
 POST_ACTIVATION = {*list(FAMILIES)[:3], "bottleneck", "vgg", "lesioned", "pruned", "mixed precision", "adopted"}
-
-
 LITERT = {"litert": "float32", "litert-fp16": "float16", "litert-dynamic": "dynamic", "litert-int8": "int8"}
-
-
 FORMATS = ["saved_model", "litert", "litert-fp16", "litert-int8"]
-
-
 CLOSE = {"saved_model": 1e-5, "litert": 1e-4, "onnx": 1e-4}
-
-
 has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "tf2onnx", "onnxruntime"))
-
-
 without_onnx = pytest.mark.skipif(not has_onnx, reason="the extra onnx is not installed: keras_resnets[onnx]")
 
 

@@ -60,8 +60,6 @@ def forward(model, x):
 
 
 BASIC = (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2))
-
-
 BOTTLENECK = (kr.Stage(2, (4, 4, 8), (1, 3, 1)), kr.Stage(1, (4, 4, 16), (1, 3, 1), stride=2))
 
 
