@@ -6,7 +6,7 @@ import json
 import keras_tuner
 import numpy as np
 import pytest
-from search_setting import space_of
+from helpers.search_setting import space_of
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
