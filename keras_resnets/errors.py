@@ -1,23 +1,24 @@
-"""The one exception of ours: an argument that breaks a rule, told in a sentence."""
+"""`ArgumentError`, and checks of arguments that raise it."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
 class ArgumentError(ValueError):
     """An argument breaks a rule.
 
-    The message is one sentence that names the argument, the rule, the value that came and the
-    remedy. The command line prints it and leaves with status 2 (wrong usage).
+    The message is one sentence with the argument, the rule, the value given and the remedy. The command line prints
+    it and exits with status 2 (wrong usage).
     """
 
 
-def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
-    """Returns the `most` words of `known` closest to `word`, for an error's remedy."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=most, cutoff=0.4) or known[:most]
+def nearest(word: str, choices: Iterable[str], most: int = 3) -> str:
+    """Returns the `most` choices that are closest to `word`, as the remedy in an error message."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(word, choices, n=most, cutoff=0.4) or choices[:most]
     return ", ".join(close)
 
 
@@ -33,3 +34,56 @@ def whole_number(argument: str, value: object, least: int, most: int | None = No
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         rule = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ArgumentError(f"{argument} must be a whole number {rule}; got {value!r}.")
+
+
+def number(
+    argument: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    rule: str | None = None,
+) -> None:
+    """Raises `ArgumentError` unless `value` is a finite number within bounds; NaN and booleans are refused.
+
+    Args:
+        argument: the argument's name, for the message.
+        value: what was given.
+        least: the smallest number allowed.
+        above: a number that must be exceeded.
+        most: the largest number allowed.
+        below: a number that must not be reached.
+        rule: the rule in words, "a share of ..."; None derives it from the bounds.
+
+    Example:
+        >>> from keras_resnets.errors import number
+        >>> number("dropout", 1.5, least=0, below=1)
+        Traceback (most recent call last):
+        ...
+        keras_resnets.errors.ArgumentError: dropout must be a number from 0 up to, not including, 1; got 1.5.
+    """
+    fits = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -math.inf < value < math.inf
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    )
+    if not fits:
+        raise ArgumentError(f"{argument} must be {rule or _bounds(least, above, most, below)}; got {value!r}.")
+
+
+def _bounds(least: float | None, above: float | None, most: float | None, below: float | None) -> str:
+    """Describes a range of numbers in words."""
+    if above == 0 and most is None and below is None:
+        return "a positive number"
+    if above is not None and below is not None:
+        return f"a number between {above} and {below}, both excluded"
+    parts = ["a finite number" if least is above is most is below is None else "a number"]
+    parts += [f"from {least}"] if least is not None else [f"above {above}"] if above is not None else []
+    parts += [f"to {most}"] if most is not None else [f"up to, not including, {below}"] if below is not None else []
+    return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What TensorFlow's libraries write to standard error past every setting, held back."""
+"""`quiet`: hold back what TensorFlow's libraries write to standard error regardless of settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back what is written to standard error, by other languages too; after an exception it is told.
+    """Holds back standard error, including output of native code; prints it if an exception is raised.
 
     Example:
         >>> import os
@@ -20,15 +20,15 @@ def quiet() -> Iterator[None]:
         ...     _ = os.write(2, b"I0000 cpu_feature_guard.cc")
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
+            output.seek(0)
+            os.write(stderr, output.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

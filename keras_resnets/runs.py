@@ -1,4 +1,4 @@
-"""Run directories: what was asked, checkpoints that are whole or absent, one process at a time."""
+"""Run directories: settings, atomically written checkpoints, and a lock for one process at a time."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError
 
-# The folder of a study in which an interrupted one keeps what it has measured.
+# The folder in which an interrupted study keeps its measurements.
 UNFINISHED = ".unfinished"
-# Of run.json. Files without it were written before data were batched by the recipe of a training.
+# The version of run.json. Files without one are older than the batching of data by a training's recipe.
 FORMAT = 2
 
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what is written there appears at `path` whole or not at all.
+    """Yields a temporary path; the file or folder written there appears at `path` completely or not at all.
 
-    Files and folders alike. After an exception, nothing is left.
+    After an exception, nothing is left.
 
     Example:
         >>> import pathlib, tempfile
@@ -55,7 +55,7 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
                 with open(file, "rb+") as handle:
                     os.fsync(handle.fileno())
         if path.is_dir() and not path.is_symlink():
-            # A folder cannot be replaced in one step; the old one steps aside first.
+            # A folder cannot be replaced in one step, so move the old one out of the way first.
             os.rename(path, part.parent / "old")
         os.replace(part, path)
     finally:
@@ -63,30 +63,30 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _is_half_written(part: Path) -> bool:
-    """Whether a path is a folder that `whole` was writing in: named after what it holds, and holding nothing else."""
-    named = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", part.name)
-    return bool(named and part.is_dir() and {file.name for file in part.iterdir()} <= {named[1], "old"})
+    """Whether a path is a temporary folder of `whole`: it contains only the file that its name names."""
+    match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", part.name)
+    return bool(match and part.is_dir() and {file.name for file in part.iterdir()} <= {match[1], "old"})
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Writes JSON, whole or not at all."""
+    """Writes JSON, completely or not at all."""
     with whole(path) as part:
         part.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def read_csv(file: str | os.PathLike):
-    """Reads a table with its numbers as they were written, to the last bit."""
+    """Reads a table with exactly the numbers that were written, to the last bit."""
     import pandas as pd
 
-    old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)  # since then, that is the default
-    return pd.read_csv(file, **({"float_precision": "round_trip"} if old else {}))
+    is_old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)  # the default from 3.1 on
+    return pd.read_csv(file, **({"float_precision": "round_trip"} if is_old else {}))
 
 
 def environment(*further: str) -> dict[str, Any]:
-    """Returns what a result depends on beside its arguments: versions, backend, command line.
+    """Returns what a result depends on besides its arguments: versions, backend, command line.
 
     Args:
-        *further: packages whose versions count here, beside those that count everywhere.
+        *further: packages whose versions are included, in addition to the usual ones.
     """
     import keras
 
@@ -104,7 +104,7 @@ def environment(*further: str) -> dict[str, Any]:
 
 
 def fingerprint(arrays) -> str:
-    """Returns a short hash of arrays, to tell whether two results are of the same weights or data."""
+    """Returns a short hash of arrays, to check that two results come from the same weights or data."""
     digest = hashlib.sha256()
     for array in arrays:
         array = np.asarray(array)
@@ -114,29 +114,28 @@ def fingerprint(arrays) -> str:
 
 
 class Busy(OSError):
-    """Another process works in a run directory."""
+    """Another process is working in a run directory."""
 
 
 class Run:
-    """A directory that one process works in at a time, and that a later one can go on in.
+    """A directory in which one process works at a time, and a later one can resume.
 
-    Holds `run.json` (what was asked, versions, results), `checkpoints/`, `history.csv`, `logs/`
-    and, when finished, `model.keras`.
+    It contains `run.json` (settings, versions, results), `checkpoints/`, `history.csv`, `logs/` and, when finished,
+    `model.keras`.
 
     Args:
-        out: the directory; made when absent.
-        asked: what the work is, plain data. A directory with other work in it is refused.
-        spare: gives what was asked, or None, from another file of the directory, to write a damaged
-            `run.json` anew; by default from the last checkpoint.
+        out: the directory; it is created if it does not exist.
+        asked: the settings of the work, as plain data. A directory with other settings is refused.
+        spare: recovers the settings, or returns None, when `run.json` is damaged; by default from the last checkpoint.
 
     Raises:
-        ArgumentError: the directory holds other work.
-        OSError: it cannot be written, or another process works in it.
+        ArgumentError: the directory belongs to other work.
+        OSError: it cannot be written, or another process is working in it.
     """
 
     def __init__(self, out: str | os.PathLike, asked: dict[str, Any], spare: Callable[[], Any] | None = None):
         self.path = Path(out)
-        self._spare = spare or self._asked_of_checkpoint
+        self._recover = spare or self._recover_from_checkpoint
         self.asked = json.loads(json.dumps(asked))
         self._lock = filelock.FileLock(self.path / ".lock", timeout=0)
 
@@ -150,9 +149,9 @@ class Run:
                 f"Another process is working in {str(self.path)!r}. Wait for it to end, or give another --out."
             ) from None
         try:
-            self._sweep()
-            self._mend()
-            self._check()
+            self._remove_leftovers()
+            self._repair_record()
+            self._check_record()
         except BaseException:
             self._lock.release()
             raise
@@ -161,22 +160,23 @@ class Run:
     def __exit__(self, *_) -> None:
         self._lock.release()
 
-    def _sweep(self) -> None:
-        """Removes what a killed process was writing, here and where checkpoints and logs lie."""
+    def _remove_leftovers(self) -> None:
+        """Removes half-written files of a killed process, also of checkpoints and logs."""
         for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
             for part in filter(_is_half_written, self.path.glob(pattern)):
                 shutil.rmtree(part, ignore_errors=True)
 
-    def _mend(self) -> None:
-        """Rebuilds a damaged `run.json`; its results are taken again from what is there."""
+    def _repair_record(self) -> None:
+        """Rewrites a damaged `run.json` from recovered settings; the results are then taken again from the files."""
         with contextlib.suppress(ArgumentError):
             _ = self.record
             return
-        asked = self._spare()
+        asked = self._recover()
         if asked is not None:
             write_json(self.path / "run.json", {"asked": asked, **environment()})
 
-    def _asked_of_checkpoint(self) -> Any:
+    def _recover_from_checkpoint(self) -> Any:
+        """Reads the settings from the last checkpoint; None if there is none."""
         from safetensors import SafetensorError, safe_open
 
         file = self.path / "checkpoints" / "last.safetensors"
@@ -186,25 +186,26 @@ class Run:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
-    def _check(self) -> None:
+    def _check_record(self) -> None:
+        """Writes `run.json` in a new directory; raises if an old one has other settings."""
         record = self.record
         if record is None:
             others = [p.name for p in self.path.iterdir() if p.name != ".lock"]
             if others:
                 raise ArgumentError(
-                    f"{str(self.path)!r} holds {sorted(others)[0]!r} and no run.json, so it is no run directory; "
+                    f"{str(self.path)!r} holds {sorted(others)[0]!r} and no run.json, so it is not a run directory; "
                     f"give an empty or a new --out."
                 )
             write_json(self.path / "run.json", {"format": FORMAT, "asked": self.asked, **environment()})
             return
         for key in sorted(self.asked.keys() | record["asked"].keys()):
             old, new = record["asked"].get(key), self.asked.get(key)
-            old, new = _plain(old), _plain(new)
+            old, new = _without_modules(old), _without_modules(new)
             if old != new:
                 if isinstance(old, dict) and isinstance(new, dict):
                     inner = next((k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)), None)
                     if inner is None:
-                        continue  # one of them does not know an option yet that the other leaves out
+                        continue  # one lacks an option that the other sets to None
                     key, old, new = f"{key}.{inner}", old.get(inner), new.get(inner)
                 raise ArgumentError(
                     f"{str(self.path)!r} was started with {key} = {old!r}, now {new!r} is asked; "
@@ -230,19 +231,19 @@ class Run:
         return bool(self.record and "results" in self.record)
 
     def finish(self, results: dict[str, Any]) -> None:
-        """Notes the results and so marks the run as finished."""
+        """Records the results, which marks the run as finished."""
         write_json(self.path / "run.json", {**(self.record or {}), "results": results})
 
     def save(self, name: str, variables: dict[str, np.ndarray], state: dict[str, Any]) -> None:
-        """Writes a checkpoint: arrays and plain data in one file, whole or not at all."""
+        """Writes a checkpoint, arrays and plain data in one file, completely or not at all."""
         from safetensors.numpy import save_file
 
-        known = {"state": json.dumps(state), "asked": json.dumps(self.asked)}
+        metadata = {"state": json.dumps(state), "asked": json.dumps(self.asked)}
         with whole(self.path / "checkpoints" / f"{name}.safetensors") as part:
-            save_file({k: np.asarray(v, order="C") for k, v in variables.items()}, part, known)
+            save_file({k: np.asarray(v, order="C") for k, v in variables.items()}, part, metadata)
 
     def restore(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Reads a checkpoint back; None when there is none."""
+        """Reads a checkpoint; returns None if it does not exist."""
         from safetensors import SafetensorError, safe_open
 
         file = self.path / "checkpoints" / f"{name}.safetensors"
@@ -256,18 +257,18 @@ class Run:
             raise ArgumentError(f"{str(file)!r} is damaged; remove it to train from the start again.") from error
 
 
-def _plain(asked: Any) -> Any:
-    """What was asked, without the modules that classes live in: they move, and the work stays the same."""
+def _without_modules(asked: Any) -> Any:
+    """Returns settings without the modules of serialised classes, which may move between versions."""
     if isinstance(asked, dict):
-        named = "class_name" in asked
-        return {key: _plain(value) for key, value in asked.items() if not (named and key == "module")}
-    return [_plain(value) for value in asked] if isinstance(asked, list) else asked
+        is_class = "class_name" in asked
+        return {key: _without_modules(value) for key, value in asked.items() if not (is_class and key == "module")}
+    return [_without_modules(value) for value in asked] if isinstance(asked, list) else asked
 
 
 @contextlib.contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """Makes a directory, or says in a sentence why it cannot be written; after an error, leaves no empty one."""
-    made = not path.exists()
+    """Creates a directory; raises `OSError` if it cannot be written. After an error, removes it if new and empty."""
+    is_new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -277,7 +278,7 @@ def usable(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made:
+        if is_new:
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise

@@ -83,11 +83,11 @@ def test_keras_itself(tmp_path):
     ("content", "sentence"),
     [
         (write.zipped({"config.json": "{}"}), "its zip lacks model.weights.h5; save the model with model.save(file)"),
-        (write.keras(write.CONV, write.PLACE, **{"config.json": "{"}), "config.json is no JSON"),
-        (write.keras(write.CONV, write.PLACE, **{"config.json": "[]"}), "config.json is no JSON object"),
+        (write.keras(write.CONV, write.PLACE, **{"config.json": "{"}), "config.json is not JSON"),
+        (write.keras(write.CONV, write.PLACE, **{"config.json": "[]"}), "config.json is not a JSON object"),
         (write.keras(write.CONV, write.PLACE, **{"config.json": "{}"}), "config.json has None as a layer's config"),
-        (write.keras(write.CONV, write.PLACE, about="["), "metadata.json is no JSON"),
-        (write.keras([3], write.PLACE), "config.json has a layer that is no JSON object"),
+        (write.keras(write.CONV, write.PLACE, about="["), "metadata.json is not JSON"),
+        (write.keras([3], write.PLACE), "config.json has a layer that is not a JSON object"),
         (write.keras([{"class_name": 3}], write.PLACE), "config.json has 3 as a layer's class_name"),
         (write.keras([{"class_name": "A", "config": {}}], write.PLACE), "config.json has None as a layer's name"),
         (

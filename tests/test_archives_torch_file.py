@@ -145,14 +145,14 @@ CENTRAL, SECOND, END = PLAIN.index(b"PK\x01\x02"), PLAIN.rindex(b"PK\x01\x02"), 
             write.patched(CENTRAL + 42, "<I", 1 << 30, PLAIN),
             "the header of its zip's member 'x/data.pkl' is said to be",
         ),
-        (write.patched(CENTRAL + 42, "<I", 1, PLAIN), "'x/data.pkl' is another one in its place"),
-        (write.patched(CENTRAL + 46, "<B", ord("y"), PLAIN), "'y/data.pkl' is another one in its place"),
-        (write.patched(CENTRAL + 46, "<B", 255, PLAIN), "a member whose name is no text"),
-        (write.patched(8, "<H", 8, PLAIN), "'x/data.pkl' is another one in its place"),
-        (write.patched(6, "<H", 1, PLAIN), "'x/data.pkl' is another one in its place"),
+        (write.patched(CENTRAL + 42, "<I", 1, PLAIN), "'x/data.pkl' is not the one in the list"),
+        (write.patched(CENTRAL + 46, "<B", ord("y"), PLAIN), "'y/data.pkl' is not the one in the list"),
+        (write.patched(CENTRAL + 46, "<B", 255, PLAIN), "a member whose name is not UTF-8 text"),
+        (write.patched(8, "<H", 8, PLAIN), "'x/data.pkl' is not the one in the list"),
+        (write.patched(6, "<H", 1, PLAIN), "'x/data.pkl' is not the one in the list"),
         (write.patched(CENTRAL + 20, "<Q", 20 | 20 << 32, PLAIN), "members of its zip overlap"),
         (write.patched(SECOND + 20, "<Q", 20 | 20 << 32, PLAIN), "members of its zip overlap"),
-        (write.patched(CENTRAL + 16, "<I", 7, PLAIN), "'x/data.pkl' is not what its check sum says"),
+        (write.patched(CENTRAL + 16, "<I", 7, PLAIN), "'x/data.pkl' does not match its checksum"),
     ],
     ids=write.by_sentence,
 )
@@ -200,7 +200,7 @@ def test_a_storage_is_checked_by_its_sum(opened):
     content[content.index(write.raw(held)) + 2] ^= 1
     with (
         opened(bytes(content)) as archive,
-        pytest.raises(WeightFileError, match="data/0' is not what its check sum says"),
+        pytest.raises(WeightFileError, match="data/0' does not match its checksum"),
     ):
         archive["x"].read()
 

@@ -12,7 +12,7 @@ from helpers.pruned_networks import SPEC, answers, brute_force, measured
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments import evaluation
-from keras_resnets.pruning import choosing, costs
+from keras_resnets.pruning import costs, pruning
 from keras_resnets.runs import read_csv
 from keras_resnets.training.checkpoints import Checkpoint
 
@@ -190,7 +190,7 @@ def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkey
     assert not list(tmp_path.glob("*/.unfinished"))
 
     # Finished, it is opened and not done again; it is a network like any other, and so is its directory.
-    monkeypatch.setattr(choosing, "choose", lambda *_, **__: pytest.fail("chosen again"))
+    monkeypatch.setattr(pruning, "choose", lambda *_, **__: pytest.fail("chosen again"))
     again = kr.prune(model, digits, out=tmp_path / "whole", **how)
     assert again.study.rows.equals(rows)
     assert again.study.summary == summary

@@ -90,7 +90,7 @@ CALLS = [
         "out of others",
         lambda p: wrong_calls.train(p, out=p.foreign),
         ArgumentError,
-        ["'thesis.tex'", "no run directory", "give an empty"],
+        ["'thesis.tex'", "not a run directory", "give an empty"],
     ),
     ("run.json damaged", lambda p: wrong_calls.train(p, out=p.torn), ArgumentError, ["run.json'", "damaged", "remove"]),
     (

@@ -1,4 +1,4 @@
-"""Networks as plain data: specs, the table of variants, what they cost. Keras is not imported."""
+"""Networks as plain data: specs, the table of variants, and their costs. Keras is not imported."""
 
 from keras_resnets.architecture import budget, counting, dilation, unit, variants
 from keras_resnets.architecture.preprocessing import Preprocessing

@@ -1,4 +1,4 @@
-"""Networks of another depth, unit or width, and the width that meets a budget. Arithmetic; Keras is not imported."""
+"""Specs with another depth, unit or width, and the width that meets a budget. Keras is not imported."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 
 from keras_resnets.architecture.counting import count
 from keras_resnets.architecture.spec import Spec
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 
-# What a budget can be of: the fields of `Counts`.
+# The costs that a budget can limit: fields of `Counts`.
 MEASURES = ("parameters", "macs", "activations")
-# Stages are moved so many channels away from the common factor, where that alone misses the budget.
+# Where a common factor misses the budget, the width of each stage is varied by up to so many channels.
 _REACH = 2
 
 
 def costs(spec: Spec) -> dict[str, int]:
-    """Returns what a network costs, by each of `MEASURES`."""
+    """Returns the cost of a network by each of `MEASURES`."""
     counts = count(spec)
     return {measure: getattr(counts, measure) for measure in MEASURES}
 
@@ -29,10 +29,10 @@ def with_blocks(spec: Spec, blocks: int | Sequence[int]) -> Spec:
 
     Args:
         spec: the spec.
-        blocks: of each stage; one number for all of them, or one for each.
+        blocks: number of blocks of each stage; one number for all stages, or one for each.
 
     Raises:
-        ArgumentError: there is not one number for each stage.
+        ArgumentError: the numbers are not one for each stage, or not positive whole numbers.
 
     Example:
         >>> from keras_resnets.architecture import budget, variants
@@ -45,14 +45,14 @@ def with_blocks(spec: Spec, blocks: int | Sequence[int]) -> Spec:
             f"blocks must be one number, or one for each of the {len(spec.stages)} stages of {spec.name!r}; "
             f"got {blocks!r}."
         )
-    for number in numbers:
-        whole_number("blocks", number, 1)
+    for stage_blocks in numbers:
+        whole_number("blocks", stage_blocks, 1)
     stages = (dataclasses.replace(s, blocks=n) for s, n in zip(spec.stages, numbers, strict=True))
     return spec.replace(stages=tuple(stages))
 
 
 def with_unit(spec: Spec, unit: str) -> Spec:
-    """Returns the spec with other residual units, as wide as the first convolution of its own.
+    """Returns the spec with other residual units, as wide as the first convolutions of its own.
 
     Args:
         spec: the spec.
@@ -61,7 +61,7 @@ def with_unit(spec: Spec, unit: str) -> Spec:
             of one width (Zagoruyko & Komodakis 2016, section 3).
 
     Raises:
-        ArgumentError: the unit is none of these.
+        ArgumentError: the unit is not one of these.
 
     Example:
         >>> from keras_resnets.architecture import budget, variants
@@ -84,24 +84,23 @@ def with_unit(spec: Spec, unit: str) -> Spec:
 
 @functools.lru_cache(maxsize=4096)
 def solve(spec: Spec, measure: str, amount: int, tolerance: float = 0.02) -> Spec:
-    """Returns the spec with the width at which the network costs a given amount.
+    """Returns the spec with the width at which the network has a given cost.
 
-    All stages are widened or narrowed by one factor, so their proportions are those of `spec` up to
-    rounding. Where whole channels are too coarse for that, as in a narrow network, single stages are
-    moved by a channel or two; of what meets the budget, that closest in proportion is taken. The stem
-    keeps its width in a wider network (Zagoruyko & Komodakis 2016, Table 1) and narrows with a narrower one. A head
-    for segmentation is widened and narrowed with the stages.
+    One factor scales all stages, so their proportions are those of `spec` up to rounding. Where whole channels are too
+    coarse for that, as in a narrow network, single stages change by a channel or two; of the widths that meet the
+    budget, the closest in proportion are taken. The stem keeps its width in a wider network (Zagoruyko & Komodakis
+    2016, Table 1) and narrows with a narrower one. A head for segmentation scales with the stages.
 
     Args:
         spec: the network, its number of blocks, and the proportions of its widths.
-        measure: what is given out: `"parameters"` (trainable), `"macs"` (multiply-adds for one example)
+        measure: the cost: `"parameters"` (trainable), `"macs"` (multiply-adds for one example)
             or `"activations"` (elements of all convolutions' outputs for one example, Wu et al.
             2016's memory), counted for the spec's own input and classes.
         amount: the budget.
-        tolerance: how far the cost may lie from the budget, either way, as a share of it.
+        tolerance: the largest difference between cost and budget, as a share of the budget.
 
     Returns:
-        A spec whose stages have these widths, and whose `width` is 1.
+        A spec whose stages have the new widths, and whose `width` is 1.
 
     Raises:
         ArgumentError: no width meets the budget, or an argument breaks its rule.
@@ -115,27 +114,27 @@ def solve(spec: Spec, measure: str, amount: int, tolerance: float = 0.02) -> Spe
     """
     one_of("measure", measure, MEASURES)
     whole_number(f"the budget of {measure}", amount, 1)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
-        raise ArgumentError(f"tolerance must be a share between 0 and 1; got {tolerance!r}.")
+    number("tolerance", tolerance, above=0, below=1)
     stages = tuple(dataclasses.replace(stage, widths=spec.widths(stage)) for stage in spec.stages)
     spec = spec.replace(stages=stages, head_width=spec.scaled(spec.head_width), width=1.0)
     bases = tuple(stage.widths[0] for stage in spec.stages)
 
-    def cost(widths: Sequence[int], factor: float) -> int:
-        return getattr(count(_widened(spec, widths, factor)), measure)
-
+    # Bisect for the smallest factor that reaches the budget, until rounding to whole channels hides the difference.
     low, high = 0.0, 1.0
-    while cost(_scaled(bases, high), high) < amount:
+    while _cost(spec, _scaled(bases, high), high, measure) < amount:
         low, high = high, 2 * high
-    for _ in range(40):  # until the factors lie closer together than any rounding can tell
+    for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if cost(_scaled(bases, middle), middle) < amount else (low, middle)
+        too_small = _cost(spec, _scaled(bases, middle), middle, measure) < amount
+        low, high = (middle, high) if too_small else (low, middle)
+
+    # Rounding may miss the budget, so try widths near that factor, the best proportions first.
     closest: tuple[float, int] = (float("inf"), 0)
     for widths in _near(bases, high, spec.shortcut == "A"):
-        found = cost(widths, high)
-        if abs(found - amount) <= tolerance * amount:
+        cost = _cost(spec, widths, high, measure)
+        if abs(cost - amount) <= tolerance * amount:
             return _widened(spec, widths, high)
-        closest = min(closest, (abs(found - amount), found))
+        closest = min(closest, (abs(cost - amount), cost))
     raise ArgumentError(
         f"No width brings {spec.name!r} with {[stage.blocks for stage in spec.stages]} blocks to within "
         f"{tolerance:.1%} of {amount:,} {measure}; the closest costs {closest[1]:,}. "
@@ -143,24 +142,29 @@ def solve(spec: Spec, measure: str, amount: int, tolerance: float = 0.02) -> Spe
     )
 
 
+def _cost(spec: Spec, widths: Sequence[int], factor: float, measure: str) -> int:
+    return getattr(count(_widened(spec, widths, factor)), measure)
+
+
 def _scaled(bases: Sequence[int], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(base * factor)) for base in bases)
 
 
 def _near(bases: Sequence[int], factor: float, rising: bool) -> Iterator[tuple[int, ...]]:
-    """Widths about `factor` times `bases`, those first whose proportions are closest to theirs."""
-
-    def distortion(widths: tuple[int, ...]) -> float:
-        return max(abs(width / (base * factor) - 1) for width, base in zip(widths, bases, strict=True))
-
+    """Yields widths close to `factor` times `bases`, the closest in proportion first."""
     steps = range(-_REACH, _REACH + 1)
     around = ([w + step for step in steps if w + step >= 1] for w in _scaled(bases, factor))
-    found = [w for w in itertools.product(*around) if not rising or list(w) == sorted(w)]
-    yield from sorted(found, key=lambda widths: (distortion(widths), widths))
+    candidates = [w for w in itertools.product(*around) if not rising or list(w) == sorted(w)]
+    yield from sorted(candidates, key=lambda widths: (_distortion(widths, bases, factor), widths))
+
+
+def _distortion(widths: Sequence[int], bases: Sequence[int], factor: float) -> float:
+    """Returns the largest relative difference between `widths` and `factor` times `bases`."""
+    return max(abs(width / (base * factor) - 1) for width, base in zip(widths, bases, strict=True))
 
 
 def _widened(spec: Spec, widths: Sequence[int], factor: float) -> Spec:
-    """The spec with the first convolution of each stage's units so wide, and all others in proportion."""
+    """Returns the spec with these widths of each stage's first convolutions, and the other widths in proportion."""
     stages = tuple(
         dataclasses.replace(stage, widths=tuple(max(1, round(w / stage.widths[0] * width)) for w in stage.widths))
         for stage, width in zip(spec.stages, widths, strict=True)

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a spec, by arithmetic alone: nothing is built, Keras not imported."""
+"""Parameters and multiply-adds of a spec, computed without building the network or importing Keras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Size = tuple[int, int]
 
 @dataclass
 class Counts:
-    """What a network costs.
+    """The costs of a network.
 
     Attributes:
         parameters: trainable parameters.
@@ -29,18 +29,19 @@ class Counts:
     activations: int = 0
 
     def convolution(self, channels: int, width: int, kernel: int, size: Size, bias: bool = False) -> None:
+        """Adds a convolution with an output of `size`."""
         weights, area = kernel * kernel * channels * width, size[0] * size[1]
         self.parameters += weights + (width if bias else 0)
         self.macs += weights * area
         self.activations += width * area
 
     def norms(self, layers: tuple[str, ...], width: int) -> None:
-        """Counts the batch-norms among the layers of a place, as `unit.Placement` lists them."""
+        """Adds the batch-norms among the layers at one position, as `unit.Placement` lists them."""
         self.parameters += 2 * width * layers.count("bn")
         self.statistics += 2 * width * layers.count("bn")
 
     def block(self, block: Block, before: Size, after: Size) -> None:
-        """Counts a block that brings a map from one size to another."""
+        """Adds a block whose input is of size `before` and whose output is of size `after`."""
         self.norms(block.shared, block.channels)
         size = before
         for conv in block.convolutions:
@@ -56,19 +57,20 @@ class Counts:
             self.convolution(block.channels, block.width, 1, before if block.gate == 1 else after, bias=True)
 
     def dense(self, channels: int, width: int, bias: bool) -> None:
+        """Adds a dense layer."""
         self.parameters += channels * width + (width if bias else 0)
         self.macs += channels * width
 
 
 def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts:
-    """Counts what the network of a spec costs, as `build` makes it with its top.
+    """Counts the costs of the network that `build` makes of a spec, top included.
 
     Args:
         spec: the spec.
         input_shape: height, width and channels; None takes the spec's.
 
     Raises:
-        ArgumentError: the size of the input is open.
+        ArgumentError: the height or width of the input is None.
 
     Example:
         >>> from keras_resnets.architecture import counting, variants
@@ -81,25 +83,25 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
             f"input_shape is needed to count the multiply-adds of {spec.name!r}; got {spec.input_shape}."
         )
     counts = Counts()
-    size = (height, width)
 
-    def shrink(by: int) -> Size:
-        return -(-size[0] // by), -(-size[1] // by)
-
+    # The 7x7 stem has a stride of 2, and a max-pool of stride 2 after it.
     planned = plan(spec)
-    size = shrink(2) if planned.deep else size
+    stem_stride = 2 if planned.deep else 1
+    size = _shrunk((height, width), stem_stride)
     counts.convolution(channels, spec.stem_width, 7 if planned.deep else 3, size)
     counts.norms(planned.stem, spec.stem_width)
-    size = shrink(2) if planned.deep else size
+    size = _shrunk(size, stem_stride)
+
     channels = spec.stem_width
     for link in planned.links:
         if isinstance(link, Pool):
             size = pooled(spec, link.window, size) if link.stride > 1 else size
         else:
-            before, size = size, shrink(link.stride)
+            before, size = size, _shrunk(size, link.stride)
             counts.block(link, before, size)
             channels = link.width
     counts.norms(planned.end, channels)
+
     if spec.is_dense:
         if spec.head == "2conv":
             counts.convolution(channels, spec.scaled(spec.head_width), 3, size, bias=True)
@@ -114,8 +116,14 @@ def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts
     return counts
 
 
+def _shrunk(size: Size, stride: int) -> Size:
+    """Returns the size of a map after a layer with a stride and "same" padding."""
+    height, width = size
+    return -(-height // stride), -(-width // stride)
+
+
 def pooled(spec: Spec, window: int, size: Size) -> Size:
-    """Returns the size of a map behind the strided max-pool in front of a stage (`Spec.pool_padding`)."""
+    """Returns the size of a map after the strided max-pool before a stage (`Spec.pool_padding`)."""
     reach = 2 * ((window - 1) // 2) if spec.pool_padding == "both" else 1
     height, width = (max(side + reach - window, 0) // 2 + 1 for side in size)
     return height, width

@@ -1,4 +1,4 @@
-"""What is strided and what is dilated instead, stage by stage, at a spec's output stride. Standard library only."""
+"""Strides and dilations of each stage at a spec's output stride. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from keras_resnets.architecture.spec import Spec, Stage
 
 @dataclass(frozen=True)
 class Grid:
-    """How one stage samples its input.
+    """The strides and dilations of one stage.
 
     Attributes:
-        pool: stride of the max-pool in front of the stage; 1 where it was taken out, or where there is none.
-        pool_dilation: distance of the pixels in the pool's window.
-        stride: stride of the stage's first block; 1 where it was taken out.
-        before: dilation that stands in for the strides taken out in front of the stage's first block.
-        after: the same with that of the block itself.
+        pool: stride of the max-pool before the stage; 1 if it was removed, or if there is no max-pool.
+        pool_dilation: dilation of the pool's window.
+        stride: stride of the stage's first block; 1 if it was removed.
+        before: dilation that replaces the strides removed before the stage's first block.
+        after: dilation that replaces these strides and the block's own.
     """
 
     pool: int
@@ -29,15 +29,15 @@ class Grid:
 def grids(spec: Spec) -> list[Grid]:
     """Returns the grid of each stage.
 
-    Strides are kept until the output stride is reached, and those behind it taken out (Wu et al. 2016's code, as in
-    papers on dilated networks at large).
+    Strides are kept until the output stride is reached, and removed after that (Wu et al. 2016's code, and usual for
+    dilated networks).
 
     Example:
         >>> from keras_resnets.architecture import dilation, variants
         >>> [(g.stride, g.after) for g in dilation.grids(variants.spec("resnet50").replace(output_stride=8))]
         [(1, 1), (2, 1), (1, 2), (1, 4)]
     """
-    reached, dilation, found = spec.strides[0], 1, []
+    reached, dilation, stage_grids = spec.strides[0], 1, []
     for stage in spec.stages:
         pool, stride, window = 2 if stage.pool else 1, stage.stride, dilation
         if reached * pool > spec.total_stride:
@@ -47,12 +47,12 @@ def grids(spec: Spec) -> list[Grid]:
         if reached * stride > spec.total_stride:
             dilation, stride = dilation * stride, 1
         reached *= stride
-        found.append(Grid(pool, window, stride, before, dilation))
-    return found
+        stage_grids.append(Grid(pool, window, stride, before, dilation))
+    return stage_grids
 
 
 def strided(spec: Spec, stage: Stage) -> int:
-    """Returns which convolution of a stage's first block has the stride, from 0."""
+    """Returns the number, from 0, of the convolution that has the stride in a stage's first block."""
     if spec.stride_place == "first":
         return 0
     return next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)

@@ -1,4 +1,4 @@
-"""`Preprocessing`: what happens to raw pixels in front of a network. Standard library and NumPy."""
+"""`Preprocessing`: turns raw pixels into a network's input. Standard library and NumPy."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keras_resnets.errors import ArgumentError, one_of
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The step from raw pixels to a network's input: `(pixels - mean) / std`, channel by channel.
+    """Turns raw pixels into a network's input: `(pixels - mean) / std`, channel by channel.
 
-    A network whose weights came from a file, or that was trained by `keras_resnets.train`, carries its own as
-    `model.preprocessing`; calling it prepares images for that network.
+    A network whose weights came from a file, or that `keras_resnets.train` trained, has its own as
+    `model.preprocessing`; call it to prepare images for that network.
 
     Args:
-        mean: in the units of the raw pixels, one number for each channel, or one for all.
-        std: what is divided by, likewise.
-        channels: order of the network's channels, `"rgb"` or `"bgr"`; images are given as RGB in either case.
-            Mean and deviation are in the network's order.
+        mean: mean in the units of the raw pixels, one number for each channel, or one for all.
+        std: standard deviation, likewise.
+        channels: order of the network's channels, `"rgb"` or `"bgr"`; images are RGB in either case. `mean` and `std`
+            are in the network's order.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -48,18 +48,18 @@ class Preprocessing:
             raise ArgumentError(f"std must be positive; got {self.std!r}.")
 
     def __call__(self, images):
-        """Returns what the network takes.
+        """Returns the network's input.
 
         Args:
-            images: raw images, channels last: an array of NumPy, or a tensor of the backend or of Keras.
+            images: raw images, channels last: a NumPy array, a tensor of the backend, or a Keras tensor.
         """
         if isinstance(images, np.ndarray):
-            return self._apply(images.astype("float32"))
+            return self._normalize(images.astype("float32"))
         from keras import ops
 
-        return self._apply(ops.cast(images, "float32"))
+        return self._normalize(ops.cast(images, "float32"))
 
-    def _apply(self, images):
+    def _normalize(self, images):
         images = images[..., ::-1] if self.channels == "bgr" else images
         return (images - np.asarray(self.mean, "float32")) / np.asarray(self.std, "float32")
 

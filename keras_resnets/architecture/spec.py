@@ -8,29 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_resnets.architecture import unit
-from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
 
-# What a network may end in.
+# The possible ends of a network.
 HEADS = ("classifier", "1conv", "2conv")
 
 
-def _between(argument: str, value: Any, low: float, high: float) -> None:
-    """Demands low <= value < high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
-        raise ArgumentError(f"{argument} must be a number from {low} up to, not including, {high}; got {value!r}.")
-
-
-def _from_dict(cls: type, values: dict[str, Any], where: str) -> Any:
-    known = {field.name for field in dataclasses.fields(cls)}
+def _from_dict(cls: type, values: dict[str, Any], label: str) -> Any:
+    """Makes a `Spec` or `Stage` of fields by name; lists become tuples."""
+    fields = {field.name for field in dataclasses.fields(cls)}
     for key in values:
-        if key not in known:
-            raise ArgumentError(f"{where} has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+        if key not in fields:
+            raise ArgumentError(f"{label} has no field {key!r}; did you mean one of: {nearest(key, fields)}?")
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of like blocks at one resolution.
+    """Consecutive blocks of the same shape at one resolution.
 
     Args:
         blocks: number of blocks.
@@ -38,9 +33,9 @@ class Stage:
             `(64, 64, 256)` a bottleneck; the last one is the width of the stage.
         kernels: kernel size of each convolution of a block.
         stride: down-sampling factor of the stage's first block.
-        pool: window of a stride-2 max-pool in front of the stage; 0 for none.
+        pool: window of a stride-2 max-pool before the stage; 0 for none.
         dilation: dilation of the convolutions with a kernel larger than 1, whatever the output stride.
-        dropout: rate in front of a block's last convolution; None takes the spec's rate.
+        dropout: rate before a block's last convolution; None takes the spec's rate.
     """
 
     blocks: int
@@ -70,70 +65,71 @@ class Stage:
         whole_number("Stage.dilation", self.dilation, 1)
         one_of("Stage.pool", self.pool, (0, 2, 3))
         if self.dropout is not None:
-            _between("Stage.dropout", self.dropout, 0, 1)
+            number("Stage.dropout", self.dropout, least=0, below=1)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that decides a network's layers; `keras_resnets.build` turns it into a model.
+    """The complete description of a network's layers; `keras_resnets.build` turns it into a model.
 
     Args:
         name: the network's name; becomes the model's.
-        stages: the stages, from the input on.
+        stages: the stages, from input to output.
         input_shape: height, width and channels of the input; height and width may be None.
         classes: number of classes.
         stem: `"conv3"`, a 3x3 convolution of stride 1, or `"conv7"`, a 7x7 convolution of stride 2
             followed by a 3x3 max-pool of stride 2 (He et al. 2015, Table 1).
         stem_width: output channels of the stem.
-        placement: where batch-norm and ReLU stand in a block (He et al. 2016, Fig. 4 and Table 2): `"post"`, behind
-            convolutions and the last ReLU behind the addition, the original (He et al. 2015); `"bn_after"`, the
-            last BN behind the addition, too; `"relu_before"`, the last ReLU in front of it; `"relu_only"`, each ReLU
-            in front of its convolution and BN behind; or `"pre"`, both in front, full pre-activation. The stem and
-            the end of the network follow from it (`keras_resnets.unit.PLACEMENTS`). Projections have a BN behind
-            them but for `"bn_after"` and `"pre"`, where the sum is normalised, or what reads it.
+        placement: the positions of batch-norm and ReLU in a block (He et al. 2016, Fig. 4 and Table 2): `"post"`, after
+            the convolutions, with the last ReLU after the addition, the original (He et al. 2015); `"bn_after"`, the
+            last BN after the addition as well; `"relu_before"`, the last ReLU before it; `"relu_only"`, each ReLU
+            before its convolution and each BN after it; or `"pre"`, both before, full pre-activation. The stem and
+            the end of the network follow from it (`keras_resnets.unit.PLACEMENTS`). A BN follows each projection,
+            except for `"bn_after"` and `"pre"`, which normalise the sum or the input of the next convolution.
         shortcut: `"A"` parameter-free (subsampling and zero channels), `"B"` 1x1 projection where
             the shape changes, `"C"` 1x1 projection everywhere (He et al. 2015, section 3.3), or
             `"none"`, a plain network.
-        skip: what the skip connections do to what they carry, behind subsampling, padding or projection (He et al.
-            2016, section 3 and Table 1): `"identity"`, nothing; `"scale:S:F"`, the shortcut times S and the residual
-            branch times F; `"gate:B"`, exclusive gating: the residual branch times g and the shortcut times 1 - g,
-            where g = sigmoid(1x1 convolution), with a bias that starts at B, of what the residual branch reads: the
-            block's input, behind a shared pre-activation; `"shortcut_gate:B"`, the shortcut alone times 1 - g; or
-            `"dropout:R"`, dropout of rate R. Table 1's 1x1 convolution is `shortcut="C"`. A gate goes with its skip:
-            a block whose residual branch is deleted keeps (1 - g) times its shortcut.
-        shared_preactivation: where activations stand in front of convolutions, the blocks whose first feeds the
-            shortcut too: `"stage"`, the first of each stage and those with a projection (He et al. 2016, appendix), or
-            `"projection"`, those with a projection (Zagoruyko & Komodakis 2016).
+        skip: the operation on the skip connections, after subsampling, padding or projection (He et al. 2016, section
+            3 and Table 1): `"identity"`, none; `"scale:S:F"`, the shortcut times S and the residual branch times F;
+            `"gate:B"`, exclusive gating: the residual branch times g and the shortcut times 1 - g, where
+            g = sigmoid(1x1 convolution with a bias that starts at B) of the residual branch's input, which is the
+            block's input after a shared pre-activation, if any; `"shortcut_gate:B"`, only the shortcut times 1 - g; or
+            `"dropout:R"`, dropout of rate R. Table 1's 1x1 convolution is `shortcut="C"`. The gate belongs to the
+            skip: a block whose residual branch is deleted keeps (1 - g) times its shortcut.
+        shared_preactivation: with activations before convolutions, the blocks whose first activation feeds the
+            shortcut as well: `"stage"`, the first of each stage and those with a projection (He et al. 2016, appendix),
+            or `"projection"`, those with a projection (Zagoruyko & Komodakis 2016).
         stride_place: which convolution of a stage's first block has the stride: `"first"`
             (He et al. 2015, released models) or `"3x3"`, the first one larger than 1x1 (v1.5).
-        output_stride: factor by which the last map is smaller than the input; None for what stem, pools and
-            strides give. With a smaller one, strides from there on are taken out, and what follows them is dilated.
-        dilation_rule: which convolutions are dilated where a stride is taken out: `"exact"`, those behind the one that
-            had it, so that the features are those of the strided network, and more in between (Wu et al. 2016's code:
-            the first convolution of the stage keeps the old dilation); `"block"`, those of the blocks behind the first
+        output_stride: factor by which the last map is smaller than the input; None takes the product of the strides of
+            stem, pools and stages. With a smaller one, the strides beyond it become 1, and the layers after them are
+            dilated.
+        dilation_rule: which convolutions are dilated where a stride is removed: `"exact"`, those after the one that
+            had it, so that the features are those of the strided network, with more in between (Wu et al. 2016's code:
+            the first convolution of the stage keeps the old dilation); `"block"`, those of all blocks but the first
             (torchvision; the same for `stride_place="3x3"` bottlenecks); or `"stage"`, all of the stage (the PyTorch
             ports of ResNet-38 known as `wider_resnet38`).
-        pool_padding: of max-pools between stages: `"end"`, whole and cut windows from the first pixel on (MXNet's old
-            convention, with which ResNet-38 was trained), or `"both"`, half a window on each side (torch).
-        head: what the network ends in: `"classifier"`, global average pooling and a dense layer; `"2conv"`, a score
+        pool_padding: padding of max-pools between stages: `"end"`, whole and cut windows from the first pixel on
+            (MXNet's old convention, with which ResNet-38 was trained), or `"both"`, half a window on each side (torch).
+        head: the end of the network: `"classifier"`, global average pooling and a dense layer; `"2conv"`, a score
             for each class at each pixel of the last map, by a 3x3 convolution with ReLU and another (Wu et al. 2016,
             "2 conv."), or `"1conv"`, by the last of these alone.
         head_width: output channels of the first convolution of `"2conv"`.
         head_dilation: dilation of the convolutions of `"2conv"` and `"1conv"`.
-        head_dropout: rates in front of the last convolution of the blocks of the last stages, where the head is one of
-            these two: of so many stages as there are rates (Wu et al. 2016's code).
+        head_dropout: for these two heads, rates before the last convolution of the blocks of the last stages, one rate
+            for each of these stages (Wu et al. 2016's code).
         hidden: widths of dense layers between pooling and classifier (VGG).
         width: multiplies the widths of all stages and the head's, not the stem's.
-        dropout: rate in front of a block's last convolution (Wide ResNets, section 2.4).
+        dropout: rate before a block's last convolution (Wide ResNets, section 2.4).
         bn_momentum: share of the old value that moving statistics keep at each step.
         bn_epsilon: added to the variance.
-        frozen_bn: whether batch-norm takes its moving statistics in training, too, and leaves them as they are; scales
-            and offsets still learn (Wu et al. 2016's segmentation).
+        frozen_bn: whether batch-norm uses its moving statistics in training as well, without updating them; scales and
+            offsets are still trained (Wu et al. 2016's segmentation).
         zero_gamma: start every block as its shortcut: the last normalisation of the branch gets
             scale 0; where the branch ends in a convolution, that convolution starts at 0. Not with
             `placement="relu_before"`: a ReLU at 0 passes no gradient.
         weight_decay: L2 penalty; its gradient is `weight_decay * weight`.
-        decay: what decays: `"kernels"`, or `"all"`, normalisation and biases too.
+        decay: which weights decay: `"kernels"`, or `"all"`, including normalisation and biases.
         init: `"fan_in"` or `"fan_out"` of the untruncated He normal initialiser.
 
     Raises:
@@ -176,6 +172,34 @@ class Spec:
     init: str = "fan_in"
 
     def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_choices()
+        self._check_head()
+
+        number("width", self.width, above=0)
+        number("dropout", self.dropout, least=0, below=1)
+        number("bn_momentum", self.bn_momentum, least=0, below=1)
+        number("bn_epsilon", self.bn_epsilon, above=0)
+        number("weight_decay", self.weight_decay, least=0, below=1)
+
+        # Combinations of fields that contradict each other.
+        if self.output_stride is not None and self.output_stride not in self.strides:
+            raise ArgumentError(
+                f"output_stride of {self.name!r} must be None or a factor that its stem or one of its stages reaches, "
+                f"one of {', '.join(map(str, dict.fromkeys(self.strides)))}; got {self.output_stride!r}."
+            )
+        if self.skips.kind != "identity" and self.shortcut == "none":
+            raise ArgumentError(
+                f"skip must be 'identity' in a network without skips, shortcut='none'; got {self.skip!r}. Choose "
+                f"another shortcut."
+            )
+        if self.zero_gamma and "relu" in self.activations.last:
+            raise ArgumentError(
+                f"zero_gamma must be False with placement={self.placement!r}, whose branches end in a ReLU: at 0 it "
+                f"passes no gradient, so no branch would ever learn; got True. Choose another placement."
+            )
+
+    def _check_shapes(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
             raise ArgumentError(f"name must be a non-empty string without '/'; got {self.name!r}.")
         if not isinstance(self.stages, tuple) or not all(isinstance(s, Stage) for s in self.stages) or not self.stages:
@@ -190,6 +214,8 @@ class Spec:
         whole_number("stem_width", self.stem_width, 1)
         for width in self.hidden:
             whole_number("hidden", width, 1)
+
+    def _check_choices(self) -> None:
         one_of("stem", self.stem, ("conv3", "conv7"))
         one_of("placement", self.placement, unit.PLACEMENTS)
         one_of("shortcut", self.shortcut, ("A", "B", "C", "none"))
@@ -202,37 +228,17 @@ class Spec:
         one_of("dilation_rule", self.dilation_rule, ("exact", "block", "stage"))
         one_of("pool_padding", self.pool_padding, ("end", "both"))
         one_of("head", self.head, HEADS)
+
+    def _check_head(self) -> None:
         whole_number("head_width", self.head_width, 1)
         whole_number("head_dilation", self.head_dilation, 1)
         for rate in self.head_dropout:
-            _between("head_dropout", rate, 0, 1)
+            number("head_dropout", rate, least=0, below=1)
         if len(self.head_dropout) > len(self.stages):
             raise ArgumentError(
                 f"head_dropout must have no more than one rate for each of the {len(self.stages)} stages; "
                 f"got {self.head_dropout!r}."
             )
-        if self.output_stride is not None and self.output_stride not in self.strides:
-            raise ArgumentError(
-                f"output_stride of {self.name!r} must be None or a factor that its stem or one of its stages reaches, "
-                f"one of {', '.join(map(str, dict.fromkeys(self.strides)))}; got {self.output_stride!r}."
-            )
-        if self.skips.kind != "identity" and self.shortcut == "none":
-            raise ArgumentError(
-                f"skip must be 'identity' in a network without skips, shortcut='none'; got {self.skip!r}. Choose "
-                f"another shortcut."
-            )
-        if self.zero_gamma and "relu" in self.activations.last:
-            raise ArgumentError(
-                f"zero_gamma must be False with placement={self.placement!r}, whose branches end in a ReLU: at 0 it "
-                f"passes no gradient, and no branch would ever start; got True. Choose another placement."
-            )
-        _between("bn_momentum", self.bn_momentum, 0, 1)
-        _between("dropout", self.dropout, 0, 1)
-        for field in ("width", "bn_epsilon"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ArgumentError(f"{field} must be a positive number; got {value!r}.")
-        _between("weight_decay", self.weight_decay, 0, 1)
 
     @property
     def depth(self) -> int:
@@ -247,17 +253,17 @@ class Spec:
 
     @property
     def activations(self) -> unit.Placement:
-        """Where batch-norm and ReLU stand, as `placement` says."""
+        """The positions of batch-norm and ReLU that `placement` names."""
         return unit.PLACEMENTS[self.placement]
 
     @property
     def skips(self) -> unit.Skip:
-        """What the skip connections do, as `skip` says."""
+        """The operation on the skip connections that `skip` names."""
         return unit.skip(self.skip)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Factors by which the maps of stem and stages are smaller than the input, before any `output_stride`."""
+        """Factors by which the maps of stem and stages are smaller than the input, without `output_stride`."""
         factors = [4 if self.stem == "conv7" else 1]
         for stage in self.stages:
             factors.append(factors[-1] * stage.stride * (2 if stage.pool else 1))
@@ -270,11 +276,15 @@ class Spec:
 
     @property
     def is_dense(self) -> bool:
-        """Whether the network ends in scores for each pixel, not for the image."""
+        """Whether the network gives scores for each pixel instead of the image."""
         return self.head != "classifier"
 
     def dropout_of(self, stage: int) -> float:
-        """Rate in front of the last convolution of the blocks of a stage, by its number from 0."""
+        """Returns the dropout rate before the last convolution of a stage's blocks.
+
+        Args:
+            stage: the stage's number, from 0.
+        """
         rates = self.head_dropout if self.is_dense else ()
         place = stage - (len(self.stages) - len(rates))
         if place >= 0:
@@ -283,15 +293,15 @@ class Spec:
         return self.dropout if own is None else own
 
     def widths(self, stage: Stage) -> tuple[int, ...]:
-        """The widths of `stage` after the multiplier `width`."""
+        """Returns the widths of `stage`, multiplied by `width`."""
         return tuple(self.scaled(width) for width in stage.widths)
 
     def scaled(self, width: int) -> int:
-        """A number of channels after the multiplier `width`."""
+        """Returns a number of channels, multiplied by the field `width`."""
         return max(1, round(width * self.width))
 
     def replace(self, **overrides: Any) -> Spec:
-        """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""
+        """Returns a copy with some fields replaced; raises `ArgumentError` for an unknown field."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _from_dict(Spec, values | overrides, "Spec")
 
@@ -301,7 +311,7 @@ class Spec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Spec:
-        """Inverse of `to_dict`; an unknown key is an `ArgumentError`."""
+        """Inverse of `to_dict`; raises `ArgumentError` for an unknown key."""
         stages = tuple(_from_dict(Stage, stage, "Stage") for stage in values.get("stages", ()))
         return _from_dict(cls, {**values, "stages": stages}, "Spec")
 

@@ -1,6 +1,6 @@
-"""A residual unit as plain data, beside its convolutions: where its activations stand, and what its skip does.
+"""`Placement` and `Skip`: the activations and the skip connection of a residual unit, as plain data.
 
-The two are what He et al. 2016 vary in their Tables 2 and 1. Standard library only.
+He et al. 2016 vary them in their Tables 2 and 1. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from keras_resnets.errors import ArgumentError, one_of
 
 @dataclass(frozen=True)
 class Placement:
-    """Where batch-norm (`"bn"`) and ReLU (`"relu"`) stand.
+    """The positions of batch-norm (`"bn"`) and ReLU (`"relu"`).
 
     Attributes:
-        before: in front of each convolution of a residual branch.
-        behind: behind each convolution of a residual branch but the last.
-        last: behind the last one, in front of the addition.
-        total: behind the addition.
-        stem: behind a 3x3 stem. A 7x7 stem has batch-norm and ReLU in front of its max-pool in any case.
-        end: behind the last block, in front of the pooling.
+        before: before each convolution of a residual branch.
+        behind: after each convolution of a residual branch but the last.
+        last: after the last one, before the addition.
+        total: after the addition.
+        stem: after a 3x3 stem. A 7x7 stem always has batch-norm and ReLU before its max-pool.
+        end: after the last block, before the pooling.
     """
 
     before: tuple[str, ...] = ()
@@ -33,14 +33,14 @@ class Placement:
 
     @property
     def projection(self) -> tuple[str, ...]:
-        """Behind the convolution of a shortcut: batch-norm where the residual branch, too, is normalised when added."""
+        """The layers after a projection: batch-norm, if the residual branch also ends in one before the addition."""
         return ("bn",) if "bn" in self.last else ()
 
 
 _BOTH = ("bn", "relu")
 
-# He et al. 2016, Table 2. What a row has in front of its convolutions, it lacks behind the stem and has once more at
-# the end: the appendix says so of full pre-activation.
+# He et al. 2016, Table 2. Layers before the convolutions are missing after the stem and occur once more at the end: the
+# appendix says so of full pre-activation.
 PLACEMENTS = {
     "post": Placement(behind=_BOTH, last=("bn",), total=("relu",), stem=_BOTH),
     "bn_after": Placement(behind=_BOTH, total=_BOTH, stem=_BOTH),
@@ -52,14 +52,14 @@ PLACEMENTS = {
 
 @dataclass(frozen=True)
 class Skip:
-    """What a skip connection does to what it carries (He et al. 2016, section 3).
+    """The operation on a skip connection (He et al. 2016, section 3).
 
     Attributes:
         kind: `"identity"`, `"scale"`, `"gate"`, `"shortcut_gate"` or `"dropout"`.
-        shortcut: of `"scale"`, what the shortcut is multiplied with.
-        residual: of `"scale"`, what the residual branch is multiplied with.
-        bias: of the gates, the bias of their convolution at the start.
-        rate: of `"dropout"`, the rate.
+        shortcut: for `"scale"`, the factor of the shortcut.
+        residual: for `"scale"`, the factor of the residual branch.
+        bias: for the gates, the initial bias of their convolution.
+        rate: for `"dropout"`, the rate.
     """
 
     kind: str = "identity"
@@ -69,7 +69,7 @@ class Skip:
     rate: float = 0.0
 
 
-# The names of the numbers behind each kind, and how it is written.
+# For each kind, the names of the numbers after it, and an example of how it is written.
 _FORMS = {
     "identity": ((), "identity"),
     "scale": (("shortcut", "residual"), "scale:0.5:1"),
@@ -80,13 +80,13 @@ _FORMS = {
 
 
 def skip(text: str) -> Skip:
-    """Reads the field `skip` of a spec.
+    """Parses the field `skip` of a spec.
 
     Args:
         text: `"identity"`, `"scale:S:F"`, `"gate:B"`, `"shortcut_gate:B"` or `"dropout:R"`.
 
     Raises:
-        ArgumentError: it is none of these, or a number breaks its rule.
+        ArgumentError: the text is none of these, or a number breaks its rule.
 
     Example:
         >>> from keras_resnets.architecture import unit
@@ -105,11 +105,11 @@ def skip(text: str) -> Skip:
         numbers = []
     if len(numbers) != len(names) or not all(map(math.isfinite, numbers)):
         raise ArgumentError(f"skip must be of the form {form!r}, with finite numbers; got {text!r}.")
-    found = Skip(kind, **dict(zip(names, numbers, strict=True)))
-    if found.shortcut == 0:
+    parsed = Skip(kind, **dict(zip(names, numbers, strict=True)))
+    if parsed.shortcut == 0:
         raise ArgumentError(f"skip: a shortcut times 0 is a plain network; got {text!r}. Use shortcut='none'.")
-    if found.shortcut < 0 or found.residual <= 0:
+    if parsed.shortcut < 0 or parsed.residual <= 0:
         raise ArgumentError(f"skip must scale by positive numbers; got {text!r}.")
-    if kind == "dropout" and not 0 < found.rate < 1:
+    if kind == "dropout" and not 0 < parsed.rate < 1:
         raise ArgumentError(f"skip: the rate of dropout must be more than 0 and less than 1; got {text!r}.")
-    return found
+    return parsed

@@ -26,7 +26,7 @@ def cifar_bottleneck(name: str, blocks: int, **fields) -> Spec:
 
 
 def cifar_plain(name: str, layers: int, **fields) -> Spec:
-    """Three stages of `layers` single convolutions and no skip: a layer is a block."""
+    """Three stages of `layers` single convolutions without shortcuts; each layer is a block."""
     stages = tuple(Stage(layers, (w,), (3,), stride=s) for w, s in ((16, 1), (32, 2), (64, 2)))
     return Spec(name, stages, shortcut="none", **fields)
 
@@ -38,10 +38,10 @@ def wide(name: str, blocks: int, factor: int, **fields) -> Spec:
 
 
 def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 1, out: float = 1, **fields) -> Spec:
-    """Four stages behind the 7x7 stem (He et al. 2015, Table 1).
+    """Four stages after the 7x7 stem (He et al. 2015, Table 1).
 
-    `inner` widens the convolutions inside a bottleneck, `out` those that end a block or, in a
-    basic block, all of them.
+    `inner` multiplies the widths inside a bottleneck, `out` the width of a block's last convolution, or of all
+    convolutions of a basic block.
     """
     stages = []
     for count, width, stride in zip(blocks, (64, 128, 256, 512), (1, 2, 2, 2), strict=True):
@@ -53,7 +53,7 @@ def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 
 
 
 def imagenet_plain(name: str, blocks: tuple[int, ...], **fields) -> Spec:
-    """The plain counterpart: twice as many single convolutions as the residual net has blocks."""
+    """The plain counterpart: twice as many single convolutions as the residual network has blocks."""
     stages = tuple(
         Stage(2 * count, (width,), (3,), stride=stride)
         for count, width, stride in zip(blocks, (64, 128, 256, 512), (1, 2, 2, 2), strict=True)
@@ -64,7 +64,7 @@ def imagenet_plain(name: str, blocks: tuple[int, ...], **fields) -> Spec:
 def vgg15(name: str) -> Spec:
     """VGG with batch-norm for 32x32, 13 convolutions and 2 dense layers (Veit et al. 2016, Fig. 3).
 
-    The stem is layer 1; the 12 blocks are the layers 2 to 13 that the paper drops.
+    The stem is layer 1; the 12 blocks are layers 2 to 13, which the paper deletes.
     """
     rows = ((1, 64, 0), (2, 128, 2), (3, 256, 2), (3, 512, 2), (3, 512, 2))
     stages = tuple(Stage(count, (width,), (3,), pool=pool) for count, width, pool in rows)
@@ -72,9 +72,9 @@ def vgg15(name: str) -> Spec:
 
 
 def wu(name: str, units: tuple[int, ...], side: int, pools: tuple[int, ...], strides: tuple[int, ...] = (), **fields):
-    """The networks of Wu et al. 2016, Table 1, which "input-n1-...-n7" denotes.
+    """A network of Wu et al. 2016, Table 1, written there as "input-n1-...-n7".
 
-    `units` is n1 to n7; `pools` are the levels with a max-pool in front, `strides` those whose first convolution and
+    `units` is n1 to n7; `pools` are the levels that begin with a max-pool, `strides` those whose first convolution and
     shortcut have stride 2 (the code of models A1 and A2).
     """
     widths = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 1024), (512, 1024, 2048), (1024, 2048, 4096))
@@ -111,10 +111,10 @@ _BLOCKS = {
 _V15: dict[str, Any] = {"stride_place": "3x3", "init": "fan_out"}
 _PRE: dict[str, Any] = {**_V15, "placement": "pre"}
 
-# Units of the levels of models A, A1 and A2, which differ in where they shrink their maps (Wu et al. 2016's code).
+# Units per level of models A, A1 and A2, which differ in where they downsample (Wu et al. 2016's code).
 _WU38 = (0, 3, 3, 6, 3, 1, 1)
 
-# Each value takes the variant's name and gives its spec.
+# Each value takes the variant's name and returns its spec.
 _TABLE: dict[str, Callable[[str], Spec]] = {
     "vgg15": vgg15,
     **{f"resnet{d}": partial(imagenet, blocks=_BLOCKS[d]) for d in (18, 34)},
@@ -136,7 +136,7 @@ _TABLE: dict[str, Callable[[str], Spec]] = {
     "wu_f": partial(wu, units=(1, 1, 1, 1, 9, 1, 1), side=56, pools=(2, 3, 4)),
 }
 
-# Depths that the papers report; the patterns of `spec` accept every other one as well.
+# Depths that the papers report; `spec` accepts all other depths of these patterns as well.
 _REPORTED = (
     [f"resnet{d}" for d in (20, 32, 44, 56, 110, 1202)]
     + [f"plain{d}" for d in (20, 32, 44, 56, 110)]
@@ -149,8 +149,8 @@ _REPORTED = (
 def list_models() -> list[str]:
     """Returns the names of all variants, sorted.
 
-    Beside these, `resnet{6n+2}`, `plain{6n+2}`, `preresnet{6n+2}` (basic blocks),
-    `preresnet{9n+2}` (bottlenecks) and `wrn_{6n+4}_{k}` are built for every n and k of at least 1.
+    Further valid names are `resnet{6n+2}`, `plain{6n+2}`, `preresnet{6n+2}` (basic blocks), `preresnet{9n+2}`
+    (bottlenecks) and `wrn_{6n+4}_{k}`, for all n and k of at least 1.
 
     Example:
         >>> import keras_resnets as kr
@@ -165,14 +165,14 @@ def imagenet_models() -> list[str]:
     return sorted(name for name in _TABLE if name != "vgg15")
 
 
-def _depth(name: str, family: str, depth: int, step: int, base: int) -> int:
-    """Returns n of depth = step * n + base, or says which depths there are."""
+def _blocks_of_depth(name: str, pattern: str, depth: int, step: int, base: int) -> int:
+    """Returns n of depth = step * n + base; raises with the nearest valid depths."""
     blocks, rest = divmod(depth - base, step)
     if rest or blocks < 1:
-        fitting = [family.format(n * step + base) for n in range(1, blocks + 3)]
+        names = [pattern.format(n * step + base) for n in range(1, blocks + 3)]
         # Names of the ImageNet table, such as resnet50, are other networks.
-        fitting = [other for other in fitting if other not in _TABLE]
-        close = sorted(fitting, key=lambda other: abs(int(re.findall(r"\d+", other)[0]) - depth))[:2]
+        names = [other for other in names if other not in _TABLE]
+        close = sorted(names, key=lambda other: abs(int(re.findall(r"\d+", other)[0]) - depth))[:2]
         raise ArgumentError(
             f"The depth in {name!r} must be {step}n+{base} with n of at least 1; got {depth}; "
             f"the nearest are {' and '.join(close)}."
@@ -180,44 +180,44 @@ def _depth(name: str, family: str, depth: int, step: int, base: int) -> int:
     return blocks
 
 
-def spec(name: str | Spec, **fields: Any) -> Spec:
+def spec(name: str | Spec, /, **fields: Any) -> Spec:
     """Returns the spec of a named variant, with some of its fields replaced.
 
     Args:
         name: one of `list_models()`, a name of the patterns described there, or a `Spec`.
-        **fields: fields of `Spec` to replace; lists stand for tuples.
+        **fields: fields of `Spec` to replace; lists become tuples.
 
     Raises:
-        ArgumentError: no variant has that name, or `Spec` no such field; the message gives the nearest ones.
+        ArgumentError: there is no such variant, or no such field; the message names the nearest ones.
 
     Example:
         >>> from keras_resnets.architecture import variants
         >>> variants.spec("wrn_28_10").stages[0].widths
         (160, 160)
     """
-    named = name if isinstance(name, Spec) else _named(name)
-    return named.replace(**fields) if fields else named
+    variant = name if isinstance(name, Spec) else _parse_name(name)
+    return variant.replace(**fields) if fields else variant
 
 
-def _named(name: str) -> Spec:
+def _parse_name(name: str) -> Spec:
     if not isinstance(name, str):
         raise ArgumentError(f"The name of a variant must be a string; got {name!r}.")
     if name in _TABLE:
         return _TABLE[name](name)
     if match := re.fullmatch(r"resnet(\d+)", name):
-        return cifar(name, _depth(name, "resnet{}", int(match[1]), 6, 2))
+        return cifar(name, _blocks_of_depth(name, "resnet{}", int(match[1]), 6, 2))
     if match := re.fullmatch(r"plain(\d+)", name):
-        return cifar_plain(name, 2 * _depth(name, "plain{}", int(match[1]), 6, 2))
+        return cifar_plain(name, 2 * _blocks_of_depth(name, "plain{}", int(match[1]), 6, 2))
     if match := re.fullmatch(r"preresnet(\d+)", name):
         depth = int(match[1])
         fields: dict[str, Any] = {"placement": "pre", "init": "fan_out"}
         # 164 fits both patterns; the paper's is the bottleneck (He et al. 2016, section 4).
         if depth == 164 or ((depth - 2) % 6 and (depth - 2) % 9 == 0):
-            return cifar_bottleneck(name, _depth(name, "preresnet{}", depth, 9, 2), **fields)
-        return cifar(name, _depth(name, "preresnet{}", depth, 6, 2), **fields)
+            return cifar_bottleneck(name, _blocks_of_depth(name, "preresnet{}", depth, 9, 2), **fields)
+        return cifar(name, _blocks_of_depth(name, "preresnet{}", depth, 6, 2), **fields)
     if match := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
         factor = int(match[2])
         if factor < 1:
             raise ArgumentError(f"The widening factor in {name!r} must be at least 1; got {factor}.")
-        return wide(name, _depth(name, f"wrn_{{}}_{factor}", int(match[1]), 6, 4), factor)
+        return wide(name, _blocks_of_depth(name, f"wrn_{{}}_{factor}", int(match[1]), 6, 4), factor)
     raise ArgumentError(f"There is no variant {name!r}; the nearest are: {nearest(name, list_models())}.")

@@ -1,4 +1,4 @@
-"""Files of strangers, read into named arrays without running anything in them. Keras is not imported."""
+"""Readers of untrusted weight files: named arrays, without executing anything. Keras is not imported."""
 
 from keras_resnets.archives.archive import Archive, Tensor, WeightFileError
 from keras_resnets.archives.reading import open_archive

@@ -1,4 +1,4 @@
-"""`Archive`: what a weight file holds, by name, read only when asked."""
+"""`Archive`: the arrays of a weight file by name, each read only on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_resnets.errors import ArgumentError
 
 
 class WeightFileError(ArgumentError):
-    """A weight file is damaged, is of no known kind, or asks for what a file of weights may not ask for."""
+    """A weight file is missing, damaged, of an unknown format, or contains something other than weights."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Tensor:
 
     Attributes:
         shape: its shape.
-        dtype: its type once read; bfloat16, which NumPy lacks, is read as float32.
-        read: reads it now. The array has exactly this shape and type. Raises `WeightFileError`.
+        dtype: its dtype once read; bfloat16, which NumPy lacks, is read as float32.
+        read: reads the array, which has exactly this shape and dtype. Raises `WeightFileError`.
     """
 
     shape: tuple[int, ...]
@@ -31,12 +31,12 @@ class Tensor:
 
 
 class Archive(Mapping[str, Tensor]):
-    """The arrays of a file by name; to be left as a context, which closes the file.
+    """The arrays of a file by name, and a context manager that closes the file.
 
     Attributes:
         kind: `"safetensors"`, `"torch"`, `"mxnet"`, `"hdf5"` or `"keras"`.
         path: the file.
-        metadata: what the file says of itself.
+        metadata: the file's own metadata.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Archive(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def close(self) -> None:
-        """Closes the file: its arrays cannot be read any more."""
+        """Closes the file; its arrays can no longer be read."""
         if self._close is not None:
             self._close()
 

@@ -1,7 +1,7 @@
-"""A program of its own: copies the arrays of an HDF5 file into a safetensors file, within limits.
+"""A separate program that copies the arrays of an HDF5 file into a safetensors file, with limited memory and time.
 
-libhdf5 is C code that reads what the file says, so a damaged file may crash it or keep it busy for ever. Here that
-happens to a process of which nothing is lost. Nothing of this package is imported, for TensorFlow takes seconds.
+libhdf5 is C code that trusts the file, so a damaged file may crash it or make it run forever. Here only a child process
+is lost. The program imports nothing of this package, because importing TensorFlow takes seconds.
 """
 
 import json
@@ -12,20 +12,20 @@ import sys
 import h5py
 import numpy as np
 
-_MOST_OBJECTS, _MOST_ARRAYS, _DEEPEST, _LONGEST_NAME = 200_000, 50_000, 32, 1000
-# Keras does not compress. A file that was compressed may hold this many times its size.
+_MOST_OBJECTS, _MOST_ARRAYS, _MOST_DEPTH, _LONGEST_NAME = 200_000, 50_000, 32, 1000
+# Keras does not compress. The arrays of a file that was compressed may take this many times its size.
 _MOST_TIMES, _SMALL = 16, 1 << 20
 _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
 _TYPES = {
     "f2": "F16", "f4": "F32", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64", "u1": "U8",
     "u2": "U16", "u4": "U32", "u8": "U64", "b1": "BOOL",
 }  # fmt: skip
-_TOLD = ("keras_version", "backend", "layer_names")
+_METADATA = ("keras_version", "backend", "layer_names")
 REFUSED = 3
 
 
 class Refused(Exception):
-    """What a weight file may not have."""
+    """The file contains something that a weight file may not contain."""
 
 
 def convert(source: str, target: str) -> None:
@@ -33,16 +33,18 @@ def convert(source: str, target: str) -> None:
     size = os.path.getsize(source)
     with h5py.File(source, "r") as file:
         root = file
-        if _link(file, b"model_weights") == h5py.h5l.TYPE_HARD and isinstance(file["model_weights"], h5py.Group):
+        if _link_type(file, b"model_weights") == h5py.h5l.TYPE_HARD and isinstance(file["model_weights"], h5py.Group):
             root = file["model_weights"]
-        arrays = _arrays(root, size)
-        header: dict[str, dict] = {"__metadata__": {**_told(file), **_told(root)}}
+        arrays = _collect_arrays(root, size)
+
+        header: dict[str, dict] = {"__metadata__": {**_read_metadata(file), **_read_metadata(root)}}
         at = 0
         for name, array in arrays.items():
             end = at + array.size * array.dtype.itemsize
             key = f"{array.dtype.kind}{array.dtype.itemsize}"
             header[name] = {"dtype": _TYPES[key], "shape": list(array.shape), "data_offsets": [at, end]}
             at = end
+
         text = json.dumps(header).encode()
         with open(target, "xb") as out:
             out.write(len(text).to_bytes(8, "little") + text)
@@ -50,61 +52,61 @@ def convert(source: str, target: str) -> None:
                 np.asarray(array[()], array.dtype.newbyteorder("<")).tofile(out)
 
 
-def _link(group: h5py.Group, name: bytes) -> int | None:
+def _link_type(group: h5py.Group, name: bytes) -> int | None:
     return group.id.links.get_info(name).type if name in group.id else None
 
 
-def _arrays(root: h5py.Group, size: int) -> dict[str, h5py.Dataset]:
-    """The arrays under a group by their paths, if all lie in the file, once each, and are not too large."""
-    found, seen, total, waiting = {}, set(), 0, [("", root, 0)]
+def _collect_arrays(root: h5py.Group, size: int) -> dict[str, h5py.Dataset]:
+    """Returns the arrays below a group by path; raises unless each is in the file, reachable once, and small enough."""
+    arrays, seen, total, waiting = {}, set(), 0, [("", root, 0)]
     while waiting:
-        path, thing, depth = waiting.pop()
-        info = h5py.h5o.get_info(thing.id)
+        path, item, depth = waiting.pop()
+        info = h5py.h5o.get_info(item.id)
         if (info.fileno, info.addr) in seen:
             raise Refused(f"it reaches {path[:80]!r} in two ways")
         seen.add((info.fileno, info.addr))
-        if depth > _DEEPEST or len(seen) > _MOST_OBJECTS or len(path) > _LONGEST_NAME:
+        if depth > _MOST_DEPTH or len(seen) > _MOST_OBJECTS or len(path) > _LONGEST_NAME:
             raise Refused("its groups are too deep, too many, or their names too long")
-        if isinstance(thing, h5py.Dataset):
-            total += _size(path, thing)
-            found[path] = thing
-            if total > _MOST_TIMES * size + _SMALL or len(found) > _MOST_ARRAYS:
-                raise Refused(f"its {len(found):,} arrays would have {total:,} bytes, and the file has {size:,}")
-        elif isinstance(thing, h5py.Group):
-            if len(thing) > _MOST_OBJECTS:
+        if isinstance(item, h5py.Dataset):
+            total += _memory_for(path, item)
+            arrays[path] = item
+            if total > _MOST_TIMES * size + _SMALL or len(arrays) > _MOST_ARRAYS:
+                raise Refused(f"its {len(arrays):,} arrays would have {total:,} bytes, and the file has {size:,}")
+        elif isinstance(item, h5py.Group):
+            if len(item) > _MOST_OBJECTS:
                 raise Refused("its groups are too many")
-            for name in reversed(list(thing)):
+            for name in reversed(list(item)):
                 inner = f"{path}/{name}" if path else name
-                if _link(thing, name.encode()) != h5py.h5l.TYPE_HARD:
-                    raise Refused(f"{inner[:80]!r} is a link to what may lie elsewhere")
-                waiting.append((inner, thing[name], depth + 1))
+                if _link_type(item, name.encode()) != h5py.h5l.TYPE_HARD:
+                    raise Refused(f"{inner[:80]!r} is a link, which may lead out of the file")
+                waiting.append((inner, item[name], depth + 1))
         else:
             raise Refused(f"{path[:80]!r} is neither a group nor an array")
-    return found
+    return arrays
 
 
-def _size(path: str, array: h5py.Dataset) -> int:
-    """The bytes that reading an array takes."""
+def _memory_for(path: str, array: h5py.Dataset) -> int:
+    """Returns the bytes of memory that reading an array takes; raises unless its numbers are in the file."""
     settings, dtype = array.id.get_create_plist(), array.dtype
     if array.shape is None or f"{dtype.kind}{dtype.itemsize}" not in _TYPES:
-        raise Refused(f"{path[:80]!r} is no array of numbers")
+        raise Refused(f"{path[:80]!r} is not an array of numbers")
     if settings.get_layout() == h5py.h5d.VIRTUAL or settings.get_external_count():
         raise Refused(f"{path[:80]!r} lies in another file")
     for number in range(settings.get_nfilters()):
         if settings.get_filter(number)[0] not in _FILTERS:
-            raise Refused(f"{path[:80]!r} is packed otherwise than by gzip")
+            raise Refused(f"{path[:80]!r} is not compressed with gzip")
     size = array.size * dtype.itemsize
     if settings.get_nfilters() == 0 and size > array.id.get_storage_size():
         raise Refused(f"{path[:80]!r} has {size:,} bytes, of which {array.id.get_storage_size():,} are in the file")
-    # A part of an array is unpacked as a whole, however little of it is used.
-    part = int(np.prod(array.chunks, dtype=object)) * dtype.itemsize if array.chunks else 0
-    return max(size, part)
+    # A chunk is decompressed as a whole, however little of it is used.
+    chunk = int(np.prod(array.chunks, dtype=object)) * dtype.itemsize if array.chunks else 0
+    return max(size, chunk)
 
 
-def _told(group: h5py.Group) -> dict[str, str]:
-    """What a file says of itself in short texts; names of layers come in pieces where they are many."""
-    found = {}
-    for key in _TOLD:
+def _read_metadata(group: h5py.Group) -> dict[str, str]:
+    """Returns the attributes of interest; Keras splits a long list of layer names over several attributes."""
+    metadata = {}
+    for key in _METADATA:
         pieces = [key] if key in group.attrs else []
         while f"{key}{len(pieces)}" in group.attrs and len(pieces) < 1000:
             pieces.append(f"{key}{len(pieces)}")
@@ -113,16 +115,16 @@ def _told(group: h5py.Group) -> dict[str, str]:
             if group.attrs.get_id(piece).get_storage_size() <= 1 << 20:
                 values += [v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(group.attrs[piece])]
         if values:
-            found[key] = json.dumps(values) if key == "layer_names" else values[0]
-    return found
+            metadata[key] = json.dumps(values) if key == "layer_names" else values[0]
+    return metadata
 
 
 def limit(size: int) -> None:
-    """Limits what this process may take, by the size of the file."""
+    """Limits the memory, output and CPU time of this process, according to the size of the file."""
     with open("/proc/self/statm") as status:
-        taken = int(status.read().split()[0]) * resource.getpagesize()
+        used = int(status.read().split()[0]) * resource.getpagesize()
     data = _MOST_TIMES * size + _SMALL
-    resource.setrlimit(resource.RLIMIT_AS, (taken + (256 << 20) + 3 * data,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20) + 3 * data,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * data + (64 << 20),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seconds = 10 + size // (20 << 20)
@@ -130,13 +132,13 @@ def limit(size: int) -> None:
 
 
 def main(source: str, target: str) -> int:
-    """Converts a file; the last line that is printed says why not."""
+    """Converts a file; returns the exit status. If the file is refused, the last line printed says why."""
     limit(os.path.getsize(source))
     return answer(source, target)
 
 
 def answer(source: str, target: str) -> int:
-    """The same without limits."""
+    """Does the same without limiting this process."""
     try:
         convert(source, target)
     except Refused as error:
@@ -146,7 +148,7 @@ def answer(source: str, target: str) -> int:
         print("it needs more memory than its size allows")
         return REFUSED
     except Exception as error:
-        # h5py hands on whatever libhdf5 says, in many classes.
+        # h5py raises many classes of exceptions for errors of libhdf5.
         print(f"libhdf5 says {type(error).__name__}: {str(error)[:120]!r}")
         return REFUSED
     return 0

@@ -1,4 +1,4 @@
-"""Keras' HDF5 files, read through a process of their own (`hdf5_child`)."""
+"""Keras' HDF5 files, read by a child process (`hdf5_child`)."""
 
 from __future__ import annotations
 
@@ -14,88 +14,89 @@ from pathlib import Path
 
 from keras_resnets.archives import hdf5_child, safetensors_file
 from keras_resnets.archives.archive import Archive
-from keras_resnets.archives.files import File, told
+from keras_resnets.archives.bounded_file import File, quote
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 _SECONDS, _BYTES_PER_SECOND = 60, 10 << 20
-_RANDOM = re.compile(r"(^|/)seed_generator(_\d+)?/")
+_SEED_GENERATOR = re.compile(r"(^|/)seed_generator(_\d+)?/")
 
 
 def read(file: File) -> Archive:
-    """Returns the archive of a file of weights, or of a whole model."""
-    archive = arrays(file, file.path, "hdf5")
-    names = [name for name in archive if not _RANDOM.search(name)]
+    """Returns the archive of a file of weights or of a whole model."""
+    archive = read_arrays(file, file.path, "hdf5")
+    names = [name for name in archive if not _SEED_GENERATOR.search(name)]
     if any(name.startswith(("layers/", "_layer_checkpoint_dependencies/")) for name in names):
-        # Keras 3's weights alone: there is no name of a layer in them.
+        # A weights-only file of Keras 3, which has no names of layers.
         return Archive("keras", file.path, {name: archive[name] for name in names}, archive.metadata, archive.close)
-    renamed = named(file, dict(zip(names, _legacy(names), strict=True)))
+    renamed = make_unique(file, dict(zip(names, _legacy_names(names), strict=True)))
     tensors = {new: archive[old] for old, new in renamed.items()}
     return Archive("hdf5", file.path, tensors, archive.metadata, archive.close)
 
 
-def _legacy(names: list[str]) -> list[str]:
-    """LAYER/WEIGHT for paths below the layers, of which a layer of layers has more than one."""
+def _legacy_names(names: list[str]) -> list[str]:
+    """Turns paths into LAYER/WEIGHT, where LAYER is the innermost one of a nested model."""
     parts = [name.split("/") for name in names]
     scopes: dict[str, set[tuple[str, ...]]] = {}
     for layer, *path in parts:
         scopes.setdefault(layer, set()).add(tuple(path[:-1]))
-    found = []
+    short_names = []
     for part in parts:
+        # The arrays of a nested model have more than one scope.
         layer = part[0] if len(scopes[part[0]]) == 1 else part[-2]
-        found.append("/".join([layer, *part[1:][-1:]]).split(":")[0])
-    return found
+        short_names.append("/".join([layer, *part[1:][-1:]]).split(":")[0])
+    return short_names
 
 
-def named(file: File, names: dict[str, str]) -> dict[str, str]:
-    """Gives back their full path to arrays that would share a name."""
+def make_unique(file: File, names: dict[str, str]) -> dict[str, str]:
+    """Replaces the short names of arrays (by path) by their full paths where two would share a name."""
     taken = Counter(names.values())
     names = {old: new if taken[new] == 1 else old.split(":")[0] for old, new in names.items()}
     taken = Counter(names.values())
     for name, count in taken.items():
         if count > 1:
-            file.fail(f"is damaged: {count:,} of its arrays have the name {told(name)}")
+            file.fail(f"is damaged: {count:,} of its arrays have the name {quote(name)}")
     return names
 
 
 @contextlib.contextmanager
-def folder(file: File) -> Iterator[Path]:
-    """A temporary folder, which is gone afterwards."""
+def temporary_folder(file: File) -> Iterator[Path]:
+    """Makes a temporary folder, and removes it afterwards."""
     try:
         with tempfile.TemporaryDirectory(prefix="keras_resnets_", ignore_cleanup_errors=True) as path:
             yield Path(path)
     except OSError as error:
-        told_so = error.strerror or error
-        file.fail(f"cannot be read: it needs room in the temporary folder, {told_so}", "free some, or set TMPDIR")
+        reason = error.strerror or error
+        file.fail(f"cannot be read: it needs room in the temporary folder, {reason}", "free some, or set TMPDIR")
 
 
-def arrays(file: File, source: Path, kind: str) -> Archive:
-    """Returns the arrays of the HDF5 file `source`, which `file` is or has inside, by their paths."""
-    with folder(file) as place:
-        target = place / "arrays.safetensors"
-        _run(file, source, target)
+def read_arrays(file: File, source: Path, kind: str) -> Archive:
+    """Returns the arrays of the HDF5 file `source` by path; `source` is `file`, or was extracted from it."""
+    with temporary_folder(file) as folder:
+        target = folder / "arrays.safetensors"
+        _run_child(file, source, target)
         if not target.exists():
-            file.fail("is damaged: libhdf5 left nothing of it")
-        # What was written stays until the descriptor is closed, whatever happens to this process.
+            file.fail("is damaged: libhdf5 wrote no output")
+        # The content of a deleted file stays readable until its descriptor is closed.
         return safetensors_file.read(File(file.path, os.open(target, os.O_RDONLY)), kind)
 
 
-def _run(file: File, source: Path, target: Path) -> None:
+def _run_child(file: File, source: Path, target: Path) -> None:
     environment = {
         **os.environ, "HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
-    # -P keeps the modules beside the program from being taken for others of the same name.
+    # -P keeps the modules beside the program from shadowing others of the same name.
     command = [sys.executable, "-P", str(hdf5_child.__file__), str(source.absolute()), str(target)]
     seconds = _SECONDS + file.size // _BYTES_PER_SECOND
     try:
-        done = subprocess.run(
+        child = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
-        file.fail(f"is damaged: libhdf5 did not come to an end with it in {seconds} seconds")
+        file.fail(f"is damaged: libhdf5 did not finish within {seconds} seconds")
     except OSError as error:
-        file.fail(f"cannot be read: the process for it does not start, {error}", "free some memory")
-    if done.returncode == hdf5_child.REFUSED:
-        said = done.stdout[-2000:].decode(errors="replace").strip().splitlines() or ["nothing"]
-        file.fail(f"cannot be read: {''.join(c if c.isprintable() else '?' for c in said[-1][:300])}")
-    if done.returncode:
-        file.fail(f"is damaged: libhdf5 ended with {done.returncode} on it")
+        file.fail(f"cannot be read: its child process does not start, {error}", "free some memory")
+    if child.returncode == hdf5_child.REFUSED:
+        output = child.stdout[-2000:].decode(errors="replace").strip().splitlines() or ["nothing"]
+        file.fail(f"cannot be read: {''.join(c if c.isprintable() else '?' for c in output[-1][:300])}")
+    if child.returncode:
+        file.fail(f"is damaged: libhdf5 exited with status {child.returncode}")

@@ -1,8 +1,8 @@
-"""Pickles without pickle: the few instructions that a file of weights is made of, and nothing that could be called.
+"""A safe interpreter for the subset of pickle that weights files use; it never imports or calls anything.
 
-`pickle.Unpickler` allocates by the file's word (a place in its memo, the length of a string) before it looks, and
-builds whatever `find_class` lets through. Here each instruction is checked first, values are numbers, text, lists,
-tuples and dictionaries, and a name of a class stays a name: only what the caller lists is replaced by its value.
+`pickle.Unpickler` allocates memory as the file says (an index of its memo, the length of a string) before it checks,
+and creates whatever `find_class` returns. Here each instruction is checked first. Values are numbers, text, lists,
+tuples and dictionaries; the name of a class or function stays a name, unless the caller's `Rules` give it a value.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from keras_resnets.archives.archive import WeightFileError
-from keras_resnets.archives.files import File, told
+from keras_resnets.archives.bounded_file import File, quote
 
-# The optimiser's and the network's arrays of resnet1202 take about half of it.
+# A checkpoint of resnet1202 with its optimiser's state takes about half of it.
 _MOST_INSTRUCTIONS = 1_000_000
 LONGEST = 32 << 20
 _LONGEST_NUMBER, _MOST_ARGUMENTS = 16, 16
@@ -25,7 +25,7 @@ _LONGEST_NUMBER, _MOST_ARGUMENTS = 16, 16
 
 @dataclass(frozen=True)
 class Name:
-    """The name of a class or a function, which stays one."""
+    """The name of a class or function; it is never imported."""
 
     module: str
     name: str
@@ -36,21 +36,22 @@ class Name:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a kind of pickle may hold.
+    """What a kind of pickle may contain.
 
     Attributes:
-        known: names that may stand in it.
-        call: the value of a name and its arguments.
-        find: the value of a persistent identifier.
+        allowed: names of classes and functions that may occur.
+        call: returns the value of calling a name with its arguments.
+        load_persistent: returns the value of a persistent identifier.
     """
 
-    known: Container[str]
+    allowed: Container[str]
     call: Callable[[str, tuple], object]
-    find: Callable[[object], object]
+    load_persistent: Callable[[object], object]
 
 
 _MARK = object()
-# The argument of an instruction: of a fixed form, or bytes whose length stands before them in such a form.
+# Formats of the instructions' arguments. `_FIXED` is followed by a number, `_TEXT` and `_BYTES` by a length and so many
+# bytes.
 _FIXED = {
     pickle.PROTO: "<B", pickle.FRAME: "<Q", pickle.BINGET: "<B", pickle.LONG_BINGET: "<I", pickle.BINPUT: "<B",
     pickle.LONG_BINPUT: "<I", pickle.BININT: "<i", pickle.BININT1: "<B", pickle.BININT2: "<H", pickle.BINFLOAT: ">d",
@@ -65,51 +66,57 @@ _TUPLES = {pickle.TUPLE1: 1, pickle.TUPLE2: 2, pickle.TUPLE3: 3}
 
 
 def load(file: File, data: bytes, rules: Rules, at: int = 0) -> tuple[Any, int]:
-    """Returns the object of a pickle that begins at `at`, and where it ends; refuses it with a sentence."""
+    """Returns the object of the pickle that begins at `at`, and the pickle's end.
+
+    Raises:
+        WeightFileError: the pickle is damaged, or contains what the rules do not allow.
+    """
     machine = _Machine(file, data, rules, at)
     try:
         return machine.run(), machine.at
     except WeightFileError:
         raise
     except (IndexError, KeyError, TypeError, ValueError, struct.error):
-        # Something was taken from where there is nothing, or was not of the type that an instruction needs.
-        machine.fail("is none")
+        # An instruction lacked an operand, or had one of the wrong type.
+        machine.fail("is malformed")
 
 
 class _Machine:
+    """The stack machine that executes a pickle's instructions."""
+
     def __init__(self, file: File, data: bytes, rules: Rules, at: int):
         self.file, self.data, self.rules, self.at = file, data, rules, at
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def fail(self, wrong: str, remedy: str = "fetch it again, or save its tensors alone") -> NoReturn:
-        self.file.fail(f"cannot be read: its pickle {wrong}", remedy)
+    def fail(self, problem: str, remedy: str = "fetch it again, or save its tensors alone") -> NoReturn:
+        self.file.fail(f"cannot be read: its pickle {problem}", remedy)
 
     def run(self) -> Any:
         for _ in range(_MOST_INSTRUCTIONS):
-            code = self._bytes(1)
+            code = self._read(1)
             if code == pickle.STOP:
                 value = self.stack.pop()
                 if value is _MARK or self.stack:
                     self.fail("leaves something behind")
                 return value
-            self._do(code)
+            self._execute(code)
         self.fail(f"has more than {_MOST_INSTRUCTIONS:,} instructions")
 
-    def _bytes(self, count: int) -> bytes:
+    def _read(self, count: int) -> bytes:
         if not 0 <= count <= len(self.data) - self.at:
             self.fail("is cut" if len(self.data) < LONGEST else f"has more than {LONGEST:,} bytes")
         self.at += count
         return self.data[self.at - count : self.at]
 
-    def _fixed(self, form: str) -> Any:
-        return struct.unpack(form, self._bytes(struct.calcsize(form)))[0]
+    def _read_number(self, form: str) -> Any:
+        return struct.unpack(form, self._read(struct.calcsize(form)))[0]
 
-    def _line(self) -> str:
+    def _read_line(self) -> str:
         end = self.data.index(b"\n", self.at, self.at + 1000)
-        return self._bytes(end + 1 - self.at)[:-1].decode("ascii")
+        return self._read(end + 1 - self.at)[:-1].decode("ascii")
 
-    def _since_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         at = len(self.stack) - 1
         while self.stack[at] is not _MARK:
             at -= 1
@@ -125,96 +132,109 @@ class _Machine:
             raise TypeError
         return value
 
-    def _named(self, module: object, name: object) -> Name:
+    def _global_name(self, module: object, name: object) -> Name:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError
-        found = Name(module, name)
-        if str(found) not in self.rules.known:
-            self.fail(f"asks for {told(str(found))}, which is no part of weights", "save its state_dict alone")
-        return found
+        global_name = Name(module, name)
+        if str(global_name) not in self.rules.allowed:
+            self.fail(f"asks for {quote(str(global_name))}, which is not part of weights", "save its state_dict alone")
+        return global_name
 
-    def _set(self, target: object, pairs: list[tuple[Any, Any]]) -> None:
+    def _set_items(self, target: object, values: list[Any]) -> None:
+        """Adds alternating keys and values to a dictionary."""
         if not isinstance(target, dict):
             raise TypeError
-        for key, value in pairs:
-            # Larger numbers could be chosen so that they all fall into one place of the table.
+        for key, value in list(zip(values[::2], values[1::2], strict=True)):
+            # Larger numbers could be chosen to collide in the hash table.
             if not isinstance(key, str) and not (isinstance(key, int) and 0 <= key < 1 << 31):
-                self.fail(f"has a dictionary with the key {told(key)}")
+                self.fail(f"has a dictionary with the key {quote(key)}")
             target[key] = value
 
-    def _do(self, code: bytes) -> None:
-        push = self.stack.append
+    def _execute(self, code: bytes) -> None:
+        """Executes an instruction; those for constants, numbers, text and bytes are here."""
         if code in _CONSTANTS:
-            push(_CONSTANTS[code])
+            self.stack.append(_CONSTANTS[code])
         elif code in _FIXED:
-            self._number(code, self._fixed(_FIXED[code]))
+            self._execute_numeric(code, self._read_number(_FIXED[code]))
         elif code in _TEXT:
-            push(self._bytes(self._fixed(_TEXT[code])).decode())
+            self.stack.append(self._read(self._read_number(_TEXT[code])).decode())
         elif code in _BYTES:
-            value = self._bytes(self._fixed(_BYTES[code]))
+            value = self._read(self._read_number(_BYTES[code]))
             if code == pickle.LONG1 and len(value) > _LONGEST_NUMBER:
                 self.fail(f"has a number of {len(value)} bytes")
-            push(int.from_bytes(value, "little", signed=True) if code == pickle.LONG1 else value)
+            self.stack.append(int.from_bytes(value, "little", signed=True) if code == pickle.LONG1 else value)
         elif code == pickle.MARK:
-            push(_MARK)
-        elif code == pickle.EMPTY_DICT:
-            push({})
-        elif code == pickle.EMPTY_LIST:
-            push([])
-        elif code in _TUPLES:
-            push(tuple([self._pop() for _ in range(_TUPLES[code])][::-1]))
-        elif code == pickle.TUPLE:
-            push(tuple(self._since_mark()))
-        elif code in (pickle.LIST, pickle.DICT):
-            values = self._since_mark()
-            push(values if code == pickle.LIST else {})
-            if code == pickle.DICT:
-                self._set(self.stack[-1], list(zip(values[::2], values[1::2], strict=True)))
-        elif code in (pickle.APPEND, pickle.APPENDS):
-            values = [self._pop()] if code == pickle.APPEND else self._since_mark()
-            if not isinstance(self.stack[-1], list):
-                raise TypeError
-            self.stack[-1].extend(values)
-        elif code in (pickle.SETITEM, pickle.SETITEMS):
-            values = [self._pop(), self._pop()][::-1] if code == pickle.SETITEM else self._since_mark()
-            self._set(self.stack[-1], list(zip(values[::2], values[1::2], strict=True)))
+            self.stack.append(_MARK)
         elif code == pickle.MEMOIZE:
-            self._remember(len(self.memo))
-        elif code == pickle.GLOBAL:
-            push(self._named(self._line(), self._line()))
-        elif code == pickle.STACK_GLOBAL:
-            name, module = self._pop(), self._pop()
-            push(self._named(module, name))
-        elif code == pickle.BINPERSID:
-            push(self.rules.find(self._pop()))
-        elif code == pickle.REDUCE:
-            arguments, name = self._pop(), self._pop()
-            if not isinstance(name, Name) or not isinstance(arguments, tuple) or len(arguments) > _MOST_ARGUMENTS:
-                self.fail("calls what is no name, or with what are no arguments")
-            push(self.rules.call(str(name), arguments))
-        elif code == pickle.BUILD:
-            # The versions of modules beside an ordered dictionary, and the bytes of a NumPy number: none is needed.
-            self._pop()
-            if not isinstance(self.stack[-1], collections.OrderedDict | Left):
-                self.fail("sets what an object has inside")
+            self._memoize(len(self.memo))
         else:
-            self.fail(f"has the instruction {code!r}, which weights do not need")
+            self._execute_container(code)
 
-    def _number(self, code: bytes, value: Any) -> None:
+    def _execute_numeric(self, code: bytes, value: Any) -> None:
+        """Executes an instruction whose argument is a number."""
         if code in (pickle.BINGET, pickle.LONG_BINGET):
             self.stack.append(self.memo[value])
         elif code in (pickle.BINPUT, pickle.LONG_BINPUT):
-            self._remember(value)
+            self._memoize(value)
         elif code in (pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.BINFLOAT):
             self.stack.append(value)
         elif code == pickle.PROTO and value > pickle.HIGHEST_PROTOCOL:
             self.fail(f"is of protocol {value}")
 
-    def _remember(self, place: int) -> None:
+    def _execute_container(self, code: bytes) -> None:
+        """Executes an instruction that makes or fills a tuple, list or dictionary."""
+        if code == pickle.EMPTY_DICT:
+            self.stack.append({})
+        elif code == pickle.EMPTY_LIST:
+            self.stack.append([])
+        elif code in _TUPLES:
+            self.stack.append(tuple([self._pop() for _ in range(_TUPLES[code])][::-1]))
+        elif code == pickle.TUPLE:
+            self.stack.append(tuple(self._pop_to_mark()))
+        elif code == pickle.LIST:
+            self.stack.append(self._pop_to_mark())
+        elif code == pickle.DICT:
+            values = self._pop_to_mark()
+            self.stack.append({})
+            self._set_items(self.stack[-1], values)
+        elif code in (pickle.APPEND, pickle.APPENDS):
+            values = [self._pop()] if code == pickle.APPEND else self._pop_to_mark()
+            if not isinstance(self.stack[-1], list):
+                raise TypeError
+            self.stack[-1].extend(values)
+        elif code in (pickle.SETITEM, pickle.SETITEMS):
+            values = [self._pop(), self._pop()][::-1] if code == pickle.SETITEM else self._pop_to_mark()
+            self._set_items(self.stack[-1], values)
+        else:
+            self._execute_name(code)
+
+    def _execute_name(self, code: bytes) -> None:
+        """Executes an instruction that refers to a class, a function or a persistent identifier."""
+        if code == pickle.GLOBAL:
+            self.stack.append(self._global_name(self._read_line(), self._read_line()))
+        elif code == pickle.STACK_GLOBAL:
+            name, module = self._pop(), self._pop()
+            self.stack.append(self._global_name(module, name))
+        elif code == pickle.BINPERSID:
+            self.stack.append(self.rules.load_persistent(self._pop()))
+        elif code == pickle.REDUCE:
+            arguments, name = self._pop(), self._pop()
+            if not isinstance(name, Name) or not isinstance(arguments, tuple) or len(arguments) > _MOST_ARGUMENTS:
+                self.fail("calls something other than a function, or with invalid arguments")
+            self.stack.append(self.rules.call(str(name), arguments))
+        elif code == pickle.BUILD:
+            # The attributes of an ordered dictionary or a NumPy scalar: neither is needed.
+            self._pop()
+            if not isinstance(self.stack[-1], collections.OrderedDict | Ignored):
+                self.fail("sets an object's attributes")
+        else:
+            self.fail(f"has the instruction {code!r}, which weights do not need")
+
+    def _memoize(self, index: int) -> None:
         if self.stack[-1] is _MARK:
             raise TypeError
-        self.memo[place] = self.stack[-1]
+        self.memo[index] = self.stack[-1]
 
 
-class Left:
-    """Stands for what is harmless and no tensor, such as a number of NumPy's."""
+class Ignored:
+    """Stands for a harmless value that is not a tensor, such as a NumPy scalar."""

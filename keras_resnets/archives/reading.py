@@ -1,4 +1,4 @@
-"""`open_archive`: any of the formats that weights come in, told by the file's first bytes."""
+"""`open_archive`: open a weight file of any known format, recognised by its first bytes."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import os
 
 from keras_resnets.archives import hdf5_file, keras_file, mxnet_file, safetensors_file, torch_file, zips
 from keras_resnets.archives.archive import Archive, WeightFileError
-from keras_resnets.archives.files import File
+from keras_resnets.archives.bounded_file import File
 from keras_resnets.errors import ArgumentError
 
-_KNOWN = "a .safetensors, .pth, .params, .h5 or .keras file"
+_FORMATS = "a .safetensors, .pth, .params, .h5 or .keras file"
 _HEAD = 512
 
 
 def open_archive(path: str | os.PathLike) -> Archive:
-    """Opens a file of weights that anyone may have written: safetensors, PyTorch, MXNet, or Keras' .h5 and .keras.
+    """Opens an untrusted weight file: safetensors, PyTorch, MXNet, or Keras' .h5 and .keras.
 
-    Names, shapes and types are read, and each array when it is asked for. The format is told by the file's first
-    bytes. Nothing in the file is executed, no more memory is taken than the file's size allows, and neither torch nor
-    MXNet need be installed. HDF5 is read by a process of its own with limits, for libhdf5 may crash on a damaged file.
+    Reads names, shapes and dtypes at once, and each array on request. The first bytes decide the format. Nothing in the
+    file is executed, no more memory is taken than its size allows, and neither torch nor MXNet need be installed. A
+    child process with limits reads HDF5, because libhdf5 may crash on a damaged file.
 
     Args:
         path: the file.
 
     Returns:
-        The archive: arrays by name. In PyTorch's files the keys of nested dictionaries are joined with "."; in MXNet's
-        names begin with "arg:" or "aux:"; in Keras' they are LAYER/WEIGHT, as in "conv1_conv/kernel".
+        The archive: arrays by name. PyTorch names join the keys of nested dictionaries with "."; MXNet names begin with
+        "arg:" or "aux:"; Keras names are LAYER/WEIGHT, as in "conv1_conv/kernel".
 
     Raises:
-        WeightFileError: an `ArgumentError`. The file is missing, damaged, of no known format, or holds what is no part
-            of weights, such as a class to be called or compressed data; the message says which.
+        WeightFileError: an `ArgumentError`. The file is missing, damaged, of an unknown format, or contains something
+            other than weights, such as a class to be called or compressed data; the message says which.
 
     Example:
         >>> import numpy as np, os, tempfile
@@ -44,13 +44,14 @@ def open_archive(path: str | os.PathLike) -> Archive:
         raise ArgumentError(f"path must be the path of a weight file; got a {type(path).__name__}.")
     file = File(path)
     try:
-        return _read(file)
+        return _read_any(file)
     except WeightFileError:
         file.close()
         raise
 
 
-def _read(file: File) -> Archive:
+def _read_any(file: File) -> Archive:
+    """Chooses the reader by the file's first bytes."""
     head = file.read(0, min(file.size, _HEAD), "its beginning")
     if head.startswith(hdf5_file.MAGIC):
         return hdf5_file.read(file)
@@ -70,15 +71,16 @@ def _read(file: File) -> Archive:
         file.fail("is compressed with gzip", "unpack it")
     if head.lstrip()[:1] == b"<":
         file.fail("is a web page in place of a weight file", "fetch the file itself")
-    file.fail("is of no known kind", f"give {_KNOWN}")
+    file.fail("is of no known kind", f"give {_FORMATS}")
 
 
 def _read_zip(file: File) -> Archive:
-    members = zips.members(file)
+    """Tells `.keras` files from torch's by the names of the members."""
+    members = zips.list_members(file)
     if keras_file.CONFIG in members:
         return keras_file.read(file, members)
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
     roots = [root for root in roots if root.count("/") == 1]
     if len(roots) != 1:
-        file.fail("is a zip of another program than torch.save or Keras", f"give {_KNOWN}")
+        file.fail("is a zip of another program than torch.save or Keras", f"give {_FORMATS}")
     return torch_file.read_zip(file, members, roots[0])

@@ -1,4 +1,4 @@
-"""PyTorch's files, in the zip format (1.6 and later) and in the one before; neither torch nor pickle takes part."""
+"""PyTorch's files, in the zip format (1.6 and later) and the older one; neither torch nor pickle is used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from keras_resnets.archives import pickles, zips
 from keras_resnets.archives.archive import Archive, Tensor
-from keras_resnets.archives.files import KINDS, MOST_DIMENSIONS, File, Kind, told
+from keras_resnets.archives.bounded_file import ENCODINGS, MOST_DIMENSIONS, Encoding, File, quote
 
-# The first object of a file before 1.6, as pickle writes it.
+# The number that begins a file written before 1.6, as pickle writes it.
 MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 _PROTOCOL = 1001
 _STORAGES = {
@@ -27,18 +27,18 @@ _PARAMETER = "torch._utils._rebuild_parameter"
 _NUMPY = (
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode",
 )  # fmt: skip
-_KNOWN = frozenset(
+_ALLOWED = frozenset(
     {*(f"torch.{name}Storage" for name in _STORAGES), *_REBUILT, _PARAMETER, *_NUMPY}
     | {"collections.OrderedDict", "torch.Size"}
 )
-_DEEPEST, _MOST_ENTRIES = 32, 200_000
+_MOST_DEPTH, _MOST_ENTRIES = 32, 200_000
 
 
 @dataclass
 class _Storage:
-    """Numbers in a row, which tensors share; its place is known once the file has been gone through."""
+    """Contiguous numbers that tensors share; in the older format, its offset is known only after the pickles."""
 
-    kind: Kind
+    encoding: Encoding
     count: int
     member: zips.Member | None = None
     offset: int = 0
@@ -47,7 +47,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor: the numbers of a storage that it consists of."""
+    """A tensor: a strided view of a storage."""
 
     storage: _Storage
     offset: int
@@ -56,79 +56,79 @@ class _View:
 
 
 class _Objects:
-    """What the names in a torch pickle stand for."""
+    """Gives values to the names and identifiers in a torch pickle, and collects its tensors."""
 
     def __init__(self, file: File, storages: dict[str, zips.Member] | None):
         self.file, self.members = file, storages
         self.storages: dict[str, _Storage] = {}
         self.entries = 0
-        self.rules = pickles.Rules(_KNOWN, self._call, self._find)
+        self.rules = pickles.Rules(_ALLOWED, self._call, self._load_storage)
 
     def _call(self, name: str, arguments: tuple) -> object:
         if name == "collections.OrderedDict":
-            return self._ordered(*arguments)
+            return self._ordered_dict(*arguments)
         if name == "torch.Size":
             (sizes,) = arguments
             is_size = isinstance(sizes, list | tuple) and len(sizes) <= MOST_DIMENSIONS
-            return tuple(sizes) if is_size else self._damaged("a size")
+            return tuple(sizes) if is_size else self._fail_invalid("size")
         if name in _REBUILT:
-            return self._view(*arguments[:4])
+            return self._make_view(*arguments[:4])
         if name == _PARAMETER:
             view, *_ = arguments
-            return view if isinstance(view, _View) else self._damaged("a parameter")
+            return view if isinstance(view, _View) else self._fail_invalid("parameter")
         if name in _NUMPY:
-            return pickles.Left()
-        self.file.fail(f"cannot be read: its pickle calls {told(name)}", "save its state_dict alone")
+            return pickles.Ignored()
+        self.file.fail(f"cannot be read: its pickle calls {quote(name)}", "save its state_dict alone")
 
-    def _damaged(self, what: str) -> NoReturn:
-        self.file.fail(f"is damaged: its pickle has {what} that is none")
+    def _fail_invalid(self, label: str) -> NoReturn:
+        self.file.fail(f"is damaged: its pickle has an invalid {label}")
 
-    def _ordered(self, pairs: object = ()) -> collections.OrderedDict:
+    def _ordered_dict(self, pairs: object = ()) -> collections.OrderedDict:
         if not isinstance(pairs, list | tuple):
-            self._damaged("a dictionary")
-        # One list may be given over and over.
-        self._count(pairs)
-        found: collections.OrderedDict = collections.OrderedDict()
+            self._fail_invalid("dictionary")
+        # A small pickle could pass the same list many times.
+        self._count_entries(pairs)
+        values: collections.OrderedDict = collections.OrderedDict()
         for key, value in pairs:
             if not isinstance(key, str):
-                self._damaged("a key")
-            found[key] = value
-        return found
+                self._fail_invalid("key")
+            values[key] = value
+        return values
 
-    def _find(self, identifier: object) -> _Storage:
+    def _load_storage(self, identifier: object) -> _Storage:
         if not isinstance(identifier, tuple) or len(identifier) not in (5, 6) or identifier[0] != "storage":
             kind = identifier[0] if isinstance(identifier, tuple) and identifier else identifier
-            self.file.fail(f"cannot be read: its pickle refers to {told(kind)}", "save its state_dict alone")
+            self.file.fail(f"cannot be read: its pickle refers to {quote(kind)}", "save its state_dict alone")
         _, cls, key, _, count, *view = identifier
         name = cls.name.removesuffix("Storage") if isinstance(cls, pickles.Name) else ""
         if name not in _STORAGES or not isinstance(key, str) or type(count) is not int or not 0 <= count < 1 << 48:
-            self._damaged("a storage")
+            self._fail_invalid("storage")
         if view and view[0] is not None:
             self.file.fail("cannot be read: its pickle has a storage within another", "save it with a newer torch")
         storage = self.storages.get(key)
         if storage is None:
-            storage = self.storages[key] = _Storage(KINDS[_STORAGES[name]], count)
+            storage = self.storages[key] = _Storage(ENCODINGS[_STORAGES[name]], count)
             if self.members is not None:
-                self._place(storage, key)
-        elif (storage.kind, storage.count) != (KINDS[_STORAGES[name]], count):
-            self.file.fail(f"is damaged: its storage {told(key)} is said to be of two kinds")
+                self._locate(storage, key)
+        elif (storage.encoding, storage.count) != (ENCODINGS[_STORAGES[name]], count):
+            self.file.fail(f"is damaged: its storage {quote(key)} is said to be of two kinds")
         return storage
 
-    def _place(self, storage: _Storage, key: str) -> None:
+    def _locate(self, storage: _Storage, key: str) -> None:
         member = (self.members or {}).get(key)
         if member is None:
-            self.file.fail(f"is damaged: it lacks the storage {told(key)}")
-        size = storage.count * storage.kind.stored.itemsize
+            self.file.fail(f"is damaged: it lacks the storage {quote(key)}")
+        size = storage.count * storage.encoding.stored.itemsize
         if member.size != size:
-            self.file.fail(f"is damaged: its storage {told(key)} has {member.size:,} bytes, where {size:,} are needed")
+            self.file.fail(f"is damaged: its storage {quote(key)} has {member.size:,} bytes, where {size:,} are needed")
         storage.member, storage.offset = member, member.offset
 
-    def _view(self, storage: Any, offset: Any, sizes: Any, strides: Any) -> _View:
+    def _make_view(self, storage: Any, offset: Any, sizes: Any, strides: Any) -> _View:
         if not isinstance(storage, _Storage) or not isinstance(sizes, tuple) or not isinstance(strides, tuple):
-            self._damaged("a tensor")
-        count = self.file.count(sizes, "a tensor")
+            self._fail_invalid("tensor")
+        count = self.file.count_numbers(sizes, "a tensor")
         if len(strides) != len(sizes) or any(type(step) is not int for step in (offset, *strides)):
-            self._damaged("a tensor")
+            self._fail_invalid("tensor")
         last = offset + sum((side - 1) * step for side, step in zip(sizes, strides, strict=True))
         if offset < 0 or min(strides, default=0) < 0 or (count and last >= storage.count):
             self.file.fail("is damaged: a tensor reaches out of its storage")
@@ -136,21 +136,22 @@ class _Objects:
             self.file.fail("has a tensor that repeats the numbers of its storage", "save its .contiguous()")
         return _View(storage, offset, sizes, strides)
 
-    def _count(self, entries: Collection) -> None:
+    def _count_entries(self, entries: Collection) -> None:
         self.entries += len(entries)
         if self.entries > _MOST_ENTRIES:
             self.file.fail(f"has more than {_MOST_ENTRIES:,} entries in its dictionaries", "save its state_dict alone")
 
     def archive(self, root: object) -> Archive:
+        """Returns the archive of the tensors in `root`, the unpickled object."""
         tensors: dict[str, Tensor] = {}
-        for name, view in self._named(root):
-            self.file.name(name, tensors, len(tensors))
-            kind = view.storage.kind
-            tensors[name] = Tensor(view.shape, kind.dtype, functools.partial(self._read, view))
+        for name, view in self._walk(root):
+            self.file.check_name(name, tensors, len(tensors))
+            dtype = view.storage.encoding.dtype
+            tensors[name] = Tensor(view.shape, dtype, functools.partial(self._read, view))
         return Archive("torch", self.file.path, tensors, None, self.file.close)
 
-    def _named(self, root: object) -> Iterator[tuple[str, _View]]:
-        """The tensors of nested dictionaries and lists, which may hold one another."""
+    def _walk(self, root: object) -> Iterator[tuple[str, _View]]:
+        """Yields the tensors in nested dictionaries and lists, with their keys joined by "."; these may form cycles."""
         if isinstance(root, _View):
             self.file.fail("is one tensor without a name", "save a dictionary of tensors")
         waiting: list[tuple[str, int, Any]] = [("", 0, root)]
@@ -159,41 +160,41 @@ class _Objects:
             if isinstance(value, _View):
                 yield name, value
             elif isinstance(value, dict | list | tuple):
-                self._count(value)
-                if depth > _DEEPEST:
-                    self.file.fail(f"has dictionaries in more than {_DEEPEST} others", "save its state_dict alone")
+                self._count_entries(value)
+                if depth > _MOST_DEPTH:
+                    self.file.fail(f"has dictionaries in more than {_MOST_DEPTH} others", "save its state_dict alone")
                 pairs = list(value.items() if isinstance(value, dict) else enumerate(value))
                 waiting += [
-                    (self._joined(name, key), depth + 1, inner)
+                    (self._join(name, key), depth + 1, inner)
                     for key, inner in reversed(pairs)
                     if isinstance(inner, _View | dict | list | tuple)
                 ]
 
-    def _joined(self, name: str, key: object) -> str:
-        return self.file.name(f"{name}.{key}" if name else str(key), (), 0)
+    def _join(self, name: str, key: object) -> str:
+        return self.file.check_name(f"{name}.{key}" if name else str(key), (), 0)
 
     def _read(self, view: _View) -> np.ndarray:
-        file, storage, kind = self.file, view.storage, view.storage.kind
+        file, storage, encoding = self.file, view.storage, view.storage.encoding
         if storage.member is not None and not storage.is_checked:
             zips.verify(file, storage.member)
             storage.is_checked = True
         if not all(view.shape):
-            return np.zeros(view.shape, kind.dtype)
+            return np.zeros(view.shape, encoding.dtype)
         span = 1 + sum((side - 1) * step for side, step in zip(view.shape, view.strides, strict=True))
-        size = kind.stored.itemsize
-        held = file.numbers(storage.offset + view.offset * size, span, kind, "a tensor")
+        size = encoding.stored.itemsize
+        numbers = file.read_numbers(storage.offset + view.offset * size, span, encoding, "a tensor")
         steps = tuple(step * size for step in view.strides)
-        return kind.convert(np.lib.stride_tricks.as_strided(held, view.shape, steps).copy())
+        return encoding.convert(np.lib.stride_tricks.as_strided(numbers, view.shape, steps).copy())
 
 
 def read_zip(file: File, members: dict[str, zips.Member], root: str) -> Archive:
-    """Returns the archive of a torch zip whose members lie in the folder `root`."""
+    """Returns the archive of a torch zip whose members are in the folder `root`."""
     order = members.get(f"{root}byteorder")
-    if order is not None and zips.content(file, order, 16) != b"little":
+    if order is not None and zips.read_member(file, order, 16) != b"little":
         file.fail("was written on a big-endian machine", "save it on another")
     folder = f"{root}data/"
     storages = {name.removeprefix(folder): member for name, member in members.items() if name.startswith(folder)}
-    data = zips.content(file, members[f"{root}data.pkl"], pickles.LONGEST)
+    data = zips.read_member(file, members[f"{root}data.pkl"], pickles.LONGEST)
     objects = _Objects(file, storages)
     root_object, end = pickles.load(file, data, objects.rules)
     if end != len(data):
@@ -202,31 +203,34 @@ def read_zip(file: File, members: dict[str, zips.Member], root: str) -> Archive:
 
 
 def read_stream(file: File) -> Archive:
-    """Returns the archive of a file as torch wrote it before 1.6: pickles in a row, and the storages behind them."""
+    """Returns the archive of a file written by torch before 1.6: consecutive pickles, followed by the storages."""
     data = file.read(0, min(file.size, pickles.LONGEST), "its pickles")
     objects = _Objects(file, None)
     _, at = pickles.load(file, data, objects.rules)
     protocol, at = pickles.load(file, data, objects.rules, at)
     if protocol != _PROTOCOL:
-        file.fail(f"is of torch's protocol {told(protocol)}, where {_PROTOCOL} is known", "save it with a newer torch")
+        file.fail(f"is of torch's protocol {quote(protocol)}, where {_PROTOCOL} is known", "save it with a newer torch")
     system, at = pickles.load(file, data, objects.rules, at)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         file.fail("was written on a big-endian machine, or is damaged", "save it on another")
     root, at = pickles.load(file, data, objects.rules, at)
     keys, at = pickles.load(file, data, objects.rules, at)
-    # Equal lengths and equal sets: no key twice.
+
+    # Equal lengths and equal sets together mean that no key occurs twice.
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        file.fail("is damaged: its list of storages is none")
+        file.fail("is damaged: its list of storages is invalid")
     if len(keys) != len(objects.storages) or set(keys) != objects.storages.keys():
         file.fail("is damaged: its list of storages is not that of its tensors")
+
+    # Each storage is its length, followed by its numbers.
     for key in keys:
         storage = objects.storages[key]
-        (count,) = struct.unpack("<q", file.read(at, 8, f"the length of the storage {told(key)}"))
+        (count,) = struct.unpack("<q", file.read(at, 8, f"the length of the storage {quote(key)}"))
         if count != storage.count:
-            file.fail(f"is damaged: its storage {told(key)} is said to have {storage.count:,} numbers and {count:,}")
+            file.fail(f"is damaged: its storage {quote(key)} is said to have {storage.count:,} numbers and {count:,}")
         storage.offset = at + 8
-        size = count * storage.kind.stored.itemsize
-        file.check(storage.offset, size, f"its storage {told(key)}")
+        size = count * storage.encoding.stored.itemsize
+        file.check_range(storage.offset, size, f"its storage {quote(key)}")
         at = storage.offset + size
     if at != file.size:
         file.fail(f"is damaged: it has {file.size - at:,} bytes behind its end")

@@ -1,4 +1,4 @@
-"""Zip files as PyTorch and Keras write them: members that are neither compressed nor encrypted."""
+"""Zip files as PyTorch and Keras write them: members are neither compressed nor encrypted."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
-from keras_resnets.archives.files import A_NETWORKS, MOST_TENSORS, File, told
+from keras_resnets.archives.bounded_file import A_NETWORKS, MOST_TENSORS, File, quote
 
 MAGIC = b"PK\x03\x04"
 _LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I"), struct.Struct("<4s4H2IH")
 _LOCATOR, _END64 = struct.Struct("<4sIQI"), struct.Struct("<4sQ2H2I4Q")
 _LONGEST_LIST = 16 << 20
-_FULL = 0xFFFFFFFF
+_IN_ZIP64 = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class Member:
-    """Where a member's bytes lie, and their check sum."""
+    """The position of a member's bytes, and their CRC-32."""
 
     name: str
     offset: int
@@ -26,32 +26,34 @@ class Member:
     crc: int
 
 
-def members(file: File) -> dict[str, Member]:
-    """Returns a zip file's members by name, of which no two share a byte."""
-    count, size, at = _directory(file)
+def list_members(file: File) -> dict[str, Member]:
+    """Returns a zip file's members by name; raises if any two overlap."""
+    count, size, at = _find_directory(file)
     if size > _LONGEST_LIST or count > MOST_TENSORS:
-        file.fail(f"is no weight file: its zip lists {count:,} members in {size:,} bytes", A_NETWORKS)
-    listed = file.read(at, size, "the list of its members")
-    # In this way zeros behind a member, which align the next, are allowed and a second reading of its bytes is not.
-    found, bounds, place = {}, [], 0
+        file.fail(f"is not a weight file: its zip lists {count:,} members in {size:,} bytes", A_NETWORKS)
+    directory = file.read(at, size, "the list of its members")
+
+    members, bounds, place = {}, [], 0
     for _ in range(count):
-        member, begin, place = _member(file, listed, place)
-        if member.name in found:
-            file.fail(f"is damaged: its zip has two members of the name {told(member.name)}")
-        found[member.name] = member
+        member, begin, place = _read_entry(file, directory, place)
+        if member.name in members:
+            file.fail(f"is damaged: its zip has two members of the name {quote(member.name)}")
+        members[member.name] = member
         bounds.append((begin, member.offset + member.size))
     if place != size:
         file.fail("is damaged: the list of its zip's members does not end where it is said to")
+
+    # Gaps are allowed, since zeros after a member align the next; reading the same bytes twice is not.
     end = 0
-    for begin, upto in sorted(bounds):
-        if begin < end or upto > at:
+    for begin, stop in sorted(bounds):
+        if begin < end or stop > at:
             file.fail("is damaged: members of its zip overlap")
-        end = upto
-    return found
+        end = stop
+    return members
 
 
-def _directory(file: File) -> tuple[int, int, int]:
-    """How many members there are, and the size and the place of their list."""
+def _find_directory(file: File) -> tuple[int, int, int]:
+    """Returns the number of members, and the size and the offset of the central directory."""
     tail = min(file.size, _END.size + 0xFFFF)
     last = file.read(file.size - tail, tail, "its end")
     at = last.rfind(b"PK\x05\x06")
@@ -61,6 +63,8 @@ def _directory(file: File) -> tuple[int, int, int]:
     end = at = file.size - tail + at
     if end + _END.size + comment != file.size:
         file.fail("is damaged: its zip does not end where it is said to")
+
+    # Zip64, for large files: a locator in front of the end record, with the offset of another record.
     if end >= _LOCATOR.size + _END64.size:
         sign, _, place, _ = _LOCATOR.unpack(file.read(end - _LOCATOR.size, _LOCATOR.size, "its end"))
         if sign == b"PK\x06\x07":
@@ -69,82 +73,87 @@ def _directory(file: File) -> tuple[int, int, int]:
             at = place
             if sign != b"PK\x06\x06" or place + _END64.size + _LOCATOR.size != end:
                 file.fail("is damaged: the large end of its zip is not where it is said to be")
+
     if disk or first_disk or here != count or offset + size != at:
         file.fail("is damaged: its zip lies in parts, or its members are not where they are said to be")
     return count, size, offset
 
 
-def _member(file: File, listed: bytes, place: int) -> tuple[Member, int, int]:
-    """A member, where its header begins, and the place of the next one in the list."""
-    if place + _CENTRAL.size > len(listed):
+def _read_entry(file: File, directory: bytes, place: int) -> tuple[Member, int, int]:
+    """Returns a member, the offset of its header, and the place of the next entry in the directory."""
+    if place + _CENTRAL.size > len(directory):
         file.fail("is damaged: its zip lists fewer members than it is said to have")
-    fields = _CENTRAL.unpack_from(listed, place)
+    fields = _CENTRAL.unpack_from(directory, place)
     sign, _, _, flags, method, _, _, crc, packed, size, name_size, extra_size, comment_size, *_, begin = fields
     start = place + _CENTRAL.size
     after = start + name_size + extra_size + comment_size
-    if sign != b"PK\x01\x02" or after > len(listed):
+    if sign != b"PK\x01\x02" or after > len(directory):
         file.fail("is damaged: the list of its zip's members is cut or overwritten")
-    name_bytes = listed[start : start + name_size]
+
+    name_bytes = directory[start : start + name_size]
     try:
         name = name_bytes.decode()
     except UnicodeDecodeError:
-        file.fail("is damaged: its zip has a member whose name is no text")
+        file.fail("is damaged: its zip has a member whose name is not UTF-8 text")
     if name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
-        file.fail(f"is refused: its zip has a member that names a place outside, {told(name)}", "do not use it")
+        file.fail(f"is refused: its zip has a member that names a place outside, {quote(name)}", "do not use it")
+
     if flags & 0x2041:
-        file.fail(f"has the member {told(name)} encrypted", "save it without a password")
+        file.fail(f"has the member {quote(name)} encrypted", "save it without a password")
     if method:
-        file.fail(f"has the member {told(name)} compressed, as neither torch nor Keras do", "zip it with 'store'")
-    extra = listed[start + name_size : start + name_size + extra_size]
-    size, packed, begin = _large(file, extra, name, size, packed, begin)
+        file.fail(f"has the member {quote(name)} compressed, as neither torch nor Keras do", "zip it with 'store'")
+    extra = directory[start + name_size : start + name_size + extra_size]
+    size, packed, begin = _read_zip64(file, extra, name, size, packed, begin)
     if size != packed:
-        file.fail(f"is damaged: its zip's member {told(name)} has two sizes")
-    header = _LOCAL.unpack(file.read(begin, _LOCAL.size, f"the header of its zip's member {told(name)}"))
+        file.fail(f"is damaged: its zip's member {quote(name)} has two sizes")
+
+    # The header in front of the member must agree with the directory.
+    header = _LOCAL.unpack(file.read(begin, _LOCAL.size, f"the header of its zip's member {quote(name)}"))
     behind = begin + _LOCAL.size
-    again = file.read(behind, header[9], f"the name of its zip's member {told(name)}")
-    if header[0] != MAGIC or again != name_bytes or header[3] != method or header[2] & 0x2041:
-        file.fail(f"is damaged: its zip's member {told(name)} is another one in its place")
+    local_name = file.read(behind, header[9], f"the name of its zip's member {quote(name)}")
+    if header[0] != MAGIC or local_name != name_bytes or header[3] != method or header[2] & 0x2041:
+        file.fail(f"is damaged: its zip's member {quote(name)} is not the one in the list")
     offset = behind + header[9] + header[10]
-    file.check(offset, size, f"its zip's member {told(name)}")
+    file.check_range(offset, size, f"its zip's member {quote(name)}")
     return Member(name, offset, size, crc), begin, after
 
 
-def _large(file: File, extra: bytes, name: str, *values: int) -> list[int]:
-    """The sizes and the place of a member, where 32 bits may not have been enough."""
-    found, at = list(values), 0
+def _read_zip64(file: File, extra: bytes, name: str, *values: int) -> list[int]:
+    """Returns a member's sizes and offset, taken from the zip64 field where 32 bits do not suffice."""
+    fields, at = list(values), 0
     while at + 4 <= len(extra):
         kind, size = struct.unpack_from("<HH", extra, at)
-        field = extra[at + 4 : at + 4 + size]
+        content = extra[at + 4 : at + 4 + size]
         if kind == 1:
-            for number, value in enumerate(found):
-                if value == _FULL:
-                    if len(field) < 8:
-                        file.fail(f"is damaged: the sizes of its zip's member {told(name)} are cut")
-                    found[number], field = int.from_bytes(field[:8], "little"), field[8:]
+            for number, value in enumerate(fields):
+                if value == _IN_ZIP64:
+                    if len(content) < 8:
+                        file.fail(f"is damaged: the sizes of its zip's member {quote(name)} are cut")
+                    fields[number], content = int.from_bytes(content[:8], "little"), content[8:]
             break
         at += 4 + size
-    return found
+    return fields
 
 
 def verify(file: File, member: Member, target: BinaryIO | None = None) -> None:
-    """Refuses a member whose bytes are not those of its check sum; copies it into `target` in passing."""
+    """Raises unless a member matches its checksum; copies it into `target` in the same pass."""
     crc, at, end = 0, member.offset, member.offset + member.size
     while at < end:
-        piece = file.read(at, min(end - at, 1 << 20), f"its zip's member {told(member.name)}")
+        piece = file.read(at, min(end - at, 1 << 20), f"its zip's member {quote(member.name)}")
         crc, at = zlib.crc32(piece, crc), at + len(piece)
         if target is not None:
             target.write(piece)
     if crc != member.crc:
-        _fail_sum(file, member)
+        _fail_checksum(file, member)
 
 
-def _fail_sum(file: File, member: Member) -> NoReturn:
-    file.fail(f"is damaged: its zip's member {told(member.name)} is not what its check sum says")
+def _fail_checksum(file: File, member: Member) -> NoReturn:
+    file.fail(f"is damaged: its zip's member {quote(member.name)} does not match its checksum")
 
 
-def content(file: File, member: Member, most: int) -> bytes:
-    """A member of at most so many bytes, checked."""
-    held = file.read(member.offset, member.size, f"its zip's member {told(member.name)}", most)
-    if zlib.crc32(held) != member.crc:
-        _fail_sum(file, member)
-    return held
+def read_member(file: File, member: Member, most: int) -> bytes:
+    """Reads a member of at most `most` bytes, and verifies its checksum."""
+    content = file.read(member.offset, member.size, f"its zip's member {quote(member.name)}", most)
+    if zlib.crc32(content) != member.crc:
+        _fail_checksum(file, member)
+    return content

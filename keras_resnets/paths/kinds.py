@@ -1,4 +1,4 @@
-"""The policies, each a distribution over sets of blocks. A new one goes here."""
+"""The policies, each a distribution over sets of blocks. Add new policies here."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 from keras_resnets.paths.policy import Policy, Stateless, sum_of_draws
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class FixedSize(Policy):
-    """Exactly `blocks` of the network's blocks, every such set alike: Veit et al. 2016, section 4.3, 23 of 54.
+    """Exactly `blocks` of the network's blocks, all such sets equally likely: Veit et al. 2016, section 4.3, 23 of 54.
 
     Args:
-        blocks: how many are on.
+        blocks: number of blocks that are on.
         seed: as for `Policy`.
-        rescale: as for `Policy`. The paper does not say what it did; left out, a network trained on
-            23 of 54 blocks meets sums at test time that it has never seen, and fails.
+        rescale: as for `Policy`. The paper does not say whether it rescales; without it, a network trained on 23 of 54
+            blocks fails at test time, where sums are unlike all in training.
 
     Example:
         >>> import keras_resnets as kr
@@ -55,7 +55,7 @@ class FixedSize(Policy):
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class Bernoulli(Policy):
-    """Each block is on with a probability of its own, independently of the others.
+    """Each block is on with its own probability, independently of the others.
 
     Args:
         probability: one number for all blocks, or one for each.
@@ -72,13 +72,15 @@ class Bernoulli(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        many = isinstance(self.probability, tuple)
-        for value in self.probability if isinstance(self.probability, tuple) else (self.probability,):
-            _share(f"Bernoulli.probability{' of each block' * many}", value)
+        if isinstance(self.probability, tuple):
+            for value in self.probability:
+                number("Bernoulli.probability of each block", value, least=0, most=1)
+        else:
+            number("Bernoulli.probability", self.probability, least=0, most=1)
 
     def check(self, blocks: int) -> None:
         if isinstance(self.probability, tuple):
-            _one_each("Bernoulli.probability", self.probability, blocks)
+            _check_length("Bernoulli.probability", self.probability, blocks)
 
     def survival(self, blocks: int) -> np.ndarray:
         return np.broadcast_to(np.asarray(self.probability, "float64"), (blocks,)).copy()
@@ -87,10 +89,10 @@ class Bernoulli(Policy):
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class StochasticDepth(Policy):
-    """Huang et al. 2016: block l of L is on with probability `1 - l/L (1 - final_survival)`, a draw for each batch.
+    """Block l of L is on with probability `1 - l/L (1 - final_survival)`, drawn for each batch (Huang et al. 2016).
 
     Args:
-        final_survival: probability of the last block to be on.
+        final_survival: probability that the last block is on.
         decay: `"linear"`, as above, or `"uniform"`, `final_survival` for all blocks.
         seed: as for `Policy`.
         rescale: as for `Policy`.
@@ -106,7 +108,7 @@ class StochasticDepth(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _share("StochasticDepth.final_survival", self.final_survival)
+        number("StochasticDepth.final_survival", self.final_survival, least=0, most=1)
         one_of("StochasticDepth.decay", self.decay, ("linear", "uniform"))
 
     def survival(self, blocks: int) -> np.ndarray:
@@ -118,10 +120,10 @@ class StochasticDepth(Policy):
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class Weighted(Policy):
-    """Exactly `blocks` of the network's blocks, drawn one after the other with chances proportional to their weights.
+    """Exactly `blocks` of the network's blocks, drawn in turn with probabilities proportional to their weights.
 
     Args:
-        blocks: how many are on.
+        blocks: number of blocks that are on.
         weights: a positive number for each block of the network.
         seed: as for `Policy`.
         rescale: as for `Policy`.
@@ -144,14 +146,14 @@ class Weighted(Policy):
         whole_number("Weighted.blocks", self.blocks, 0, len(self.weights))
 
     def check(self, blocks: int) -> None:
-        _one_each("Weighted.weights", self.weights, blocks)
+        _check_length("Weighted.weights", self.weights, blocks)
 
     def survival(self, blocks: int) -> np.ndarray:
-        # Drawing in turn is a race of exponential clocks (Efraimidis & Spirakis 2006): with t = -log(u), a block rings
-        # before t with probability 1 - u^w, and is on if it rings at t while fewer than `blocks` others have.
+        # Drawing in turn equals a race of exponential clocks (Efraimidis & Spirakis 2006): with t = -log(u), a block
+        # rings before t with probability 1 - u^w, and is on if fewer than `blocks` others have rung before it.
         rates = np.asarray(self.weights, "float64") / np.mean(self.weights)
         points, shares = np.polynomial.legendre.leggauss(400)
-        # u = v^p keeps the integrand smooth at both ends for weights far from their mean.
+        # Substituting u = v^p keeps the integrand smooth at both ends, also for weights far from their mean.
         v, power = (points + 1) / 2, max(1.0, 1 / rates.min())
         rung = 1 - v ** (power * rates[:, None])
         rings = power * rates[:, None] * v ** (power * rates[:, None] - 1)
@@ -168,13 +170,13 @@ class Weighted(Policy):
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class DropPath(Policy):
-    """A draw for each example: stochastic depth as later networks use it, under the name of DropPath.
+    """Stochastic depth with a draw for each example, known in later networks as DropPath.
 
-    Block i of N, counted from 0, is on with probability `1 - rate i/(N - 1)`. What is on is divided by that
-    probability in training, and nothing is scaled outside. All branches are computed: no time is saved.
+    Block i of N, counted from 0, is on with probability `1 - rate i/(N - 1)`. In training, branches that are on are
+    divided by that probability; otherwise nothing is scaled. All branches are computed, so training is not faster.
 
     Args:
-        rate: probability of the last block to be off.
+        rate: probability that the last block is off.
         seed: as for `Policy`.
 
     Example:
@@ -188,23 +190,25 @@ class DropPath(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _share("DropPath.rate", self.rate, open_end=True)
+        number("DropPath.rate", self.rate, least=0, below=1)
         if self.rescale:
-            raise ArgumentError("DropPath.rescale must be False, for its branches are scaled in training; got True.")
+            raise ArgumentError(
+                "DropPath.rescale must be False, because its branches are scaled in training; got True."
+            )
 
     def survival(self, blocks: int) -> np.ndarray:
         return 1 - self.rate * np.arange(blocks) / max(1, blocks - 1)
 
     def draw(self, step, blocks: int, examples=None):
         if examples is None:
-            raise ArgumentError("examples must be the number of examples, for DropPath draws for each; got None.")
+            raise ArgumentError("examples must be the number of examples, because DropPath draws for each; got None.")
         keep = ops.convert_to_tensor(self.survival(blocks)[:, None], "float32")
-        generator = cast(Any, Stateless(self.seed or 0, step, _replica()))
+        generator = cast(Any, Stateless(self.seed or 0, step, _replica_number()))
         return ops.cast(keras.random.uniform((blocks, examples), seed=generator) < keep, "float32") / keep
 
 
-def _replica():
-    """The number of this replica, so that examples on different replicas are drawn apart."""
+def _replica_number():
+    """Returns the number of this replica, so that replicas draw independently for their examples."""
     if keras.config.backend() != "tensorflow":
         return 0
     import tensorflow as tf
@@ -214,17 +218,10 @@ def _replica():
 
 
 def _smallest(keys, count: int):
-    """Gates that are on for the `count` smallest keys."""
+    """Returns gates that are on for the `count` smallest keys."""
     return ops.argsort(ops.argsort(keys)) < count
 
 
-def _share(argument: str, value: Any, open_end: bool = False) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-    if not good or (open_end and value == 1):
-        end = "up to, not including, 1" if open_end else "to 1"
-        raise ArgumentError(f"{argument} must be a number from 0 {end}; got {value!r}.")
-
-
-def _one_each(argument: str, values: Sequence, blocks: int) -> None:
+def _check_length(argument: str, values: Sequence, blocks: int) -> None:
     if len(values) != blocks:
         raise ArgumentError(f"{argument} must have a number for each of the {blocks} blocks; got {len(values)}.")

@@ -1,4 +1,4 @@
-"""Policies in the short form of the command line."""
+"""`get`: parses the short form of policies, as on the command line."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NAMES: dict[str, tuple[type[Policy], tuple[type, ...]]] = {
 
 
 def get(policy: str | Policy | None) -> Policy | None:
-    """Returns a policy, also from the short form that the command line takes.
+    """Returns a policy, parsed from the short form of the command line if necessary.
 
     Args:
         policy: `"fixed:23"`, `"stochastic:0.5"`, `"stochastic:0.5:uniform"`, `"bernoulli:0.8"` or `"drop:0.1"`; a
-            policy, or None, is returned as it is.
+            policy, or None, is returned unchanged.
 
     Raises:
-        ArgumentError: it is none of these.
+        ArgumentError: `policy` is not one of these.
 
     Example:
         >>> import keras_resnets as kr

@@ -1,4 +1,4 @@
-"""`Policy`: what all path policies have in common, and the seeds that they draw with."""
+"""`Policy`: the base class of path policies, and the seeds of their draws."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from keras_resnets.errors import one_of, whole_number
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What all policies have in common.
+    """The base class of path policies.
 
     Args:
-        seed: of the draws; None takes 0, and `keras_resnets.train` then gives its own.
-        rescale: whether, outside training, the residual branch of each block is multiplied with
-            the probability that the block is on, as Huang et al. 2016, section 3, do. It stays so
-            in a saved or exported network.
+        seed: seed of the draws; None means the seed of `keras_resnets.train`, else 0.
+        rescale: whether, outside training, each residual branch is multiplied by the probability that its block is on,
+            as in Huang et al. 2016, section 3. A saved or exported network keeps this scale.
     """
 
     seed: int | None = None
@@ -32,35 +31,35 @@ class Policy:
             whole_number("seed", self.seed, 0, 2**31 - 1)
         one_of("rescale", self.rescale, (True, False))
 
-    # What a policy must say.
+    # Subclasses override these.
 
     def check(self, blocks: int) -> None:
-        """Raises `ArgumentError` if the policy does not fit a network of so many blocks."""
+        """Raises `ArgumentError` if the policy does not fit a network with this number of blocks."""
 
     def survival(self, blocks: int) -> np.ndarray:
-        """Returns the probability of each block to be on."""
+        """Returns the probability that each block is on."""
         raise NotImplementedError
 
     def choose(self, uniform):
-        """Returns the gates, from numbers drawn evenly from 0 to 1, one for each block; here each for itself."""
+        """Returns the gates, given one uniform number from 0 to 1 for each block; by default independently."""
         return uniform < ops.convert_to_tensor(self.survival(uniform.shape[0]), uniform.dtype)
 
     def active_blocks(self, blocks: int) -> np.ndarray:
         """Returns the probabilities that 0, 1, ..., `blocks` of the blocks are on."""
         return sum_of_draws(self.survival(blocks))
 
-    # What follows from it.
+    # These follow from them.
 
     def draw(self, step, blocks: int, examples=None):
         """Draws the gates of a step.
 
         Args:
-            step: number of the optimiser's step, a whole number or a tensor of one.
+            step: number of the optimiser's step, an integer or an integer tensor.
             blocks: number of blocks.
-            examples: number of examples in the batch, for policies that draw for each.
+            examples: number of examples in the batch, for policies that draw for each example.
 
         Returns:
-            A boolean tensor of (blocks,); or weights of (blocks, examples), where 0 is off.
+            A boolean tensor of shape (blocks,); or weights of shape (blocks, examples), where 0 is off.
 
         Example:
             >>> import keras_resnets as kr, numpy as np
@@ -73,10 +72,10 @@ class Policy:
         return self.choose(uniform)
 
     def path_lengths(self, blocks: int) -> np.ndarray:
-        """Returns the probability of each length, 0 to `blocks`, of a path through a network drawn.
+        """Returns the distribution of the length, 0 to `blocks`, of a random path through the network of a random step.
 
-        The network of a step with M blocks on has 2^M paths, C(M, k) of which go through k residual branches (Veit et
-        al. 2016, section 3). The path is drawn evenly from these, after the network.
+        A network with M blocks on has 2^M paths, C(M, k) of which go through k residual branches (Veit et al. 2016,
+        section 3); all of them are equally likely.
 
         Example:
             >>> import keras_resnets as kr
@@ -91,7 +90,7 @@ class Policy:
         return self.active_blocks(blocks) @ binom.pmf(numbers[None], numbers[:, None], 0.5)
 
     def scales(self, blocks: int, step: int = 0) -> np.ndarray:
-        """Returns what the residual branches are multiplied with outside training."""
+        """Returns the factors of the residual branches outside training."""
         self.check(blocks)
         return self.survival(blocks) if self.rescale else np.ones(blocks)
 
@@ -109,10 +108,10 @@ class Policy:
 
 
 class Stateless(keras.random.SeedGenerator):
-    """Hands Keras a seed that is a function of seed, step and stream, without a variable to count calls."""
+    """A seed generator without state: its seed depends only on seed, step and stream."""
 
     def __init__(self, seed: int, step, stream=0):
-        # Mixed, since the torch backend adds the two numbers: neighbouring seeds would draw each other's steps.
+        # Hash the seed, because the torch backend adds the two numbers: neighbouring seeds would share draws.
         word = np.random.SeedSequence([seed, 0x70617468]).generate_state(1)[0] >> 1
         self._pair = ops.cast(ops.stack([ops.cast(word + stream, "int64"), ops.cast(step, "int64")]), "int64")
 
@@ -123,10 +122,10 @@ class Stateless(keras.random.SeedGenerator):
 
 
 def sum_of_draws(chances) -> np.ndarray:
-    """Probabilities of 0, 1, ... successes among independent draws: the Poisson binomial distribution.
+    """Returns the probabilities of 0, 1, ... successes in independent draws (Poisson binomial distribution).
 
     Args:
-        chances: of each draw to succeed; with further axes, for many such sums at once.
+        chances: probability of success of each draw; further axes are independent sums.
 
     Example:
         >>> from keras_resnets.paths.policy import sum_of_draws
@@ -134,8 +133,10 @@ def sum_of_draws(chances) -> np.ndarray:
         [0.125, 0.375, 0.375, 0.125]
     """
     chances = np.asarray(chances, "float64")
-    found = np.ones((1, *chances.shape[1:]))
-    none = np.zeros_like(found)
+    distribution = np.ones((1, *chances.shape[1:]))
+    zero = np.zeros_like(distribution)
     for chance in chances:
-        found = np.concatenate([found * (1 - chance), none]) + np.concatenate([none, found * chance])
-    return found
+        distribution = np.concatenate([distribution * (1 - chance), zero]) + np.concatenate(
+            [zero, distribution * chance]
+        )
+    return distribution

@@ -1,4 +1,4 @@
-"""`Schedule`: one path policy after the other."""
+"""`Schedule`: consecutive path policies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from keras_resnets.paths.policy import Policy
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class Schedule(Policy):
-    """One policy after the other as training goes on.
+    """Consecutive policies, each from a given training step on.
 
-    Seed and scaling are those of the policy in force. Survival, lengths and numbers of blocks are told of the last one;
-    `at(step)` gives any other.
+    The current policy decides seed and scaling. `survival`, `path_lengths` and `active_blocks` describe the last one;
+    `at(step)` returns any other.
 
     Args:
-        phases: pairs of the first step of a phase, rising from 0, and its policy; None for all blocks.
+        phases: pairs of a phase's first step, rising from 0, and its policy; None turns all blocks on.
 
     Example:
         >>> import keras_resnets as kr
@@ -48,27 +48,27 @@ class Schedule(Policy):
                 )
 
     def at(self, step: int) -> Policy | None:
-        """Returns the policy in force at a step."""
+        """Returns the policy at a step."""
         return [policy for first, policy in self.phases if first <= step][-1]
 
-    def _of(self, blocks: int, policy: Policy | None) -> Policy:
+    def _policy_or_all(self, blocks: int, policy: Policy | None) -> Policy:
         return policy or FixedSize(blocks)
 
     def check(self, blocks: int) -> None:
         for _, policy in self.phases:
-            self._of(blocks, policy).check(blocks)
+            self._policy_or_all(blocks, policy).check(blocks)
 
     def survival(self, blocks: int) -> np.ndarray:
-        return self._of(blocks, self.phases[-1][1]).survival(blocks)
+        return self._policy_or_all(blocks, self.phases[-1][1]).survival(blocks)
 
     def active_blocks(self, blocks: int) -> np.ndarray:
-        return self._of(blocks, self.phases[-1][1]).active_blocks(blocks)
+        return self._policy_or_all(blocks, self.phases[-1][1]).active_blocks(blocks)
 
     def draw(self, step, blocks: int, examples=None):
         self.check(blocks)
         gates = None
         for first, policy in self.phases:
-            drawn = self._of(blocks, policy).replace(seed=self._seed(policy)).draw(step, blocks)
+            drawn = self._policy_or_all(blocks, policy).replace(seed=self._seed(policy)).draw(step, blocks)
             gates = drawn if gates is None else ops.where(ops.convert_to_tensor(step) >= first, drawn, gates)
         return gates
 
@@ -76,7 +76,7 @@ class Schedule(Policy):
         return self.seed if policy is None or policy.seed is None else policy.seed
 
     def scales(self, blocks: int, step: int = 0) -> np.ndarray:
-        return self._of(blocks, self.at(step)).scales(blocks)
+        return self._policy_or_all(blocks, self.at(step)).scales(blocks)
 
     def get_config(self) -> dict[str, Any]:
         phases = [[step, policy and keras.saving.serialize_keras_object(policy)] for step, policy in self.phases]

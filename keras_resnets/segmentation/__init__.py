@@ -1,4 +1,4 @@
-"""Networks that answer for each pixel: heads, losses, measures, prediction, pictures (Wu et al. 2016, section 5)."""
+"""Semantic segmentation: networks, losses, metrics, prediction and overlays (Wu et al. 2016, section 5)."""
 
 from keras_resnets.segmentation.losses import PixelLoss
 from keras_resnets.segmentation.metrics import MeanIoU, PixelAccuracy, Scores, score

@@ -1,4 +1,4 @@
-"""Cross-entropy over pixels, all of them or the hard ones."""
+"""`PixelLoss`: cross-entropy over all pixels, or over the hardest ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from keras_resnets.errors import ArgumentError, one_of, whole_number
 
 
 def classes_at(labels, like):
-    """Takes the labels that the pixels of a coarser map stand for: from half a step on, a step apart.
+    """Subsamples labels to the resolution of a coarser map: a label at the centre of each of its pixels.
 
     For a map of stride 8 these are rows and columns 4, 12, 20, ... (Wu et al. 2016's code).
 
     Args:
-        labels: class numbers of (examples, height, width), or with a last axis of 1.
-        like: the map, of (examples, rows, columns, classes).
+        labels: class numbers of shape (examples, height, width), or with a last axis of 1.
+        like: the map, of shape (examples, rows, columns, classes).
     """
     labels = ops.squeeze(labels, -1) if len(labels.shape) == 4 else labels
     for axis in (1, 2):
@@ -28,36 +28,35 @@ def classes_at(labels, like):
 
 
 def enlarged(scores, like, interpolation: str = "bilinear"):
-    """Brings scores to the height and width of labels; half a pixel stays half a pixel."""
+    """Resizes scores to the height and width of labels, with half-pixel centres."""
     size = ops.shape(like)[1:3]
     return scores if tuple(scores.shape[1:3]) == tuple(size) else ops.image.resize(scores, size, interpolation)
 
 
 def _logits(probabilities):
-    """Logits that give these probabilities: those that the network's softmax got, where Keras kept them.
+    """Returns the logits of probabilities: the inputs of the network's softmax, if Keras kept them.
 
-    From a probability that has become 0 no gradient comes back, and from its logit does.
+    A probability that underflows to 0 has no gradient, but its logit has.
     """
-    kept = getattr(probabilities, "_keras_logits", None)
-    return ops.log(ops.maximum(probabilities, keras.config.epsilon())) if kept is None else kept
+    logits = getattr(probabilities, "_keras_logits", None)
+    return ops.log(ops.maximum(probabilities, keras.config.epsilon())) if logits is None else logits
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class PixelLoss(keras.losses.Loss):
     """Mean cross-entropy, in nats, over the pixels that have a class, or over the hardest of them.
 
-    With `hardest`, the online mining of hard examples of Wu et al. 2016's code: only pixels that the network gives
-    their class a probability of no more than that count, and at least `least` of a batch.
+    `hardest` selects online hard example mining as in Wu et al. 2016's code: only pixels whose true class has at most
+    this probability count, and at least `least` pixels of a batch.
 
     Args:
         hardest: the probability; None for all pixels. The paper's code has 0.6.
-        least: with `hardest`, how many pixels of a batch count at the least: the hardest ones, where fewer are hard
-            enough.
-        at: where the two are compared: `"output"`, at the pixels of the network's map, with the label in the middle
-            of what each stands for (Wu et al. 2016's code); or `"input"`, at all pixels of the labels, the
-            logits being interpolated between (bilinear).
+        least: with `hardest`, the least number of pixels of a batch that count; if fewer are hard enough, the hardest
+            ones do.
+        at: the resolution of the comparison: `"output"`, the network's map, with the label at the centre of each of its
+            pixels (Wu et al. 2016's code); or `"input"`, the labels, with bilinear interpolation of the logits.
         ignore: the label of pixels without a class.
-        name: of the loss.
+        name: name of the loss.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -86,16 +85,16 @@ class PixelLoss(keras.losses.Loss):
         scores = ops.log_softmax(ops.reshape(logits, (-1, logits.shape[-1])))
         counts = labels != self.ignore
         labels = ops.where(counts, labels, 0)
-        # Not by one_hot, which would make an array as large as the scores: one number of each row is wanted.
+        # Each row's score of its class. one_hot would make an array as large as the scores.
         own = ops.squeeze(ops.take_along_axis(scores, labels[:, None], axis=1), 1)
         if self.hardest is not None:
-            counts = self._hard(ops.exp(own), counts)
+            counts = self._select_hardest(ops.exp(own), counts)
         counts = ops.cast(counts, own.dtype)
         return -ops.sum(own * counts) / ops.maximum(ops.sum(counts), 1.0)
 
-    def _hard(self, own, counts):
-        """The pixels that count, by the probability of their class."""
-        # Pixels without a class stand behind all others, whose probabilities are at most 1.
+    def _select_hardest(self, own, counts):
+        """Selects the pixels that count, by the probability of their class."""
+        # 2 sorts pixels without a class last, because probabilities are at most 1.
         ranked = ops.sort(ops.where(counts, own, 2.0))
         floor = ranked[ops.minimum(self.least, ops.shape(ranked)[0]) - 1]
         return ops.logical_and(counts, own <= ops.maximum(self.hardest, floor))

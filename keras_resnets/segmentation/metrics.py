@@ -1,4 +1,4 @@
-"""Mean intersection over union and pixel accuracy: as Keras metrics, and of a confusion matrix."""
+"""Mean intersection over union and pixel accuracy, as Keras metrics and from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.segmentation.losses import enlarged
 
 
-class _OfPixels:
-    """Compares at the pixels of the labels, the scores being interpolated between."""
+class _PixelMetric:
+    """Compares at the resolution of the labels, with bilinear interpolation of the scores."""
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         labels = ops.squeeze(y_true, -1) if len(y_true.shape) == 4 else y_true
@@ -22,15 +22,15 @@ class _OfPixels:
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
-class MeanIoU(_OfPixels, keras.metrics.MeanIoU):
-    """Mean over classes of intersection over union, of all pixels seen that have a class.
+class MeanIoU(_PixelMetric, keras.metrics.MeanIoU):
+    """Mean intersection over union of the classes, over all pixels seen that have a class.
 
-    A class that is neither among the labels nor among the answers is left out of the mean.
+    The mean leaves out classes that occur neither in the labels nor in the predictions.
 
     Args:
         num_classes: number of classes.
         ignore_class: the label of pixels without a class.
-        name: of the metric.
+        name: name of the metric.
         **kwargs: as for `keras.metrics.MeanIoU`.
 
     Example:
@@ -53,12 +53,12 @@ class MeanIoU(_OfPixels, keras.metrics.MeanIoU):
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
-class PixelAccuracy(_OfPixels, keras.metrics.SparseCategoricalAccuracy):
-    """Share of the pixels with a class that are given it.
+class PixelAccuracy(_PixelMetric, keras.metrics.SparseCategoricalAccuracy):
+    """Share of the pixels with a class that are classified correctly.
 
     Args:
         ignore_class: the label of pixels without a class.
-        name: of the metric.
+        name: name of the metric.
         **kwargs: as for `keras.metrics.SparseCategoricalAccuracy`.
 
     Example:
@@ -75,7 +75,7 @@ class PixelAccuracy(_OfPixels, keras.metrics.SparseCategoricalAccuracy):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
-            raise ArgumentError("sample_weight is not for PixelAccuracy; leave out pixels by ignore_class.")
+            raise ArgumentError("sample_weight must be None for PixelAccuracy; leave out pixels by ignore_class.")
         labels = ops.squeeze(y_true, -1) if len(y_true.shape) == 4 else y_true
         counts = ops.cast(ops.not_equal(labels, self.ignore_class), "float32")
         super().update_state(ops.where(labels == self.ignore_class, 0, labels), y_pred, counts)
@@ -86,13 +86,13 @@ class PixelAccuracy(_OfPixels, keras.metrics.SparseCategoricalAccuracy):
 
 @dataclass(frozen=True)
 class Scores:
-    """What a confusion matrix says.
+    """Scores computed from a confusion matrix.
 
     Attributes:
-        mean_iou: mean over classes of intersection over union, those left out that are neither labels nor answers.
-        accuracy: share of the pixels that are given their class.
-        iou: intersection over union of each class; NaN for one left out.
-        confusion: pixels by class (rows) and answer (columns).
+        mean_iou: mean intersection over union, without classes that occur neither in labels nor in predictions.
+        accuracy: share of the pixels that are classified correctly.
+        iou: intersection over union of each class; NaN for classes left out.
+        confusion: numbers of pixels by class (rows) and prediction (columns).
     """
 
     mean_iou: float
@@ -102,31 +102,31 @@ class Scores:
 
 
 def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: int, ignore: int = IGNORE) -> np.ndarray:
-    """Counts pixels by class and answer, as whole numbers of 64 bits.
+    """Counts pixels by class and prediction, as 64-bit integers.
 
     Args:
         labels: class numbers; those equal to `ignore` do not count.
-        answers: of the same shape.
+        answers: predicted class numbers, of the same shape.
         classes: number of classes.
         ignore: the label of pixels without a class.
 
     Raises:
-        ArgumentError: a label or an answer is no class.
+        ArgumentError: a label or a prediction is not the number of a class.
     """
     labels, answers = labels.reshape(-1).astype("int64"), answers.reshape(-1).astype("int64")
     valid = labels != ignore
     labels, answers = labels[valid], answers[valid]
-    for what, values in (("labels", labels), ("answers", answers)):
+    for argument, values in (("labels", labels), ("answers", answers)):
         if values.size and not 0 <= values.min() <= values.max() < classes:
             raise ArgumentError(
-                f"{what} must be from 0 to {classes - 1}, or {ignore} where a pixel has no class; got "
+                f"{argument} must be from 0 to {classes - 1}, or {ignore} where a pixel has no class; got "
                 f"{values.min() if values.min() < 0 else values.max()}."
             )
     return np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
 def score(confusion: np.ndarray) -> Scores:
-    """Returns the scores of a confusion matrix.
+    """Computes the scores of a confusion matrix.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -139,5 +139,5 @@ def score(confusion: np.ndarray) -> Scores:
     iou = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
     total = confusion.sum()
     if total == 0:
-        raise ArgumentError("confusion must have pixels; got none, so every pixel was without a class.")
+        raise ArgumentError("confusion must have pixels; got none, so no pixel had a class.")
     return Scores(float(np.nanmean(iou)), float(hits.sum() / total), iou, confusion)

@@ -1,4 +1,4 @@
-"""From a backbone to a network that answers for each pixel."""
+"""`fcn`: turns a backbone into a network with scores for each pixel."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from keras_resnets.network.saving import copy_weights
 
 
 def dense(network: str | Spec, head: str = "2conv", output_stride: int | None = 8) -> Spec:
-    """Returns the spec of a variant with a head that answers for each pixel.
+    """Returns the spec of a variant with a segmentation head.
 
     Args:
-        network: a variant's name or a spec. One that has such a head is returned as it is.
+        network: a variant's name or a spec. A spec with such a head is returned unchanged.
         head: `"2conv"` or `"1conv"`, as `Spec.head`.
-        output_stride: as for `Spec`, unless the spec has one of its own; a network that shrinks its input by no more
-            is left as it is.
+        output_stride: as for `Spec`, unless the spec has its own; a network with a smaller or equal stride keeps it.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -55,23 +54,23 @@ def fcn(
     """Builds a fully convolutional network: a backbone with a score for each class at each pixel of its last map.
 
     The head is Wu et al. 2016's: `"2conv"`, a 3x3 convolution of 512 channels with bias and ReLU, and a linear one,
-    both of dilation 12. For small images give a smaller `head_dilation`: at 12 the convolutions reach 96 pixels at
-    stride 8, and beyond the image they read zeros.
+    both with dilation 12. Use a smaller `head_dilation` for small images: at 12 and stride 8 the convolutions reach 96
+    pixels, and read zeros outside the image.
 
     Args:
-        backbone: a variant's name or a spec, built anew; a network of `keras_resnets`, whose weights are copied; or
-            another functional Keras model that ends in a map, such as `keras.applications.MobileNetV2` with
-            `include_top=False`, whose layers are shared and whose stride is its own.
+        backbone: the name of a variant or a spec, of which a new network is built; a network of `keras_resnets`, whose
+            weights are copied; or another functional Keras model that ends in a map, such as
+            `keras.applications.MobileNetV2` with `include_top=False`, whose layers are shared and whose stride is kept.
         classes: number of classes.
         head: `"2conv"` or `"1conv"`, the linear one alone.
-        input_shape: height, width and channels, of a name or spec; None for any size.
+        input_shape: height, width and channels, if `backbone` is a name or spec; None for any size.
         output_stride: as for `dense`.
         classifier_activation: None for logits.
-        **overrides: fields of `Spec` to replace, such as `frozen_bn=True` or `head_dilation=6`; of a model that is no
-            network of `keras_resnets`, only those of the head.
+        **overrides: fields of `Spec` to replace, such as `frozen_bn=True` or `head_dilation=6`; for a model that is not
+            a network of `keras_resnets`, only those of the head.
 
     Returns:
-        A network from images to scores of (examples, height / stride, width / stride, classes).
+        A network from images to scores of shape (examples, height / stride, width / stride, classes).
 
     Raises:
         ArgumentError: an argument breaks its rule, or the backbone does not end in a map.
@@ -85,31 +84,33 @@ def fcn(
     one_of("head", head, HEADS[1:])
     spec = getattr(backbone, "spec", None) if isinstance(backbone, keras.Model) else backbone
     if spec is None:
-        return _on_a_map(adopt(backbone), classes, head, classifier_activation, overrides)
+        return _append_head(adopt(backbone), classes, head, classifier_activation, overrides)
     spec = dense(spec, head, output_stride)
     shape = backbone.input_shape[1:] if isinstance(backbone, keras.Model) else input_shape
     spec = spec.replace(**{"input_shape": tuple(shape), "classes": classes, **overrides})
-    made = assemble(spec, classifier_activation=classifier_activation)
+    network = assemble(spec, classifier_activation=classifier_activation)
     if isinstance(backbone, ResidualNetwork):
-        copy_weights(backbone, made, backbone.name, new_head=True)
-        made.preprocessing = backbone.preprocessing
-    return made
+        copy_weights(backbone, network, backbone.name, new_head=True)
+        network.preprocessing = backbone.preprocessing
+    return network
 
 
-def _on_a_map(network: ResidualNetwork, classes: int, head: str, activation: str | None, overrides) -> ResidualNetwork:
-    """Appends a head to a network that no spec describes."""
+def _append_head(
+    network: ResidualNetwork, classes: int, head: str, activation: str | None, overrides
+) -> ResidualNetwork:
+    """Appends a head to a network without a spec."""
     if len(network.output_shape) != 4:
         raise ArgumentError(
             f"backbone must end in a map, (examples, height, width, channels); {network.name!r} ends in "
             f"{network.output_shape}. Build it without its top (include_top=False)."
         )
     fields = {"head_width", "head_dilation", "width", "init", "weight_decay", "decay"}
-    for name in overrides.keys() - fields:
+    if others := sorted(overrides.keys() - fields):
         raise ArgumentError(
-            f"{name}: of a backbone that is no network of keras_resnets, only {', '.join(sorted(fields))} can be "
-            f"replaced; got {name}={overrides[name]!r}."
+            f"{others[0]}: of a backbone that is not a network of keras_resnets, only {', '.join(sorted(fields))} can "
+            f"be replaced; got {others[0]}={overrides[others[0]]!r}."
         )
-    # A stand-in for the spec that the network does not have: the head reads nothing else of it.
+    # Any spec will do, because the head reads only these fields of it.
     spec = variants.spec("resnet8").replace(head=head, classes=classes, **overrides)
     scores = layout.scores(spec, activation)
     chain = [*(link.rewrap() for link in network.chain), Segment(keras.Sequential(scores, name="body"), name="scores")]

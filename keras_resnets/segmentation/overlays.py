@@ -1,4 +1,4 @@
-"""Labels as colours over their images, in files and in TensorBoard."""
+"""Overlays of labels, as colours, on images: as arrays and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from keras_resnets.segmentation.prediction import predict
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength: float = 0.6) -> np.ndarray:
-    """Lays the colours of classes over an image.
+    """Blends the colours of classes into an image.
 
     Args:
-        image: (height, width, 1 or 3), in whatever units: its darkest value becomes black and its lightest white.
-        labels: class numbers of (height, width); pixels of no class keep their image.
+        image: (height, width, 1 or 3), in any units: its smallest value becomes black and its largest white.
+        labels: class numbers of (height, width); pixels without a class are not coloured.
         colors: red, green and blue of each class, 0 to 255.
-        strength: share of the colour in the mixture, the rest being the image.
+        strength: weight of the colour; the image has the remaining weight.
 
     Returns:
-        A picture of (height, width, 3), uint8.
+        A picture of shape (height, width, 3), uint8.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -32,29 +32,29 @@ def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength:
     image = np.broadcast_to(image, (*image.shape[:2], 3)).astype("float64")
     low, high = image.min(), image.max()
     picture = 255 * (image - low) / (high - low) if high > low else np.zeros_like(image)
-    known = (labels >= 0) & (labels < len(colors))
-    mixed = (1 - strength) * picture + strength * np.asarray(colors, "float64")[np.where(known, labels, 0)]
-    return np.where(known[..., None], mixed, picture).round().astype("uint8")
+    has_class = (labels >= 0) & (labels < len(colors))
+    blended = (1 - strength) * picture + strength * np.asarray(colors, "float64")[np.where(has_class, labels, 0)]
+    return np.where(has_class[..., None], blended, picture).round().astype("uint8")
 
 
 def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """An image, its labels over it, and what a network answers over it, from left to right."""
+    """Joins an image, its overlay of labels and its overlay of predictions, from left to right."""
     plain = overlay(image, np.full(labels.shape, IGNORE), colors)
     gap = np.full((image.shape[0], 2, 3), 255, "uint8")
     return np.concatenate([plain, gap, overlay(image, labels, colors), gap, overlay(image, answers, colors)], 1)
 
 
 class Overlays(keras.callbacks.Callback):
-    """Shows in TensorBoard what the network makes of a few images, as it learns.
+    """Shows the network's predictions for a few images in TensorBoard during training.
 
-    Each picture is an image, its labels, and the network's answers. `kr.train` adds this by itself.
+    Each picture shows an image, its labels and the predictions. `kr.train` adds this callback itself.
 
     Args:
         data: batches of images and labels; the first images are shown.
         colors: as for `overlay`.
         logs: TensorBoard's folder.
-        images: how many.
-        every: epochs from picture to picture; the first and the last epoch are always shown.
+        images: number of images.
+        every: number of epochs between pictures; the first and the last epoch always have some.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -68,12 +68,12 @@ class Overlays(keras.callbacks.Callback):
         self._most, self._every = images, every
 
     def _examples(self) -> tuple[np.ndarray, np.ndarray]:
-        images, labels, found = [], [], 0
+        images, labels, count = [], [], 0
         for x, y in self._data:
             images.append(np.asarray(x))
             labels.append(np.asarray(y).reshape(images[-1].shape[:3]))
-            found += len(images[-1])
-            if found >= self._most:
+            count += len(images[-1])
+            if count >= self._most:
                 break
         return np.concatenate(images)[: self._most], np.concatenate(labels)[: self._most]
 

@@ -1,4 +1,4 @@
-"""Prediction of whole images: padded or by windows, at several scales, with their mirror images."""
+"""Prediction for whole images, padded or by windows, averaged over scales and mirror images."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def probabilities(
     overlap: float = 0.5,
     multiple: int | None = None,
 ) -> np.ndarray:
-    """Returns the probability of each class at each pixel.
+    """Predicts the probability of each class at each pixel.
 
-    An image is padded at its far sides with zeros, the mean colour of normalised images, up to a multiple of the
-    network's stride; the probabilities, not the logits, are enlarged by bicubic interpolation and cut back
-    (Wu et al. 2016's code). What scales, mirror images and windows say is averaged.
+    Images are padded at the bottom and right with zeros, the mean colour of normalised images, to a multiple of the
+    network's stride; the probabilities, not the logits, are resized by bicubic interpolation and cropped (Wu et al.
+    2016's code). The results for scales, mirror images and windows are averaged.
 
     Args:
         model: a network such as `fcn` builds, ending in probabilities.
         images: normalised, (examples, height, width, channels).
         flip: whether to average with the mirror image.
         scales: factors by which the image is resized (bilinear); all are averaged.
-        window: side of a square that slides over the image at each scale; None takes the image whole.
-        overlap: share of a window that the next one sees again, from 0 up to, not including, 1.
-        multiple: what padded heights and widths are a multiple of; None takes the network's output stride, or 32 where
-            no spec tells it.
+        window: side of a square window that slides over the image at each scale; None predicts the whole image.
+        overlap: share of a window that overlaps with the next one, from 0 up to, not including, 1.
+        multiple: heights and widths are padded to a multiple of this; None takes the network's output stride, or 32 if
+            it has no spec.
 
     Returns:
-        An array of (examples, height, width, classes), float32.
+        An array of shape (examples, height, width, classes), float32.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -55,7 +55,7 @@ def probabilities(
     images = np.asarray(images, "float32")
     if images.ndim != 4:
         raise ArgumentError(f"images must be (examples, height, width, channels); got {images.shape}.")
-    if len(scales) == 0 or min(scales) <= 0:
+    if len(scales) == 0 or not all(0 < scale < float("inf") for scale in scales):
         raise ArgumentError(f"scales must be one or more positive numbers; got {scales!r}.")
     if not 0 <= overlap < 1:
         raise ArgumentError(f"overlap must be a share from 0 up to, not including, 1; got {overlap!r}.")
@@ -63,20 +63,21 @@ def probabilities(
     spec = getattr(model, "spec", None)
     multiple = multiple or (spec.total_stride if spec else 32)
     whole_number("multiple", multiple, 1)
+
     size = images.shape[1:3]
-    found = []
+    predictions = []
     for scale in scales:
         scaled = tuple(max(1, round(side * scale)) for side in size)
         resized = images if scaled == size else np.asarray(ops.image.resize(images, scaled, "bilinear", antialias=True))
         for mirror in (False, True)[: 1 + flip]:
-            seen = resized[:, :, ::-1] if mirror else resized
-            maps = _whole(model, seen, multiple) if window is None else _slid(model, seen, window, overlap, multiple)
-            found.append(_resize(maps[:, :, ::-1] if mirror else maps, size))
-    return np.mean(found, 0, dtype="float32")
+            x = resized[:, :, ::-1] if mirror else resized
+            maps = _whole(model, x, multiple) if window is None else _by_windows(model, x, window, overlap, multiple)
+            predictions.append(_resize(maps[:, :, ::-1] if mirror else maps, size))
+    return np.mean(predictions, 0, dtype="float32")
 
 
 def predict(model: keras.Model, images: np.ndarray, **options: Any) -> np.ndarray:
-    """Returns the most probable class of each pixel.
+    """Predicts the class of each pixel.
 
     Args:
         model: as for `probabilities`.
@@ -84,7 +85,7 @@ def predict(model: keras.Model, images: np.ndarray, **options: Any) -> np.ndarra
         **options: as for `probabilities`.
 
     Returns:
-        Class numbers of (examples, height, width), int32.
+        Class numbers of shape (examples, height, width), int32.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -114,19 +115,19 @@ def confusions(model: keras.Model, data, classes: int, ignore: int = IGNORE, **o
 def evaluate(
     model: keras.Model, data, classes: int, *, ignore: int = IGNORE, draws: int = 1000, seed: int = 0, **options: Any
 ) -> tuple[Scores, dict[str, tuple[float, float]]]:
-    """Measures a network on whole images.
+    """Evaluates a network on whole images.
 
     Args:
         model: as for `probabilities`.
         data: batches of images and labels, such as `kr.data.load(..., task="segmentation").test`.
         classes: number of classes.
         ignore: the label of pixels without a class.
-        draws: how often the images are drawn anew, with replacement, for the intervals.
-        seed: of the draws.
+        draws: number of bootstrap samples of the images for the intervals.
+        seed: seed of these samples.
         **options: as for `probabilities`.
 
     Returns:
-        The scores over all pixels, and the 95 % intervals of `mean_iou` and `accuracy` over images, by bootstrap.
+        The scores over all pixels, and 95 % bootstrap intervals of `mean_iou` and `accuracy` over images.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -140,18 +141,18 @@ def evaluate(
 
 
 def scored(each: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[Scores, dict[str, tuple[float, float]]]:
-    """Returns what `evaluate` does, of the confusion matrices of the images.
+    """Computes the scores and intervals of `evaluate` from the images' confusion matrices.
 
     Args:
-        each: a matrix for each image.
+        each: the matrix of each image.
         draws: as for `evaluate`.
         seed: as for `evaluate`.
     """
-    drawn = np.random.default_rng(seed).multinomial(len(each), np.full(len(each), 1 / len(each)), draws)
-    found = [score(np.tensordot(counts, each, 1)) for counts in drawn]
+    samples = np.random.default_rng(seed).multinomial(len(each), np.full(len(each), 1 / len(each)), draws)
+    resampled = [score(np.tensordot(counts, each, 1)) for counts in samples]
     intervals = {}
     for name in ("mean_iou", "accuracy"):
-        low, high = np.quantile([getattr(scores, name) for scores in found], (0.025, 0.975))
+        low, high = np.quantile([getattr(scores, name) for scores in resampled], (0.025, 0.975))
         intervals[name] = float(low), float(high)
     return score(each.sum(0)), intervals
 
@@ -161,29 +162,29 @@ def _resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _whole(model: keras.Model, images: np.ndarray, multiple: int) -> np.ndarray:
-    """The probabilities of whole images, at their size."""
+    """Predicts whole images, at their own resolution."""
     height, width = images.shape[1:3]
-    beyond = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
-    padded = np.pad(images, beyond)
+    padding = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
+    padded = np.pad(images, padding)
     scores = model.predict_on_batch(padded)
     return _resize(scores, padded.shape[1:3])[:, :height, :width]
 
 
-def _slid(model: keras.Model, images: np.ndarray, window: int, overlap: float, multiple: int) -> np.ndarray:
-    """The probabilities by windows, averaged where these overlap."""
+def _by_windows(model: keras.Model, images: np.ndarray, window: int, overlap: float, multiple: int) -> np.ndarray:
+    """Predicts images by windows, and averages where these overlap."""
     size, step = images.shape[1:3], max(1, round(window * (1 - overlap)))
-    total, times = np.zeros(1), np.zeros(1)
+    total, count = np.zeros(1), np.zeros(1)
     for top in _starts(size[0], window, step):
         for left in _starts(size[1], window, step):
             part = images[:, top : top + window, left : left + window]
-            found = _whole(model, part, multiple)
-            around = [(0, 0), (top, size[0] - top - part.shape[1]), (left, size[1] - left - part.shape[2]), (0, 0)]
-            total = total + np.pad(found, around)
-            times = times + np.pad(np.ones_like(found[..., :1]), around)
-    return total / times
+            maps = _whole(model, part, multiple)
+            padding = [(0, 0), (top, size[0] - top - part.shape[1]), (left, size[1] - left - part.shape[2]), (0, 0)]
+            total = total + np.pad(maps, padding)
+            count = count + np.pad(np.ones_like(maps[..., :1]), padding)
+    return total / count
 
 
 def _starts(side: int, window: int, step: int) -> list[int]:
-    """Where windows begin; the last one ends with the image."""
+    """Returns the positions of windows along a side; the last window ends at the image's edge."""
     last = max(0, side - window)
     return [*range(0, last, step), last]

@@ -1,4 +1,4 @@
-"""Public weight files: read safely, matched by name and shape, and loaded whole or not at all."""
+"""Public weight files: read safely, matched by name and shape, and loaded completely or not at all."""
 
 from keras_resnets.archives.reading import open_archive
 from keras_resnets.weights.matching import plan

@@ -1,4 +1,4 @@
-"""`Family`: how a family of public weight files names and lays out what our networks have."""
+"""`Family`: how a family of public weight files names and stores the variables of our networks."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from keras_resnets.archives.archive import Archive, Tensor
 from keras_resnets.errors import ArgumentError
 from keras_resnets.weights.roles import Role
 
-# What training scripts wrap a network, or what they save of it, in.
+# Prefixes that training scripts add to the names of a network's tensors.
 _WRAPPERS = re.compile(r"((module|model|net|network|state_dict|model_state_dict|params)\.)*")
 
-# ImageNet's mean and deviation, of torchvision and of Wu et al. 2016's code (`iclass/ilsvrc.py`) alike.
+# ImageNet's mean and standard deviation in torchvision and in Wu et al. 2016's code (`iclass/ilsvrc.py`).
 TORCH_PREPROCESSING = Preprocessing(
     tuple(255 * value for value in (0.485, 0.456, 0.406)), tuple(255 * value for value in (0.229, 0.224, 0.225))
 )
 
 
 class Contents(Mapping[str, Tensor]):
-    """The tensors of a network in an archive, by the names that the network's own code has for them.
+    """The tensors of a network in an archive, by their names in the network's own code.
 
     Args:
         archive: the archive.
-        prefix: what stands in front of these names, such as `"state_dict.module."`.
+        prefix: prefix of these names in the archive, such as `"state_dict.module."`.
     """
 
     def __init__(self, archive: Archive, prefix: str = ""):
         self.archive = archive
-        # Where the parameters are a dictionary of their own, the moving statistics may be another.
+        # Some files have the parameters in one dictionary, and the moving statistics in another.
         roots = dict.fromkeys((prefix, re.sub(r"params\.$", "stats.", prefix)))
         self.full = {name[len(root) :]: name for root in roots for name in archive if name.startswith(root)}
 
@@ -48,20 +48,20 @@ class Contents(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.full)
 
-    def kernel(self, name: str | None) -> tuple[int, ...] | None:
-        """Returns the shape of a kernel; None where the name is of nothing, or of something else."""
+    def kernel_shape(self, name: str | None) -> tuple[int, ...] | None:
+        """Returns the shape of a kernel; None if the name is missing, or is not a kernel's."""
         shape = self[name].shape if name and name in self.full else ()
         return shape if len(shape) in (2, 4) else None
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a variable's value comes from.
+    """The tensors of a file that a variable's value is computed from.
 
     Args:
-        names: names in the file, without the prefix; none where the value is known.
-        shapes: the shape that each must have.
-        convert: makes the variable's value of their arrays.
+        names: names in the file, without the prefix; empty for a constant value.
+        shapes: the shape that each of these tensors must have.
+        convert: computes the variable's value from their arrays.
     """
 
     names: tuple[str, ...]
@@ -69,7 +69,7 @@ class Source:
     convert: Callable[..., np.ndarray] = lambda value: value
 
     def then(self, change: Callable[[np.ndarray], np.ndarray]) -> Source:
-        """Returns the source with its value changed once more."""
+        """Returns a source with one more function applied to its value."""
         convert = self.convert
         return dataclasses.replace(self, convert=lambda *values: change(convert(*values)))
 
@@ -80,20 +80,21 @@ class Family:
 
     Args:
         name: the family's name.
-        kinds: kinds of archive that it comes in.
-        marks: names that are in each of its files, behind one prefix.
-        names: the names that a variable may have in a file, by its role in a network of a spec, the likeliest first.
-        variants: the networks that a file may be of, so far as its names tell; blocks, widths, classes and input
-            channels are read from its shapes.
-        needs: fields of the spec that make the network the file's.
-        settings: fields of the spec that the numbers were trained with, and that change no shape.
-        outer: whether kernels are stored as (outputs, inputs, height, width), and dense ones as (outputs, inputs).
-        classifier: pattern of the names of what gives scores, which a backbone leaves.
-        left: pattern of the names of tensors that no network of ours has.
-        preprocessing: what the weights call for; None where that is not known.
-        revise: what a file has otherwise than its names say: folded biases, channels in another order.
-        fields: further fields of the spec that a file tells, such as those of its head.
-        refusal: why no network that is made from a spec can be filled, and the remedy.
+        kinds: kinds of archive in which its files occur.
+        marks: names that occur in all of its files, with a common prefix.
+        names: returns the possible names of a variable in a file, given its role and the spec, the likeliest first.
+        variants: returns the possible networks of a file, judged by its names; its shapes give the blocks, widths,
+            classes and input channels.
+        needs: fields that a spec must have to compute what the file's network computes.
+        settings: fields that the weights were trained with, and that change no shape.
+        outputs_first: whether kernels are stored as (outputs, inputs, height, width), and those of dense layers as
+            (outputs, inputs).
+        classifier: pattern of the names of the classifier's tensors, which a backbone ignores.
+        ignored: pattern of the names of tensors that our networks do not have.
+        preprocessing: the preprocessing that the weights need; None if unknown.
+        revise: corrects the source of a variable, for folded biases or channels in another order.
+        fields: returns further fields of the spec that a file determines, such as those of its head.
+        refusal: why no network of a spec can be filled, and the remedy.
     """
 
     name: str
@@ -103,56 +104,57 @@ class Family:
     variants: Callable[[Contents], list[Spec]] = lambda contents: []
     needs: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    outer: bool = True
+    outputs_first: bool = True
     classifier: str = ""
-    left: str = ""
+    ignored: str = ""
     preprocessing: Preprocessing | None = None
     revise: Callable[[Role, Source, Spec, Contents], Source] | None = None
     fields: Callable[[Contents], dict[str, Any]] = lambda contents: {}
     refusal: str = ""
 
     def contents(self, archive: Archive) -> Contents | None:
-        """Returns the tensors of the network, where the archive is of this family; None elsewhere."""
+        """Returns the network's tensors if the archive is of this family, else None."""
         if archive.kind not in self.kinds:
             return None
         mark = self.marks[0]
-        prefixes = [name.removesuffix(mark) for name in archive if name.endswith(mark)]
-        found = [
+        candidates = [name.removesuffix(mark) for name in archive if name.endswith(mark)]
+        prefixes = [
             prefix
-            for prefix in prefixes
+            for prefix in candidates
             if _WRAPPERS.fullmatch(prefix) and all(prefix + other in archive for other in self.marks)
         ]
-        if len(found) > 1:
+        if len(prefixes) > 1:
+            places = " and ".join(map(repr, sorted(prefixes)))
             raise ArgumentError(
-                f"{str(archive.path)!r} holds {len(found)} networks, under {' and '.join(map(repr, sorted(found)))}; "
-                f"keep one of them in a file of its own."
+                f"{str(archive.path)!r} holds {len(prefixes)} networks, under {places}; keep one of them in a file of "
+                f"its own."
             )
-        return Contents(archive, found[0]) if found else None
+        return Contents(archive, prefixes[0]) if prefixes else None
 
     def name_of(self, role: Role, spec: Spec, contents: Contents) -> str | None:
-        """Returns a variable's name in a file, or the likeliest where the file has none; None where none has."""
+        """Returns a variable's name in a file, else its likeliest name; None if the family has no such variable."""
         names = self.names(role, spec)
         return next((name for name in names if name in contents), names[0] if names else None)
 
     def source(self, role: Role, shape: tuple[int, ...], spec: Spec, contents: Contents) -> Source | None:
-        """Returns where a variable of a network comes from; None where the family has nothing like it."""
+        """Returns the source of a variable of a network; None if the family has no such variable."""
         name = self.name_of(role, spec, contents)
         if name is None:
             return None
         source = Source((name,), (shape,))
-        if self.outer and role.variable == "kernel":
+        if self.outputs_first and role.variable == "kernel":
             stored, axes = ((3, 2, 0, 1), (2, 3, 1, 0)) if len(shape) == 4 else ((1, 0), (1, 0))
             source = Source((name,), (tuple(shape[axis] for axis in stored),), lambda value: value.transpose(axes))
         return self.revise(role, source, spec, contents) if self.revise else source
 
     def differing(self, spec: Spec) -> dict[str, Any]:
-        """Returns the fields in which a spec is not as the family has it, with the values that they need."""
-        wanted = {**self.needs, **self.settings}
-        return {key: value for key, value in wanted.items() if getattr(spec, key) != value and _matters(spec, key)}
+        """Returns the fields of a spec that differ from the family's, with the family's values."""
+        expected = {**self.needs, **self.settings}
+        return {key: value for key, value in expected.items() if getattr(spec, key) != value and _matters(spec, key)}
 
 
 def _matters(spec: Spec, key: str) -> bool:
-    """Whether a field makes a difference in a network."""
+    """Whether a field affects the network of a spec."""
     if key == "stride_place":
         return any(stage.stride > 1 and stage.kernels[0] == 1 for stage in spec.stages)
     if key == "dilation_rule":
@@ -163,7 +165,7 @@ def _matters(spec: Spec, key: str) -> bool:
 
 
 def torch_name(layer: str, variable: str) -> str:
-    """Returns a variable's name in the state of a torch module."""
+    """Returns a variable's name in the state dict of a torch module."""
     names = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
     names |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
     return f"{layer}.{names.get(variable, variable)}"

@@ -1,4 +1,4 @@
-"""Whether a filled network gives what somebody else's code gives for the same file."""
+"""`parity`: compares a filled network with an independent implementation, given the same file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Parity:
     """A comparison of logits on random inputs.
 
     Attributes:
-        reference: whose computation it was compared with; empty where there was none.
-        difference: the largest absolute difference of two logits.
+        reference: name of the independent implementation; empty if there is none.
+        difference: the largest absolute difference of the logits.
         scale: the largest absolute logit of the reference.
-        examples: how many inputs.
+        examples: number of inputs.
     """
 
     reference: str = ""
@@ -44,23 +44,23 @@ class Parity:
 
 
 def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, examples: int = 2, seed: int = 0) -> Parity:
-    """Compares a network that a weight file has filled with an independent computation of the file's own network.
+    """Compares a network, filled from a weight file, with an independent implementation of the file's own network.
 
-    That is `keras.applications` for its first networks, and for torchvision's, akamaster's and Zagoruyko's files torch,
-    where it is installed.
+    This is `keras.applications` for its ResNets (not V2), and torch, if installed, for torchvision's, akamaster's and
+    Zagoruyko's files.
 
     Args:
         model: the network, with its classifier.
         file: the file that filled it, or an open archive.
         examples: number of random inputs.
-        seed: of these inputs.
+        seed: seed of these inputs.
 
     Returns:
-        The comparison; one without a reference where there is none for the family, or the network ends in something
-        else than a classifier.
+        The comparison; without a reference if there is none for the family, or if the network does not end in a
+        classifier.
 
     Raises:
-        ArgumentError: the file cannot be read, or is of no family that is known.
+        ArgumentError: the file cannot be read, or its family is unknown.
 
     Example:
         >>> import keras, keras_resnets as kr, os, tempfile
@@ -69,8 +69,8 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
         >>> kr.weights.parity(kr.weights.network(file, input_shape=(32, 32, 3)), file).difference < 1e-4
         True
     """
-    with matching.opened(file) as archive:
-        known, contents = matching.recognised(archive)
+    with matching.as_archive(file) as archive:
+        family, contents = matching.require_family(archive)
         head = model.chain[-1]
         if model.spec is None or model.spec.is_dense or not any(layer.name == "logits" for layer in _layers(head)):
             return Parity()
@@ -78,14 +78,14 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
         shape = (examples, height or 96, width or 96, channels)
         x = np.random.default_rng(seed).normal(size=shape).astype("float32")
         name, expected = "", None
-        if known is keras_families.FIRST:
-            name, expected = _by_keras(model, archive, contents, x)
-        elif known.outer:
-            name, expected = _by_torch(known.name, contents, x)
+        if family is keras_families.FIRST:
+            name, expected = _keras_logits(model, archive, x)
+        elif family.outputs_first:
+            name, expected = _torch_logits(family.name, contents, x)
         if expected is None:
             return Parity()
-    found = _logits(model, x)
-    return Parity(name, float(np.abs(found - expected).max()), float(np.abs(expected).max()), examples)
+    logits = _logits(model, x)
+    return Parity(name, float(np.abs(logits - expected).max()), float(np.abs(expected).max()), examples)
 
 
 def _layers(link: keras.Layer) -> list[keras.Layer]:
@@ -95,13 +95,14 @@ def _layers(link: keras.Layer) -> list[keras.Layer]:
 def _logits(model: ResidualNetwork, x: np.ndarray) -> np.ndarray:
     *links, head = model.chain
     h = x
-    # All but the activation of the classifier.
+    # All layers except the classifier's activation.
     for layer in [*links, *_layers(head)[:-1]]:
         h = layer(h, training=False) if layer in links else layer(h)
     return keras.ops.convert_to_numpy(h)
 
 
-def _by_keras(model: ResidualNetwork, archive: Archive, contents: Contents, x: np.ndarray):
+def _keras_logits(model: ResidualNetwork, archive: Archive, x: np.ndarray):
+    """Returns the name and the logits of the network of `keras.applications`; None if it has no such network."""
     blocks = tuple(stage.blocks for stage in model.spec.stages)
     name = {(3, 4, 6, 3): "ResNet50", (3, 4, 23, 3): "ResNet101", (3, 8, 36, 3): "ResNet152"}.get(blocks)
     if name is None:
@@ -109,13 +110,14 @@ def _by_keras(model: ResidualNetwork, archive: Archive, contents: Contents, x: n
     original = getattr(keras.applications, name)(
         weights=None, input_shape=x.shape[1:], classes=model.spec.classes, classifier_activation=None
     )
-    with contextlib.suppress(ArgumentError):  # other widths, say
+    with contextlib.suppress(ArgumentError):  # such as for other widths
         load(adopt(original), archive)
         return f"keras.applications.{name}", keras.ops.convert_to_numpy(original(x))
     return "", None
 
 
-def _by_torch(family: str, contents: Contents, x: np.ndarray):
+def _torch_logits(family: str, contents: Contents, x: np.ndarray):
+    """Returns `"torch"` and the logits of the reference in torch; None if there is none, or torch is missing."""
     if family not in torch_reference.NETWORKS:
         return "", None
     arrays = {name: np.asarray(tensor.read(), "float32") for name, tensor in contents.items()}

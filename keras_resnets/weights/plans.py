@@ -1,4 +1,4 @@
-"""`Plan`: which tensor of a weight file fills which variable, as a table."""
+"""`Plan`: the tensors of a weight file that fill each variable, as a table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Row:
 
     Attributes:
         variable: its path.
-        source: the names in the file that its value is made of, joined with " and "; empty where none is needed.
+        source: the names in the file that its value is computed from, joined with " and "; empty if there are none.
         shape: the variable's shape.
         status: `"fits"`, `"missing"`, `"wrong shape"` or `"wrong type"`.
-        found: the shapes in the file, as far as they are there.
+        found: the shapes of these tensors in the file, without those that are missing.
     """
 
     variable: str
@@ -30,16 +30,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would fill what; `str(plan)` is a table.
+    """The match of a weight file with a network; `str(plan)` is a table.
 
     Attributes:
         file: the weight file.
         format: the name of its family.
-        preprocessing: what the weights call for; None where that is not known.
-        rows: a `Row` for each variable of the network, in its order.
-        unused: names of the file's tensors that belong to a network, and that nothing reads.
-        left: names of those that are left on purpose: a classifier where the network has none, counters of batches,
-            and what lies outside the network, such as an optimiser's state.
+        preprocessing: the preprocessing that the weights need; None if unknown.
+        rows: a `Row` for each variable, in the network's order.
+        unused: names of tensors of the file's network that fill no variable.
+        left: names of tensors ignored on purpose: a classifier if the network has none, batch counters, and tensors
+            outside the network, such as an optimiser's state.
     """
 
     file: str
@@ -49,27 +49,29 @@ class Plan:
     unused: tuple[str, ...]
     left: tuple[str, ...]
 
-    def _of(self, *status: str) -> tuple[Row, ...]:
+    def _with_status(self, *status: str) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.status in status)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Paths of the variables for which the file has nothing."""
-        return tuple(row.variable for row in self._of("missing"))
+        """Paths of the variables that the file lacks."""
+        return tuple(row.variable for row in self._with_status("missing"))
 
     @property
     def wrong_shape(self) -> tuple[str, ...]:
-        """Paths of the variables for which the file has something of another shape, or no numbers."""
-        return tuple(row.variable for row in self._of("wrong shape", "wrong type"))
+        """Paths of the variables whose tensor has another shape, or a dtype that is not floating-point."""
+        return tuple(row.variable for row in self._with_status("wrong shape", "wrong type"))
 
     @property
     def is_complete(self) -> bool:
-        """Whether every variable is filled, and nothing of the file's network is left over."""
+        """Whether every variable is filled, and no tensor of the file's network is unused."""
         return not (self.missing or self.wrong_shape or self.unused)
 
     def __str__(self) -> str:
         lines = [f"{self.file}: {self.format}"]
-        table = [(row.variable, row.source or "-", "x".join(map(str, row.shape)), _told(row)) for row in self.rows]
+        table = [
+            (row.variable, row.source or "-", "x".join(map(str, row.shape)), _describe_status(row)) for row in self.rows
+        ]
         widths = [max(len(cells[i]) for cells in [*table, ("",) * 4]) for i in range(4)]
         lines += ["  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in table]
         lines += [f"unused: {name}" for name in self.unused]
@@ -77,36 +79,39 @@ class Plan:
 
     @property
     def summary(self) -> str:
-        """The counts in a line."""
+        """The counts of each status, in one line."""
         counts = Counter(row.status for row in self.rows)
         parts = [f"{counts[status]} {status}" for status in ("fits", "missing", "wrong shape", "wrong type")]
-        told = [part for part in parts if not part.startswith("0 ")]
-        return f"{', '.join(told)} of {len(self.rows)} variables; {len(self.unused)} unused, {len(self.left)} left"
+        nonzero = [part for part in parts if not part.startswith("0 ")]
+        return f"{', '.join(nonzero)} of {len(self.rows)} variables; {len(self.unused)} unused, {len(self.left)} left"
 
     def check(self) -> None:
-        """Raises `ArgumentError` unless the plan is complete; the message has the first few of each kind."""
+        """Raises `ArgumentError` unless the plan is complete; the message names the first few problems of each kind."""
         if self.is_complete:
             return
-        listed = [
-            ("lacks", [f"{row.source or 'anything'} for {row.variable}" for row in self._of("missing")]),
-            ("has otherwise", [f"{row.source} ({_told(row)})" for row in self._of("wrong shape", "wrong type")]),
+        problems = [
+            ("lacks", [f"{row.source or 'anything'} for {row.variable}" for row in self._with_status("missing")]),
+            (
+                "has otherwise",
+                [f"{row.source} ({_describe_status(row)})" for row in self._with_status("wrong shape", "wrong type")],
+            ),
             ("has what the network lacks", list(self.unused)),
         ]
-        told = [f"{what}: {some(names)}" for what, names in listed if names]
+        texts = [f"{problem}: {first_few(names)}" for problem, names in problems if names]
         raise ArgumentError(
-            f"{self.file!r} is of another network. It {'; it '.join(told)}. keras_resnets.weights.plan(model, file) "
+            f"{self.file!r} is of another network. It {'; it '.join(texts)}. keras_resnets.weights.plan(model, file) "
             f"shows all of it, keras_resnets.weights.network(file) builds the network that fits."
         )
 
 
-def _told(row: Row) -> str:
-    """The status, with what the file has instead."""
+def _describe_status(row: Row) -> str:
+    """Returns the status of a row, with the shapes in the file if they are wrong."""
     if not row.status.startswith("wrong"):
         return row.status
     return f"{row.status}: {' and '.join('x'.join(map(str, shape)) or 'a number' for shape in row.found)}"
 
 
-def some(names: list[str], most: int = 3) -> str:
-    """The first few of a list, and how many more there are."""
+def first_few(names: list[str], most: int = 3) -> str:
+    """Joins the first few names of a list, and says how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

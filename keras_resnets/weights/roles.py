@@ -1,18 +1,21 @@
-"""What each variable of a network made by `keras_resnets.build` is, read from its path. Standard library only."""
+"""`Role`: the position of a variable in a network of `keras_resnets.build`, parsed from its path.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# A path's parts, `stage2_block1/residual/conv1/kernel`: link, part of the link, layer, variable.
+# A path such as `stage2_block1/residual/conv1/kernel`: link, part of the link, layer, variable.
 _BLOCK = re.compile(r"stage(\d+)_block(\d+)/(residual|preactivation|shortcut)/(conv|bn)(\d*)/(\w+)")
 _END = re.compile(r"(stem|head)/body/(conv|bn|logits)/(\w+)")
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a variable is for, whatever a file calls it.
+    """The position of a variable in a network, independent of its name in a file.
 
     Args:
         place: `"stem"`, `"block"` or `"head"`.
@@ -20,7 +23,7 @@ class Role:
         variable: `"kernel"`, `"bias"`, `"gamma"`, `"beta"`, `"moving_mean"` or `"moving_variance"`.
         stage: in a block, the number of the stage, from 1.
         block: in a block, its number within the stage, from 1.
-        number: in a residual branch, the number of the convolution that the layer is, or belongs to, from 1; 0 in a
+        number: in a residual branch, the number of the convolution, or of a batch-norm's convolution, from 1; 0 in a
             projection.
     """
 
@@ -33,20 +36,20 @@ class Role:
 
     @property
     def is_projection(self) -> bool:
-        """Whether the layer is in a shortcut."""
+        """Whether the layer belongs to a shortcut."""
         return self.place == "block" and not self.number
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it belongs to what gives scores: all of the head but the normalisation in front."""
+        """Whether the layer belongs to the classifier: all of the head except the batch-norm before it."""
         return self.place == "head" and self.layer != "bn"
 
 
 def role(path: str) -> Role | None:
-    """Returns the role of a variable.
+    """Parses the role of a variable.
 
     Args:
-        path: its path within the network.
+        path: the variable's path in the network.
 
     Returns:
         The role, or None for a variable that no public weight file has, such as a gate's.

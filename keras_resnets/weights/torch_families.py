@@ -1,4 +1,4 @@
-"""Networks of torch: torchvision and timm, and two public sets of CIFAR networks."""
+"""Networks of PyTorch: torchvision and timm, and two public sets of CIFAR networks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from keras_resnets.weights.families import TORCH_PREPROCESSING, Contents, Family
 from keras_resnets.weights.roles import Role
 
 KINDS = ("torch", "safetensors")
-# What batch-norm layers of torch count.
+# Batch counters of torch's batch-norm layers.
 COUNTERS = r".*\.num_batches_tracked"
 
 
-def _torchvision(role: Role, spec: Spec) -> tuple[str, ...]:
+def _torchvision_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "conv1", "bn": "bn1", "logits": "fc"}[role.layer]
     if role.place == "block":
         inner = f"downsample.{int(role.layer == 'bn')}" if role.is_projection else f"{role.layer}{role.number}"
@@ -23,7 +23,7 @@ def _torchvision(role: Role, spec: Spec) -> tuple[str, ...]:
     return (torch_name(layer, role.variable),)
 
 
-def _imagenet(contents: Contents) -> list[Spec]:
+def _torchvision_variants(contents: Contents) -> list[Spec]:
     bottleneck = "layer1.0.conv3.weight" in contents
     specs = [variants.spec(name) for name in variants.imagenet_models()]
     return [s for s in specs if not TORCHVISION.differing(s) and (len(s.stages[0].kernels) == 3) == bottleneck]
@@ -34,17 +34,17 @@ TORCHVISION = Family(
     "torchvision",
     KINDS,
     ("conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight"),
-    _torchvision,
-    _imagenet,
+    _torchvision_names,
+    _torchvision_variants,
     needs={"stem": "conv7", "placement": "post", "shortcut": "B", "stride_place": "3x3", "skip": "identity"},
     settings={"bn_epsilon": 1e-5},
     classifier=r"fc\..*",
-    left=COUNTERS,
+    ignored=COUNTERS,
     preprocessing=TORCH_PREPROCESSING,
 )
 
 
-def _akamaster(role: Role, spec: Spec) -> tuple[str, ...]:
+def _akamaster_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "conv1", "bn": "bn1", "logits": "linear"}[role.layer]
     if role.place == "block":
         inner = f"shortcut.{int(role.layer == 'bn')}" if role.is_projection else f"{role.layer}{role.number}"
@@ -52,45 +52,47 @@ def _akamaster(role: Role, spec: Spec) -> tuple[str, ...]:
     return (torch_name(layer, role.variable),)
 
 
-def _cifar(contents: Contents) -> list[Spec]:
-    blocks = _run(contents, "layer1.{}.conv1.weight")
+def _akamaster_variants(contents: Contents) -> list[Spec]:
+    blocks = _count_blocks(contents, "layer1.{}.conv1.weight")
     projects = "layer2.0.shortcut.0.weight" in contents
     name = f"resnet{6 * blocks + 2}"
-    taken = variants.spec(name).stem != "conv3"  # such as resnet50
-    return [variants.cifar(name + "_cifar" * taken, blocks, shortcut="B" if projects else "A")]
+    is_taken = variants.spec(name).stem != "conv3"  # such as resnet50
+    return [variants.cifar(name + "_cifar" * is_taken, blocks, shortcut="B" if projects else "A")]
 
 
-def _run(contents: Contents, pattern: str) -> int:
-    """How many of 0, 1, ... stand in a name, without a gap."""
+def _count_blocks(contents: Contents, pattern: str) -> int:
+    """Counts the numbers 0, 1, ... for which the file has the name, up to the first gap."""
     number = 0
     while pattern.format(number) in contents:
         number += 1
     return number
 
 
-def _orders(spec: Spec) -> list[np.ndarray]:
-    """Which channel of a padded stream each of ours is, behind the stem and each stage.
+def _channel_orders(spec: Spec) -> list[np.ndarray]:
+    """Returns, for the output of the stem and of each stage, the file's channel for each of ours.
 
-    Where a shortcut adds channels, half of the zeros stand in front and half behind; ours all stand behind.
+    Where a shortcut adds channels, the file's network puts half of the zero channels first and half last; ours puts all
+    of them last.
     """
     orders = [np.arange(spec.stem_width)]
     for stage in spec.stages:
-        width, old = spec.widths(stage)[-1], orders[-1]
-        front = (width - len(old)) // 2
-        added = np.r_[np.arange(front), np.arange(front + len(old), width)]
-        orders.append(np.r_[old + front, added])
+        width, previous = spec.widths(stage)[-1], orders[-1]
+        front = (width - len(previous)) // 2
+        added = np.r_[np.arange(front), np.arange(front + len(previous), width)]
+        orders.append(np.r_[previous + front, added])
     return orders
 
 
-def _reordered(role: Role, source: Source, spec: Spec, contents: Contents) -> Source:
+def _reorder_channels(role: Role, source: Source, spec: Spec, contents: Contents) -> Source:
+    """Reorders the inputs and outputs of layers next to padded shortcuts (`_channel_orders`)."""
     if spec.shortcut != "A" or role.place == "stem":
         return source
-    orders = _orders(spec)
+    orders = _channel_orders(spec)
     if role.place == "head":
         return source.then(lambda value: value[orders[-1]]) if role.variable == "kernel" else source
-    read = orders[role.stage - 1 if role.block == 1 else role.stage]
+    inputs = orders[role.stage - 1 if role.block == 1 else role.stage]
     if role.layer == "conv" and role.number == 1:
-        source = source.then(lambda value: value[:, :, read])
+        source = source.then(lambda value: value[:, :, inputs])
     if role.number == len(spec.stages[role.stage - 1].widths):
         source = source.then(lambda value: value[..., orders[role.stage]])
     return source
@@ -101,28 +103,28 @@ AKAMASTER = Family(
     "akamaster's CIFAR networks",
     KINDS,
     ("linear.weight", "conv1.weight", "layer3.0.conv1.weight"),
-    _akamaster,
-    _cifar,
+    _akamaster_names,
+    _akamaster_variants,
     needs={"stem": "conv3", "placement": "post", "skip": "identity"},
     settings={"bn_epsilon": 1e-5},
     classifier=r"linear\..*",
-    left=COUNTERS,
+    ignored=COUNTERS,
     preprocessing=TORCH_PREPROCESSING,
-    revise=_reordered,
+    revise=_reorder_channels,
 )
 
 
-def _zagoruyko(role: Role, spec: Spec) -> tuple[str, ...]:
+def _zagoruyko_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "conv0", "bn": "bn", "logits": "fc"}[role.layer]
     if role.place == "block":
         inner = "convdim" if role.is_projection else f"{role.layer}{role.number - 1}"
         layer = f"group{role.stage - 1}.block{role.block - 1}.{inner}"
-    # Convolutions are tensors of their own there, not modules with a weight.
+    # There, convolutions are plain tensors, not modules with a weight.
     return (layer,) if role.layer == "conv" else (torch_name(layer, role.variable),)
 
 
-def _wide(contents: Contents) -> list[Spec]:
-    blocks, kernel = _run(contents, "group0.block{}.conv0"), contents.kernel("group0.block0.conv0")
+def _zagoruyko_variants(contents: Contents) -> list[Spec]:
+    blocks, kernel = _count_blocks(contents, "group0.block{}.conv0"), contents.kernel_shape("group0.block0.conv0")
     factor = max(1, kernel[0] // 16) if kernel else 1
     return [variants.wide(f"wrn_{6 * blocks + 4}_{factor}", blocks, factor)]
 
@@ -132,8 +134,8 @@ ZAGORUYKO = Family(
     "Zagoruyko's wide networks",
     KINDS,
     ("group0.block0.conv0", "conv0", "fc.weight"),
-    _zagoruyko,
-    _wide,
+    _zagoruyko_names,
+    _zagoruyko_variants,
     needs={
         "stem": "conv3",
         "placement": "pre",
@@ -144,6 +146,6 @@ ZAGORUYKO = Family(
     },
     settings={"bn_epsilon": 1e-5},
     classifier=r"fc\..*",
-    left=COUNTERS,
+    ignored=COUNTERS,
     preprocessing=Preprocessing((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
 )

@@ -1,6 +1,6 @@
-"""The networks of torch's weight files, computed by torch from the file's own tensors, to compare ours with.
+"""Reference implementations in torch of the networks of torch's weight files, to compare ours with.
 
-Written from the originals' forward passes, and sharing nothing with what fills our networks.
+They follow the originals' forward passes, use the file's own tensors, and share no code with the loading of weights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Tensors = Mapping[str, Any]
 
 
 class _Net:
-    """Layers by name, on tensors of the file."""
+    """Layers by name, with the file's tensors."""
 
     def __init__(self, tensors: Tensors):
         import torch
@@ -52,8 +52,8 @@ def _stages(net: _Net, x, stages: int, projection: str):
             layer, h, stride = f"layer{stage}.{block}", x, 2 if stage > 1 and block == 0 else 1
             count = 3 if f"{layer}.conv3.weight" in net.tensors else 2
             for i in range(1, count + 1):
-                here = stride if i == count - 1 else 1  # the 3x3 of a bottleneck, the first of two
-                h = net.bn(net.conv(h, f"{layer}.conv{i}.weight", here), f"{layer}.bn{i}")
+                conv_stride = stride if i == count - 1 else 1  # the 3x3 of a bottleneck, the first of a basic block
+                h = net.bn(net.conv(h, f"{layer}.conv{i}.weight", conv_stride), f"{layer}.bn{i}")
                 h = net.relu(h) if i < count else h
             if f"{layer}.{projection}.0.weight" in net.tensors:
                 x = net.bn(net.conv(x, f"{layer}.{projection}.0.weight", stride), f"{layer}.{projection}.1")
@@ -78,7 +78,7 @@ def _zagoruyko(tensors: Tensors, x):
     return net.dense(net.relu(net.bn(x, "bn")), "fc")
 
 
-# By the name of the family.
+# By the family's name.
 NETWORKS: dict[str, Callable[[Tensors, Any], Any]] = {
     "torchvision": _torchvision,
     "akamaster's CIFAR networks": _akamaster,
@@ -87,7 +87,7 @@ NETWORKS: dict[str, Callable[[Tensors, Any], Any]] = {
 
 
 def logits(family: str, tensors: Mapping[str, Any], images):
-    """Returns the logits of a file's network.
+    """Computes the logits of a file's network.
 
     Args:
         family: a key of `NETWORKS`.
@@ -99,6 +99,6 @@ def logits(family: str, tensors: Mapping[str, Any], images):
     """
     import torch
 
-    held = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
+    weights = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     with torch.no_grad():
-        return NETWORKS[family](held, torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+        return NETWORKS[family](weights, torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()

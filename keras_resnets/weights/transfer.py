@@ -1,4 +1,4 @@
-"""Networks filled from public weight files, and built for them."""
+"""Load public weight files into networks, and build the networks that fit them."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
 from keras_resnets.weights.roles import Role
 
-# More than the deepest network of the papers has, resnet1202.
+# More blocks than resnet1202 has, the deepest network of the papers.
 _MOST_BLOCKS = 1000
 
 
 def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True) -> Plan:
-    """Fills a network from a public weight file, whole or not at all, and sets `model.preprocessing`.
+    """Loads a public weight file into a network, completely or not at all, and sets `model.preprocessing`.
 
-    The file's family is told by its names. Arrays are read when all names, shapes and types fit.
+    The names in the file decide its family. Arrays are read once all names, shapes and dtypes fit.
 
     Args:
-        model: a network that `keras_resnets.build` made, or an adopted one, which takes the `.h5` or `.keras` file of
-            its own layers.
+        model: a network of `keras_resnets.build`, or an adopted one, which takes the `.h5` or `.keras` file of its own
+            layers.
         file: the weight file, or an open archive.
-        head: False leaves the network's classifier as it is, for a file with other classes. A network without one
-            (`include_top=False`) leaves the file's in any case.
+        head: False keeps the network's own classifier, for a file with other classes. A network without a classifier
+            (`include_top=False`) always ignores the file's.
 
     Returns:
         The plan that was carried out.
 
     Raises:
-        ArgumentError: the file cannot be read; it is of no known family; a variable is missing or of another shape; or
-            the network has a field of the spec otherwise than the family needs it. The message says what to build.
+        ArgumentError: the file cannot be read; its family is unknown; a variable is missing or has another shape; or
+            a field of the network's spec differs from what the family needs. The message says what to build.
 
     Example:
         >>> import keras, keras_resnets as kr, os, tempfile
@@ -54,15 +54,15 @@ def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         >>> model.preprocessing.channels
         'bgr'
     """
-    with matching.opened(file) as archive:
-        known, contents, found = matching.sources(model, archive)
+    with matching.as_archive(file) as archive:
+        family, contents, matches = matching.match_variables(model, archive)
         if model.spec is not None:
-            matching.check_spec(known, contents, model.spec)
-        plan = matching.made(archive, known, contents, found, head=head)
+            matching.check_spec(family, contents, model.spec)
+        plan = matching.make_plan(archive, family, contents, matches, head=head)
         plan.check()
         values = []
-        for variable, source in found:
-            if source is None or matching.is_left(variable, head):
+        for variable, source in matches:
+            if source is None or matching.is_skipped(variable, head):
                 continue
             arrays = [np.asarray(contents[name].read(), "float32") for name in source.names]
             values.append((variable, source.convert(*arrays)))
@@ -82,14 +82,14 @@ def network(
     classifier_activation: str | None = "softmax",
     **overrides,
 ) -> ResidualNetwork:
-    """Builds the network that a public weight file is of, and fills it.
+    """Builds the network of a public weight file, and loads the file into it.
 
-    Blocks, widths, classes and input channels are those of the file's shapes.
+    The file's shapes give the blocks, widths, classes and input channels.
 
     Args:
         file: the weight file, or an open archive.
-        name: the variant; None where names and shapes tell it.
-        include_top: whether to end in the classifier; None where the file has one.
+        name: the variant; None derives it from names and shapes.
+        include_top: whether to end in the classifier; None keeps it if the file has one.
         input_shape: height, width and channels; None takes the variant's.
         pooling: as for `keras_resnets.build`.
         classifier_activation: as for `keras_resnets.build`.
@@ -99,8 +99,7 @@ def network(
         The network, with its `preprocessing`.
 
     Raises:
-        ArgumentError: as for `load`; or the file does not tell which variant it is of, and the message names those
-            that it may be.
+        ArgumentError: as for `load`; or the file fits several variants, which the message names.
 
     Example:
         >>> import keras, keras_resnets as kr, os, tempfile
@@ -109,21 +108,22 @@ def network(
         >>> kr.weights.network(file).preprocessing
         Preprocessing(mean=(127.5,), std=(127.5,), channels='rgb')
     """
-    with matching.opened(file) as archive:
-        known, contents = matching.recognised(archive)
+    with matching.as_archive(file) as archive:
+        family, contents = matching.require_family(archive)
         options: dict[str, Any] = {"pooling": pooling, "classifier_activation": classifier_activation}
-        if known is keras_families.SECOND:
-            for field in (["name"] if name is not None else []) + list(overrides):
+        if family is keras_families.SECOND:
+            given = [*([] if name is None else ["name"]), *overrides]
+            if given:
                 raise ArgumentError(
-                    f"{field} cannot be given for {str(archive.path)!r}, whose network is keras.applications' own and "
-                    f"has no spec; leave it out."
+                    f"{given[0]} cannot be given for {str(archive.path)!r}, whose network is keras.applications' own "
+                    f"and has no spec; leave it out."
                 )
-            model = _second(contents, include_top, input_shape, options)
-        elif known.refusal:
-            raise ArgumentError(f"{str(archive.path)!r} cannot be used: {known.refusal}.")
+            model = _build_resnet_v2(contents, include_top, input_shape, options)
+        elif family.refusal:
+            raise ArgumentError(f"{str(archive.path)!r} cannot be used: {family.refusal}.")
         else:
-            spec = derived(known, contents, name)
-            logits = known.name_of(Role("head", "logits", "kernel"), spec, contents)
+            spec = derive_spec(family, contents, name)
+            logits = family.name_of(Role("head", "logits", "kernel"), spec, contents)
             top = logits in contents if include_top is None else include_top
             _check_top(top, logits in contents, archive)
             _check_size(spec, contents, top)
@@ -134,86 +134,95 @@ def network(
 
 
 def settings(file: str | os.PathLike | Archive, spec: Spec) -> dict[str, Any]:
-    """Returns the fields that a file's numbers were trained with, where a spec has others.
+    """Returns the settings that a file's weights were trained with, where they differ from a spec's.
 
-    These change neither shapes nor places of layers: the network keeps its name.
+    They change neither shapes nor layers, so the network keeps its name.
 
     Args:
         file: the weight file, or an open archive.
-        spec: the network that is to be filled.
+        spec: the spec of the network to be filled.
 
     Raises:
-        ArgumentError: the file cannot be read, or is of no family that is known.
+        ArgumentError: the file cannot be read, or its family is unknown.
     """
-    with matching.opened(file) as archive:
-        known, _ = matching.recognised(archive)
-    return {key: value for key, value in known.differing(spec).items() if key in known.settings}
+    with matching.as_archive(file) as archive:
+        family, _ = matching.require_family(archive)
+    return {key: value for key, value in family.differing(spec).items() if key in family.settings}
 
 
-def derived(known: Family, contents: Contents, name: str | None = None) -> Spec:
-    """Returns the spec of a file's network.
+def derive_spec(family: Family, contents: Contents, name: str | None = None) -> Spec:
+    """Derives the spec of a file's network from its names and shapes.
 
     Args:
-        known: the file's family.
+        family: the file's family.
         contents: its tensors.
-        name: the variant; None where the file tells it.
+        name: the variant; None derives it as well.
+
+    Raises:
+        ArgumentError: the file fits several variants.
     """
-    models = known.variants(contents)
+    models = family.variants(contents)
     if name is not None:
         models = [model for model in models if model.name == name] or [variants.spec(name)]
-    specs = [_shaped(known, contents, model) for model in models]
-    named = [spec for spec, model in zip(specs, models, strict=True) if spec.stages == model.stages]
-    if not named:
-        # No variant has these blocks and widths; where those that are left differ in nothing else, they are one.
-        alike = {spec.replace(name="resnet") for spec in specs}
-        named = list(alike) if len(specs) > len(alike) == 1 else specs
-    if len(named) > 1:
+    specs = [_fit_to_shapes(family, contents, model) for model in models]
+    candidates = [spec for spec, model in zip(specs, models, strict=True) if spec.stages == model.stages]
+    if not candidates:
+        # No variant has these blocks and widths. If the fitted specs differ only in their names, they are one network.
+        unnamed = {spec.replace(name="resnet") for spec in specs}
+        candidates = list(unnamed) if len(specs) > len(unnamed) == 1 else specs
+    if len(candidates) > 1:
         raise ArgumentError(
-            f"name: the names and shapes of {str(contents.archive.path)!r} are those of {len(named)} networks; give "
-            f"the one that it is of: {', '.join(repr(spec.name) for spec in named)}."
+            f"name: {str(contents.archive.path)!r} has the names and shapes of {len(candidates)} networks; give the "
+            f"right one: {', '.join(repr(spec.name) for spec in candidates)}."
         )
-    return named[0]
+    return candidates[0]
 
 
-def _shaped(known: Family, contents: Contents, model: Spec) -> Spec:
-    """A variant with the blocks, widths, classes and channels of a file."""
-    spec = model.replace(**known.settings, **_possible(known.fields(contents), model))
-    side = 0 if known.outer else -1
-
-    def shape(what: Role) -> tuple[int, ...] | None:
-        return contents.kernel(known.name_of(what, spec, contents))
+def _fit_to_shapes(family: Family, contents: Contents, model: Spec) -> Spec:
+    """Returns a variant with the blocks, widths, classes and input channels of a file."""
+    spec = model.replace(**family.settings, **_reachable(family.fields(contents), model))
+    output, channels = (0, 1) if family.outputs_first else (-1, -2)
 
     stages = []
     for number, stage in enumerate(spec.stages, 1):
         blocks = 0
-        while blocks < _MOST_BLOCKS and shape(Role("block", "conv", "kernel", number, blocks + 1, 1)):
+        while blocks < _MOST_BLOCKS and _kernel_shape(family, spec, contents, "block", "conv", number, blocks + 1, 1):
             blocks += 1
-        kernels = [shape(Role("block", "conv", "kernel", number, 1, n + 1)) for n in range(len(stage.widths))]
-        widths = tuple(kernel[side] if kernel else width for kernel, width in zip(kernels, stage.widths, strict=True))
+        kernels = [
+            _kernel_shape(family, spec, contents, "block", "conv", number, 1, n + 1) for n in range(len(stage.widths))
+        ]
+        widths = tuple(kernel[output] if kernel else width for kernel, width in zip(kernels, stage.widths, strict=True))
         stages.append(dataclasses.replace(stage, blocks=max(1, blocks), widths=widths))
-    if stem := shape(Role("stem", "conv", "kernel")):
-        channels = stem[1 if known.outer else -2]
-        spec = spec.replace(stem_width=stem[side], input_shape=(*spec.input_shape[:2], channels))
-    if logits := shape(Role("head", "logits", "kernel")):
-        spec = spec.replace(classes=logits[side])
+
+    if stem := _kernel_shape(family, spec, contents, "stem", "conv"):
+        spec = spec.replace(stem_width=stem[output], input_shape=(*spec.input_shape[:2], stem[channels]))
+    if logits := _kernel_shape(family, spec, contents, "head", "logits"):
+        spec = spec.replace(classes=logits[output])
     return spec.replace(stages=tuple(stages))
 
 
+def _kernel_shape(
+    family: Family, spec: Spec, contents: Contents, place: str, layer: str, *numbers: int
+) -> tuple[int, ...] | None:
+    """Returns the shape in the file of a layer's kernel; `numbers` are the stage, block and number of its `Role`."""
+    return contents.kernel_shape(family.name_of(Role(place, layer, "kernel", *numbers), spec, contents))
+
+
 def _check_size(spec: Spec, contents: Contents, top: bool) -> None:
-    """Refuses to build what is larger than the file, of whose stages the first blocks alone were looked at."""
-    need = counting.count(spec if top else spec.replace(classes=1, head="classifier")).parameters
-    need -= 0 if top else spec.stages[-1].widths[-1] + 1
-    held = sum(math.prod(tensor.shape) for tensor in contents.values())
-    if need > held:
+    """Raises if the network has more parameters than the file, of whose stages only the first blocks were read."""
+    needed = counting.count(spec if top else spec.replace(classes=1, head="classifier")).parameters
+    needed -= 0 if top else spec.stages[-1].widths[-1] + 1
+    available = sum(math.prod(tensor.shape) for tensor in contents.values())
+    if needed > available:
         raise ArgumentError(
             f"{str(contents.archive.path)!r} is damaged, or of another network: its first blocks are those of a "
-            f"{spec.name!r} of {need:,} parameters, and it holds {held:,} numbers. Fetch it again, or give another "
-            f"name."
+            f"{spec.name!r} of {needed:,} parameters, and it holds {available:,} numbers. Fetch it again, or give "
+            f"another name."
         )
 
 
-def _possible(fields: dict[str, Any], spec: Spec) -> dict[str, Any]:
-    """Leaves an output stride out that the network does not come by."""
+def _reachable(fields: dict[str, Any], spec: Spec) -> dict[str, Any]:
+    """Returns the fields without an output stride that the network does not reach."""
     return {key: value for key, value in fields.items() if key != "output_stride" or value in spec.strides}
 
 
@@ -221,15 +230,17 @@ def _check_top(top: bool, has_classifier: bool, archive: Archive) -> None:
     if top and not has_classifier:
         raise ArgumentError(
             f"include_top must be False for {str(archive.path)!r}, which has no classifier; got True. To train one, "
-            f"build the network with the classes wanted and use keras_resnets.weights.load(model, file, head=False)."
+            f"build the network with its classes and use keras_resnets.weights.load(model, file, head=False)."
         )
 
 
-def _second(contents: Contents, include_top: bool | None, input_shape, options: dict[str, Any]) -> ResidualNetwork:
-    """The network of `keras.applications` that a file of its second kind is of."""
+def _build_resnet_v2(
+    contents: Contents, include_top: bool | None, input_shape, options: dict[str, Any]
+) -> ResidualNetwork:
+    """Builds the ResNetV2 of `keras.applications` that a file belongs to."""
     deep, middle = (f"conv{stage}_block{block}_1_conv/kernel" in contents for stage, block in ((3, 8), (4, 23)))
     function = getattr(keras.applications, f"ResNet{152 if deep else 101 if middle else 50}V2")
-    logits = [f"{name}/kernel" for name in ("predictions", "probs") if contents.kernel(f"{name}/kernel")]
+    logits = [f"{name}/kernel" for name in ("predictions", "probs") if contents.kernel_shape(f"{name}/kernel")]
     top = bool(logits) if include_top is None else include_top
     _check_top(top, bool(logits), contents.archive)
     if top:

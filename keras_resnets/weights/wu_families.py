@@ -1,4 +1,4 @@
-"""Wu et al. 2016's networks: their own files, and two ports to torch."""
+"""Wu et al. 2016's networks: their own files, and ports to PyTorch."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _BRANCHES = ("1", "2a", "2b1", "2b2")
 
 
 def _level(role: Role, spec: Spec) -> int:
-    """The paper's number of a stage; those without level 1 start at 2."""
+    """Returns the paper's level of a stage; models without level 1 start at 2."""
     return role.stage + 7 - len(spec.stages)
 
 
-def _mxnet(role: Role, spec: Spec) -> tuple[str, ...]:
+def _mxnet_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "conv1a" if role.place == "stem" else "conv6a", "bn": "bn7", "logits": f"linear{spec.classes}"}
     name = layer[role.layer]
     if role.place == "block":
@@ -41,7 +41,7 @@ def _mxnet(role: Role, spec: Spec) -> tuple[str, ...]:
     return (f"{'aux' if variable.startswith('moving') else 'arg'}:{name}_{variable}",)
 
 
-def _models(contents: Contents) -> list[Spec]:
+def _mxnet_variants(contents: Contents) -> list[Spec]:
     leveled = "arg:res1b1_branch2a_weight" in contents
     names = [f"wu_{letter}" for letter in "cdef"] if leveled else ["resnet38", "resnet38_a1", "resnet38_a2"]
     if not leveled and "arg:res2b1_branch2a_weight" not in contents:
@@ -49,15 +49,15 @@ def _models(contents: Contents) -> list[Spec]:
     return [variants.spec(name) for name in names]
 
 
-def _head(contents: Contents) -> dict[str, Any]:
-    found = [match for name in contents if (match := re.fullmatch(r"arg:linear(\d{1,6})_weight", name))]
-    if not found:
+def _mxnet_fields(contents: Contents) -> dict[str, Any]:
+    matches = [match for name in contents if (match := re.fullmatch(r"arg:linear(\d{1,6})_weight", name))]
+    if not matches:
         return {}
-    fields: dict[str, Any] = {"classes": int(found[0][1])}
-    if len(contents.kernel(found[0][0]) or ()) == 4:
-        # All the published ones have an output stride of 8.
+    fields: dict[str, Any] = {"classes": int(matches[0][1])}
+    if len(contents.kernel_shape(matches[0][0]) or ()) == 4:
+        # All published segmentation networks have an output stride of 8.
         fields |= {"head": "1conv", "output_stride": 8}
-    if kernel := contents.kernel("arg:conv6a_weight"):
+    if kernel := contents.kernel_shape("arg:conv6a_weight"):
         fields |= {"head": "2conv", "head_width": kernel[0]}
     return fields
 
@@ -67,17 +67,17 @@ MXNET = Family(
     "Wu et al. 2016",
     ("mxnet",),
     ("arg:conv1a_weight", "arg:res2a_branch2a_weight"),
-    _mxnet,
-    _models,
+    _mxnet_names,
+    _mxnet_variants,
     needs=_NEEDS,
     settings={"bn_epsilon": 1.001e-5, "pool_padding": "end", "dilation_rule": "exact", "head_dilation": 12},
     classifier=r"arg:(linear\d+|conv6a)_(weight|bias)",
     preprocessing=TORCH_PREPROCESSING,
-    fields=_head,
+    fields=_mxnet_fields,
 )
 
 
-def _psa(role: Role, spec: Spec) -> tuple[str, ...]:
+def _psa_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "conv1a", "bn": "bn7", "logits": "fc8"}[role.layer]
     if role.place == "head" and role.layer == "conv":
         return ()
@@ -87,8 +87,8 @@ def _psa(role: Role, spec: Spec) -> tuple[str, ...]:
     return (torch_name(layer, role.variable),)
 
 
-def _scores(role: Role, source: Source, spec: Spec, contents: Contents) -> Source:
-    """The scores are a 1x1 convolution without a bias behind the pooling: a dense layer."""
+def _convert_scores(role: Role, source: Source, spec: Spec, contents: Contents) -> Source:
+    """Converts the scores, a 1x1 convolution without bias after the pooling, to a dense layer."""
     if role.layer != "logits" or spec.is_dense:
         return source
     if role.variable == "bias":
@@ -101,32 +101,32 @@ PSA = Family(
     "psa's resnet38d",
     TORCH,
     ("conv1a.weight", "b2.conv_branch2a.weight", "bn7.weight"),
-    _psa,
+    _psa_names,
     lambda contents: [variants.spec("resnet38_a1")],
     needs=_NEEDS,
     settings={"bn_epsilon": 1e-5, "dilation_rule": "exact"},
     classifier=r"fc8\..*",
-    left=COUNTERS,
+    ignored=COUNTERS,
     preprocessing=TORCH_PREPROCESSING,
-    revise=_scores,
+    revise=_convert_scores,
     fields=lambda contents: {"output_stride": 8},
 )
 
 
-def _wider(role: Role, spec: Spec) -> tuple[str, ...]:
+def _wider_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "mod1.conv1", "bn": "bn_out.0", "logits": "classifier.fc"}[role.layer]
     if role.place == "head" and role.layer == "conv":
         return ()
     if role.place == "block":
         inner = "proj_conv" if role.is_projection else f"convs.{role.layer}{role.number}"
         inner = "bn1" if inner == "convs.bn1" else inner
-        # Batch-norm and ReLU are a module of two.
+        # Batch-norm and ReLU are one sequential module.
         layer = f"mod{_level(role, spec)}.block{role.block}.{inner}" + (".0" if role.layer == "bn" else "")
     return (torch_name(layer, role.variable),)
 
 
-def _structures(contents: Contents) -> list[Spec]:
-    """The same names are those of networks with five max-pools, and with two and strides (`_a2`)."""
+def _wider_variants(contents: Contents) -> list[Spec]:
+    """Networks with five max-pools, and with two max-pools and strides (`_a2`), have the same names."""
     units = {"resnet38": (0, 3, 3, 6, 3, 1, 1), "wu_b": (0, 1, 1, 1, 3, 1, 1), "wu_16": (0, 1, 1, 1, 1, 1, 1)}
     deep, middle = (f"mod{level}.block2.bn1.0.weight" in contents for level in (2, 5))
     name = "resnet38" if deep else "wu_b" if middle else "wu_16"
@@ -138,12 +138,12 @@ WIDER = Family(
     "wider_resnet",
     TORCH,
     ("mod1.conv1.weight", "mod2.block1.bn1.0.weight"),
-    _wider,
-    _structures,
+    _wider_names,
+    _wider_variants,
     needs=_NEEDS,
     settings={"bn_epsilon": 1e-5, "pool_padding": "both", "dilation_rule": "stage"},
     classifier=r"classifier\.fc\..*",
-    left=COUNTERS,
+    ignored=COUNTERS,
     preprocessing=TORCH_PREPROCESSING,
 )
 
@@ -152,6 +152,6 @@ INPLACE = Family(
     "mapillary's wider_resnet",
     TORCH,
     ("mod1.conv1.weight", "mod2.block1.bn1.weight"),
-    refusal="its batch-norms have their activation in them, a leaky ReLU unless told otherwise, which the file does "
-    "not say and our networks lack; where it is ReLU, rename 'bn1.weight' to 'bn1.0.weight' and likewise all others",
+    refusal="its batch-norms include their activation, by default a leaky ReLU, which our networks lack, and the file "
+    "does not say which; if it is ReLU, rename 'bn1.weight' to 'bn1.0.weight' and likewise all others",
 )
