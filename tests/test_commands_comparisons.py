@@ -6,6 +6,7 @@ import pytest
 
 import keras_resnets as kr
 from keras_resnets.commands import cli
+from keras_resnets.training import feeding
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,14 @@ from keras_resnets.commands import cli
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_is_typed_reaches_the_study(typed, args, options, shortcuts, tmp_path, monkeypatch, capsys):
-    """The study is stood in for by one that is done."""
+    """The study is stood in for by one that is done, and the data, which may not be here, by their name."""
+    located = []
+
+    def data_for(recipe, name, task, **where):
+        located.append((recipe.name, task, where))
+        return name
+
+    monkeypatch.setattr(feeding, "data_for", data_for)
     asked, (_, done), name = [], shortcuts, typed[0]
 
     @functools.wraps(getattr(kr.studies, name))
@@ -56,11 +64,13 @@ def test_what_is_typed_reaches_the_study(typed, args, options, shortcuts, tmp_pa
 
     monkeypatch.setattr(kr.studies, name, study)
     assert cli.main(["study", *typed, "--out", str(tmp_path / "out")]) == 0
-    [(given, also)] = asked
-    assert given == args
+    [((*given, recipe), also)] = asked
+    assert (*given, recipe.name) == args
     assert also.pop("verbose") is True
-    where = {"data_dir": None, "image_size": None, "download": False, "out": tmp_path / "out"}
-    assert also == options | where
+    assert also == options | {"out": tmp_path / "out"}
+    held_out = "test" if name == "degradation" else 0.1
+    where = {"data_dir": None, "image_size": None, "download": False, "validation": held_out}
+    assert located == [(args[-1], "classification", where)]
     assert kr.studies.describe(done) in capsys.readouterr().out
 
 

@@ -258,6 +258,7 @@ def test_wrong_searches_are_told(digits, tmp_path):
         with pytest.raises(ArgumentError, match=said):
             kr.search.search(space, out=tmp_path / "x", **arguments)
     assert not (tmp_path / "x").exists()
-    bare = kr.search.DepthWidth("preresnet20", "digits", parameters=4_000, blocks=(1,), validation=0)
+    whole = kr.data.load("digits", validation=0)
+    bare = kr.search.DepthWidth("preresnet20", whole, parameters=4_000, blocks=(1,))
     with pytest.raises(ArgumentError, match="validation must be"):
         kr.search.search(bare, out=tmp_path / "x", trials=1)

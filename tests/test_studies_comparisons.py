@@ -13,7 +13,7 @@ def test_done_trainings_are_read_and_not_trained(
 ):
     monkeypatch.setattr(cells, "train", None)
     out, study = shortcuts
-    how = {"seeds": 2, "epochs": 1, "data_dir": None, "image_size": None, "download": False}
+    how = {"seeds": 2, "epochs": 1}
     again = kr.studies.shortcuts(four_blocks, out=out, arms=["gate:-6"], **how)
     assert again.rows.equals(study.rows)
     assert again.summary == study.summary

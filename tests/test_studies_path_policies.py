@@ -200,10 +200,12 @@ def test_command_of_a_training_study(effective, spec, tmp_path, monkeypatch, cap
     arguments = ["study", "effective", str(tmp_path / "three.json"), *how, "--out", str(tmp_path / "out")]
     assert cli.main(arguments) == 0
     [(args, options)] = asked
-    assert args == (spec.replace(dropout=0.1), "digits", "digits")
+    network, data, recipe = args
+    assert network == spec.replace(dropout=0.1)
+    assert (data.name, data.options["batch_size"], recipe.name) == ("digits", 32, "digits")
     expected = {"epochs": 1, "seeds": 2, "length": 0.5, "rescale": False, "seed": 7, "out": tmp_path / "out"}
     assert {key: options[key] for key in expected} == expected
-    assert options.keys() - expected.keys() == {"verbose", "data_dir", "image_size", "download"}
+    assert options.keys() - expected.keys() == {"verbose"}
     assert kr.studies.describe(done) in capsys.readouterr().out
     assert kr.studies.Study.load(tmp_path / "out").rows.equals(done.rows)
 
@@ -220,5 +222,7 @@ def test_command_of_survival_with_a_variant(survival, tmp_path, monkeypatch):
     how = ["--survival", "0.2", "--survival", "1", "--decay", "uniform", "--no-lesion", "--recipe", "he15"]
     assert cli.main(["study", "survival", "preresnet8", *how, "--out", str(tmp_path / "out")]) == 0
     [(args, options)] = asked
-    assert args == (kr.variants.spec("preresnet8"), "digits", "he15")
+    network, data, recipe = args
+    assert network == kr.variants.spec("preresnet8")
+    assert (data.name, data.options["normalize"], recipe.name) == ("digits", "pixel", "he15")
     assert (options["survivals"], options["decays"], options["lesion"]) == ((0.2, 1.0), ("uniform",), False)

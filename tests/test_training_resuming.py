@@ -30,7 +30,7 @@ from keras_resnets.errors import ArgumentError
 stages = (kr.Stage(1, (8, 8)), kr.Stage(1, (16, 16), stride=2))
 spec = kr.Spec("tiny", stages, (8, 8, 1), 10, stem_width=8, dropout=0.3)
 recipe = kr.recipes.get("digits").replace(batch_size=16)
-kr.train(spec, "digits", recipe, out=sys.argv[1], epochs=4, seed=5, validation=0.6, verbose=0)
+kr.train(spec, kr.data.load("digits", validation=0.6), recipe, out=sys.argv[1], epochs=4, seed=5, verbose=0)
 """
 
 
