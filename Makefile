@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Names that other libraries do not promise, of those that the package needs or needed.
+PRIVATE = (keras|keras_tuner)\.src|tensorboard\.(compat|summary)|_pb2|tensorflow\.(lite\.)?python|tf\.__internal__|([."]|def )_(nodes_by_depth|(in|out)bound_nodes|keras_|flatten_layers|call_has|get_variable_index|use_weight_decay|symbolic_build|save_trial|populate_|try_run|run_and)|[."]_(functional|layers)\>
 
 .PHONY: demo test test-all check docs clean
 
@@ -26,6 +28,7 @@ check: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	@! grep -rnE 'import_module|__import__' keras_resnets || { echo 'Rooms import each other by name alone, where import-linter sees it.'; exit 1; }
+	@! grep -rnE --include='*.py' --exclude=private.py '$(PRIVATE)' keras_resnets || { echo "Other libraries' private names stand in a room's private.py."; exit 1; }
 
 test: check
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not thorough'

@@ -6,4 +6,18 @@ does not wait for Keras.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_listed, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str):
+    try:
+        return _listed(name)
+    except AttributeError:
+        # A variant that is a new row of the table has its function, whether editors know of it yet or not.
+        if not name[:1].isupper():
+            raise
+        from keras_resnets.models import applications
+
+        if name not in vars(applications):
+            raise
+        return getattr(applications, name)

@@ -7,12 +7,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import fuzz_weight_files as fuzzer
 import keras
-import mask_files
 import numpy as np
 import pytest
-import weight_references as reference
+from helpers import mask_files
+from helpers import weight_references as reference
 
 import keras_resnets as kr
+
+pytest_plugins = ["helpers.comparisons", "helpers.wrong_calls"]  # for their fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +61,12 @@ def digits():
         for name, split in data._splits.items()
     }
     return dataclasses.replace(data, _splits=splits)
+
+
+@pytest.fixture(scope="session")
+def few():
+    """A third of the digits to train on: 9 steps an epoch."""
+    return kr.data.load("digits", validation=0.6, batch_size=64)
 
 
 @pytest.fixture

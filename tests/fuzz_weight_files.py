@@ -28,7 +28,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import weight_files as write
+from helpers import weight_files as write
 
 from keras_resnets.archives import hdf5_child, hdf5_file
 from keras_resnets.archives.archive import WeightFileError

@@ -1,7 +1,6 @@
 """What is written computes what the network does, in a process without Keras or this package; what its card says."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,15 +8,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_adopt import residual_model
-from test_export_table import policy
+from helpers.foreign_models import residual_model
+from helpers.precision import policy
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export.comparison import Comparison
-from keras_resnets.export.formats import FORMATS
 from keras_resnets.export.inference import inference
-from keras_resnets.quiet import quiet
 from keras_resnets.reports.statistics import wilson
 
 
@@ -264,53 +261,3 @@ def test_the_card_says_what_was_measured(digits, tmp_path):
     assert f"same class for 100.0% of {len(x)} examples" in told[0]
     assert "nothing is lost" in told[1]
     assert "ms in its own runtime" in told[2]
-
-
-def test_what_libraries_say_is_held_back_unless_something_fails(capfd):
-    def spoken(what, over):
-        with quiet():
-            os.write(2, what)
-            return 1 / over
-
-    spoken(b"a message of the start\n", 1)
-    with pytest.raises(ZeroDivisionError):
-        spoken(b"the reason\n", 0)
-    os.write(2, b"afterwards\n")
-    assert capfd.readouterr().err == "the reason\nafterwards\n"
-
-
-# The command.
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run directory of a network trained for an epoch."""
-    out = tmp_path_factory.mktemp("run") / "net"
-    kr.train("resnet8", "digits", out=out, epochs=1, verbose=0)
-    return out
-
-
-@pytest.mark.parametrize("form", ["saved_model", "litert-int8"])
-def test_command_exports_a_run_on_its_own_data(form, run, tmp_path, capsys):
-    from keras_resnets.commands import cli
-
-    out = tmp_path / ("net" if form == "saved_model" else "net.tflite")
-    arguments = ["export", str(run), "--format", form, "--out", str(out), "--calls", "0"]
-    assert cli.main([*arguments, "--preprocessing", "--output", "logits", "--examples", "100"]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert f"wrote {out}.card.md" in said.out
-    report = json.loads((tmp_path / f"{out.name}.card.json").read_text())
-    assert report["format"] == form
-    assert report["examples"] == 100
-    assert report["input"]["range"] == [0, 16]  # raw
-    data = kr.data.load("digits", normalize=kr.recipes.get("digits").normalize).first(100)
-    x, y = (np.concatenate(parts) for parts in zip(*data.test.as_numpy_iterator(), strict=True))
-    wanted = np.mean(kr.load_model(run).predict(x, verbose=0).argmax(1) == y)
-    assert report["accuracy"]["before"]["value"] == pytest.approx(wanted, abs=0.011)
-
-
-def test_command_names_the_formats():
-    from keras_resnets.commands import export as export_command
-
-    assert export_command.FORMATS.keys() == FORMATS.keys()

@@ -1,6 +1,5 @@
 """Every family of networks in every format: what the file answers, in its own runtime, is what the network does."""
 
-import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from test_adopt import residual_model
+from helpers.foreign_models import residual_model
+from helpers.precision import policy
 
 import keras_resnets as kr
 
@@ -34,16 +34,6 @@ def path_trained():
     model.train_on_batch(np.ones((2, 32, 32, 3), "float32"), np.zeros(2))
     assert [block.scale for block in model.blocks] == [0.75, 0.5]
     return model
-
-
-@contextlib.contextmanager
-def policy(name):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def mixed():
@@ -78,6 +68,8 @@ FAMILIES = {
     "mixed precision": mixed,
     "adopted": lambda: kr.adopt(residual_model(CLASSES)),
 }
+
+
 # Where every batch-norm stands behind a convolution, none is left.
 POST_ACTIVATION = {*list(FAMILIES)[:3], "bottleneck", "vgg", "lesioned", "pruned", "mixed precision", "adopted"}
 LITERT = {"litert": "float32", "litert-fp16": "float16", "litert-dynamic": "dynamic", "litert-int8": "int8"}
@@ -85,6 +77,8 @@ FORMATS = ["saved_model", "litert", "litert-fp16", "litert-int8"]
 CLOSE = {"saved_model": 1e-5, "litert": 1e-4, "onnx": 1e-4}
 has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "tf2onnx", "onnxruntime"))
 without_onnx = pytest.mark.skipif(not has_onnx, reason="the extra onnx is not installed: keras_resnets[onnx]")
+
+
 TABLE = [
     *((family, name) for family in FAMILIES for name in FORMATS),
     # Of weights alone, which are what they are in int8.

@@ -1,4 +1,4 @@
-"""A search: what it keeps when it is stopped, what comes out, and how it is asked for."""
+"""A search: what it keeps when it is stopped, what comes out, and what is refused."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
-from search_setting import space_of
+from helpers.search_setting import space_of
 
 import keras_resnets as kr
 from keras_resnets.architecture import counting
@@ -258,66 +258,7 @@ def test_wrong_searches_are_told(digits, tmp_path):
         with pytest.raises(ArgumentError, match=said):
             kr.search.search(space, out=tmp_path / "x", **arguments)
     assert not (tmp_path / "x").exists()
-    bare = kr.search.DepthWidth("preresnet20", "digits", parameters=4_000, blocks=(1,), validation=0)
+    whole = kr.data.load("digits", validation=0)
+    bare = kr.search.DepthWidth("preresnet20", whole, parameters=4_000, blocks=(1,))
     with pytest.raises(ArgumentError, match="validation must be"):
         kr.search.search(bare, out=tmp_path / "x", trials=1)
-
-
-def test_recipes_come_back_from_json():
-    for recipe in recipes.RECIPES.values():
-        assert recipes.Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    with pytest.raises(ArgumentError, match="no field 'rate'"):
-        recipes.Recipe.from_dict({"name": "x", "epochs": 1, "rate": 1})
-
-
-def command(*arguments):
-    from keras_resnets.commands.cli import main
-
-    return main(["search", *map(str, arguments)])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ((), "One of --budget-params, --budget-macs and --budget-memory is needed"),
-        (("--budget-params", 5000, "--budget-macs", 5000), "and only one"),
-        (("--budget-params", 5000, "--blocks", "1,x"), "--blocks takes numbers"),
-        (("--budget-params", 5000, "--choose", "unit"), "--choose takes FIELD=A,B,C"),
-        (("--budget-params", 5000, "--choose", "units=basic"), "no 'units'"),
-        (("--budget-params", 5000, "--address", "127.0.0.1:0"), "--address is for --role chief"),
-        (("--budget-params", 5000, "--oracle", "best"), "no 'best'"),
-        (("--budget-params", 50), "leaves a width"),
-        (("--budget-params", 5000, "--role", "chief", "--address", "nowhere"), "HOST:PORT"),
-        (("--role", "worker", "--trials", 3), "trials is the chief's"),
-        (("plain19", "--budget-params", 5000), "plain19"),
-        (("--budget-params", 5000, "--recipe", "none.json"), "cannot be read"),
-    ],
-)
-def test_wrong_commands_are_told_and_leave_nothing(arguments, said, tmp_path, capsys):
-    assert command(*arguments, "--out", tmp_path / "x") == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert len(error.strip().splitlines()) == 1
-    assert not (tmp_path / "x").exists()
-
-
-def test_a_worker_without_a_search_is_told(tmp_path, capsys):
-    assert command("--role", "worker", "--out", tmp_path / "x") == 1
-    assert "Start its chief first" in capsys.readouterr().err
-
-
-def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
-    from keras_resnets.commands.cli import main
-
-    asked = ("--budget-params", 3000, "--blocks", "1,30", "--choose", "unit=B(3,1),basic", "--choose", "paths=drop:0.1")
-    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
-    said, error = capsys.readouterr()
-    assert "left out, for no width meets the budget: 30 blocks" in error
-    assert "2 trials by grid at 3,000 parameters" in said
-    again = said.split("train it: keras-resnets ")[1].split("\n")[0].replace("--out DIR", f"--out {tmp_path / 'run'}")
-    assert "--paths drop:0.1" in again
-    assert main(again.split()) == 0
-    spec = kr.Spec.from_json((tmp_path / "s" / "best.json").read_text())
-    assert kr.load_model(tmp_path / "run").spec == spec
-    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
-    assert "2 trials by grid" in capsys.readouterr().out

@@ -4,12 +4,12 @@ import json
 import random
 
 import pytest
-from search_setting import space_of
+from helpers.search_setting import space_of
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.search import oracles
-from keras_resnets.search.journal import Journal, journaled
+from keras_resnets.search.journal import Journal
 
 
 def play(oracle, *, workers, seed, stop=None):
@@ -53,7 +53,7 @@ def test_an_oracle_told_the_journal_goes_on_as_the_one_that_wrote_it(digits, kin
 
     def fresh(file):
         journal = Journal(file)
-        oracle = journaled(oracles.make(kind, space, trials, seed=3), journal)
+        oracle = oracles.make(kind, space, trials, seed=3, journal=journal)
         events, torn = journal.read()
         assert torn == 0
         oracle.replay(events)
@@ -96,14 +96,14 @@ def test_of_a_journal_torn_anywhere_the_whole_lines_are_read(tmp_path):
 def test_a_journal_of_another_oracle_is_refused(digits, tmp_path):
     space = space_of(digits, learning_rate=kr.search.Range(0.01, 0.3))
     journal = Journal(tmp_path / "j.jsonl")
-    journaled(oracles.make("random", space, 3, seed=0), journal).create_trial("w0")
+    oracles.make("random", space, 3, seed=0, journal=journal).create_trial("w0")
     with pytest.raises(ArgumentError, match="the oracle proposes"):
-        journaled(oracles.make("random", space, 3, seed=1), journal).replay(journal.read()[0])
+        oracles.make("random", space, 3, seed=1, journal=journal).replay(journal.read()[0])
 
 
 def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, tmp_path):
     space, journal = space_of(digits), Journal(tmp_path / "j.jsonl")
-    oracle = journaled(oracles.make("random", space, 2), journal)
+    oracle = oracles.make("random", space, 2, journal=journal)
     lost = oracle.create_trial("a")
     other = oracle.create_trial("b")
     assert oracle.create_trial("a") is lost  # the same worker gets its own again
@@ -112,7 +112,7 @@ def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, t
     oracle.lost = lambda trial: trial == lost.trial_id
     assert oracle.create_trial("c") is lost
     oracle.lost = lambda trial: False
-    meanwhile = journaled(oracles.make("random", space, 2), journal)
+    meanwhile = oracles.make("random", space, 2, journal=journal)
     meanwhile.replay(journal.read()[0])
     assert {name: trial.trial_id for name, trial in meanwhile.ongoing_trials.items()} == {"c": "0", "b": "1"}
     for trial in (lost, other, lost):  # the third is the worker that was only slow
@@ -121,7 +121,7 @@ def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, t
         oracle.end_trial(trial)
     assert oracle.end_order == [lost.trial_id, other.trial_id]
     assert oracle.create_trial("a").status == "STOPPED"
-    again = journaled(oracles.make("random", space, 2), journal)
+    again = oracles.make("random", space, 2, journal=journal)
     again.replay(journal.read()[0])
     assert again.end_order == oracle.end_order
     assert not again.ongoing_trials

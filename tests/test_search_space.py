@@ -6,7 +6,7 @@ import json
 import keras_tuner
 import numpy as np
 import pytest
-from search_setting import space_of
+from helpers.search_setting import space_of
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
@@ -102,8 +102,8 @@ def test_stages_may_have_different_numbers_of_blocks(digits):
 
 def test_a_space_comes_back_from_its_config():
     space = kr.search.DepthWidth(
-        "resnet20", "digits", "digits", macs=200_000, blocks=((1, 2, 1), 2), epochs=3, seed=4,
-        validation=0.25, learning_rate=kr.search.Range(0.01, 0.1), shortcut=("A", "B"),
+        "resnet20", kr.data.load("digits", validation=0.25), "digits", macs=200_000, blocks=((1, 2, 1), 2), epochs=3,
+        seed=4, learning_rate=kr.search.Range(0.01, 0.1), shortcut=("A", "B"),
         zero_gamma=(True, False),
     )  # fmt: skip
     again = kr.search.DepthWidth.from_config(json.loads(json.dumps(space.config())))

@@ -5,9 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-import weight_references as reference
+from helpers import weight_references as reference
+from helpers.weight_references import Held
 from safetensors.numpy import save_file
-from weight_references import Held
 
 import keras_resnets as kr
 from keras_resnets.architecture import variants

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.export import private
+
 CONTROL_FLOW = {"IF", "WHILE", "CALL", "CALL_ONCE", "If", "StatelessIf", "While", "StatelessWhile", "Case", "Loop"}
 # What a SavedModel is held together by, and what computes nothing.
 _PLUMBING = {
@@ -39,8 +41,7 @@ def of_litert(content: bytes) -> dict[str, Any]:
         those of constants left out; `floats`, how many tensors that are computed are of floating point; `unbounded`,
         how many that are quantised have a scale that came of an infinity.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = private.schema()
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.export import contents as files
+from keras_resnets.export import private
 from keras_resnets.export.inference import Inference, convertible
 from keras_resnets.quiet import quiet
 
@@ -74,9 +75,7 @@ def traced(served: Inference):
 
 def _archive(served: Inference):
     """One function, `serve`, and the variables that it reads."""
-    import tensorflow as tf
-
-    archive = tf.__internal__.tracking.AutoTrackable()
+    archive = private.holder()
     archive.trainable_variables = [v.value for v in served.network.trainable_variables]
     archive.non_trainable_variables = [v.value for v in served.network.non_trainable_variables]
     archive.variables = archive.trainable_variables + archive.non_trainable_variables
@@ -193,13 +192,11 @@ def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarr
     """Writes an ONNX file."""
     import onnx
     import tf2onnx
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     with convertible(served.network, "onnx"):
         function = traced(served).get_concrete_function()
     with quiet():
-        # Given the function itself, tf2onnx takes constants that it holds for further inputs.
-        frozen = convert_variables_to_constants_v2(function)
+        frozen = private.frozen(function)
         ends = [frozen.inputs[0].name], [frozen.outputs[0].name]
         model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *ends, opset=OPSET)
     graph = model.graph

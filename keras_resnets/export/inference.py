@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.network import private
 from keras_resnets.network.blocks import Segment
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph
@@ -130,8 +131,7 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
     if cut or _precision(model) != "float32":
         network = _in_float32(model)
     if cut:
-        # Past Keras' __setattr__, for which a layer that is built takes no new activation.
-        vars(_last(network))["activation"] = keras.activations.linear
+        _last(network).activation = keras.activations.linear
     return Inference(model, network, prepare, output == "probabilities" and end == "linear", cut)
 
 
@@ -149,18 +149,13 @@ def convertible(network: keras.Model, runtime: str) -> Iterator[None]:
             "same" there, and does not know how to pad with an edge.
     """
     changed = []
-    for layer in network._flatten_layers():
+    for layer in private.flattened(network):
         if type(layer) is keras.layers.Conv2D and max(layer.dilation_rate) > 1:
             changed.append((layer, "convolution_op", functools.partial(_convolution, layer, runtime == "onnx")))
         elif type(layer) is MaxPool and runtime == "litert":
             changed.append((layer, "call", functools.partial(_max_pool, layer)))
-    for layer, name, method in changed:
-        vars(layer)[name] = method
-    try:
+    with private.replaced(changed):
         yield
-    finally:
-        for layer, name, _ in changed:
-            del vars(layer)[name]
 
 
 def _convolution(layer: keras.layers.Conv2D, padded: bool, inputs, kernel):
@@ -210,7 +205,7 @@ def _cut(x, part: slice, axis: int):
 def _precision(model: keras.Model) -> str:
     """float32, or the first policy of a layer that has another."""
     floats = ("float16", "bfloat16", "float64")
-    for layer in model._flatten_layers(include_self=False):
+    for layer in private.flattened(model):
         # What holds others computes nothing, and may have the global policy.
         if isinstance(layer, keras.Model | keras.layers.InputLayer):
             continue
@@ -233,8 +228,8 @@ def _last(layer):
         return _last(next(step.operation for step in layer.steps if layer.result in step.outputs))
     if isinstance(layer, keras.Sequential):
         return _last(layer.layers[-1])
-    if hasattr(layer, "_nodes_by_depth"):
-        return _last(layer.outputs[0]._keras_history.operation)
+    if isinstance(layer, keras.Function):
+        return _last(private.operation_of(layer.outputs[0]))
     return layer
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.cost import leaves
 
@@ -111,11 +112,6 @@ def _by_the_batch(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator
     def normalise(layer):
         return lambda inputs, training=None, mask=None: type(layer).call(layer, inputs, training=True, mask=mask)
 
-    for layer in layers:
-        layer.call = normalise(layer)
-    try:
-        with keras.StatelessScope():  # new moving averages are dropped with it
-            yield
-    finally:
-        for layer in layers:
-            del layer.call
+    # New moving averages are dropped with the scope.
+    with private.replaced((layer, "call", normalise(layer)) for layer in layers), keras.StatelessScope():
+        yield

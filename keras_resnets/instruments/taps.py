@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from keras import ops
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.lanes import traced
+from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, is_link
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.graph import Graph, Step, Value, run, trace
+from keras_resnets.network.graph import Graph, Step, Value, is_functional, run, trace
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _steps(part: keras.Layer) -> tuple[list[Step], int]:
     """The operations of a part, and the number of the value that is its output."""
     if isinstance(part, Graph):
         return part.steps, part.result
-    if isinstance(part, keras.Sequential) or hasattr(part, "_nodes_by_depth"):
+    if is_functional(part):
         return trace(part)
     return [Step(part, (Value(0),), {}, (1,))], 1
 
@@ -173,7 +173,8 @@ def _passing(link: keras.Layer, taps: Sequence[Tap]) -> Callable:
             if not any(tap.linear for tap in here):
                 linear = result = in_inference(operation, *args, **kwargs)
             else:
-                with _without_activation(operation) as activation:
+                activation = operation.activation
+                with private.replaced([(operation, "activation", keras.activations.linear)]):
                     linear = in_inference(operation, *args, **kwargs)
                 result = activation(linear)
             found.update({tap: linear if tap.linear else result for tap in here})
@@ -187,19 +188,6 @@ def _passing(link: keras.Layer, taps: Sequence[Tap]) -> Callable:
 
 def in_inference(operation, *args, **kwargs):
     """Calls in inference mode, unless the model was made to call it in another."""
-    if getattr(operation, "_call_has_training_arg", False):
+    if private.takes_training(operation):
         kwargs = {"training": False, **kwargs}
     return operation(*args, **kwargs)
-
-
-@contextlib.contextmanager
-def _without_activation(layer):
-    """Takes a layer's own activation off it for a while, and gives it."""
-    # Past Keras' __setattr__: an activation that is a layer is tracked, and a built layer takes no new one.
-    attributes = vars(layer)
-    activation = attributes["activation"]
-    attributes["activation"] = keras.activations.linear
-    try:
-        yield activation
-    finally:
-        attributes["activation"] = activation

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment, is_link
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph, Step, Value, trace
@@ -53,7 +54,7 @@ def adopt(model: keras.Model) -> ResidualNetwork:
         raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
     for kind, tensors in (("input", getattr(model, "inputs", None)), ("output", getattr(model, "outputs", None))):
         if tensors is not None and len(tensors) != 1:
-            names = ", ".join(repr(t._keras_history.operation.name) for t in tensors)
+            names = ", ".join(repr(private.operation_of(t).name) for t in tensors)
             raise ArgumentError(
                 f"model: {model.name!r} has {len(tensors)} {kind}s ({names}), and a chain has one; adopt the part "
                 f"between one input and one output."
@@ -117,8 +118,7 @@ def _reaching(value: int, region: Sequence[Step]) -> list[Step]:
 
 def _is_addition(step: Step) -> bool:
     operation = step.operation
-    of_keras = type(operation).__module__.startswith("keras.src.ops") and type(operation).__name__ == "Add"
-    return (isinstance(operation, keras.layers.Add) or of_keras) and len(set(step.reads)) > 1
+    return (isinstance(operation, keras.layers.Add) or private.is_sum(operation)) and len(set(step.reads)) > 1
 
 
 def _weighted(steps: Sequence[Step]) -> tuple[int, int]:

@@ -12,12 +12,13 @@ from keras_resnets import paths as policies
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.gating import Gated
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
-class ResidualNetwork(keras.Model):
+class ResidualNetwork(private.BuiltByShape):
     """A Keras model that is a chain: stem, residual blocks, head.
 
     Usually made by `build`, `adopt` or an edit such as `delete`.
@@ -42,7 +43,7 @@ class ResidualNetwork(keras.Model):
         if not isinstance(inputs, keras.KerasTensor):
             inputs = keras.Input(inputs, name="input")
         source, x = inputs, inputs
-        if not isinstance(inputs._keras_history.operation, keras.layers.InputLayer):
+        if not isinstance(private.operation_of(inputs), keras.layers.InputLayer):
             # What the given tensor was computed with becomes the first link of the chain.
             entry = Segment(keras.Model(_sources(inputs), inputs, name="body"), name="entry")
             source = keras.Input(batch_shape=entry.body.input_shape, dtype=entry.body.input_dtype, name="input")
@@ -56,7 +57,6 @@ class ResidualNetwork(keras.Model):
             self.dtype_policy = keras.dtype_policies.get(dtype)
         self._spec = spec
         self.preprocessing = preprocessing
-        self._only_shape = False
         self._paths: policies.Policy | None = None
         self._gated = Gated()
 
@@ -250,15 +250,6 @@ class ResidualNetwork(keras.Model):
             return super().call(inputs, training=training, mask=mask)
         return self._gated(self.chain, ops.cast(inputs, self.inputs[0].dtype), bool(training))
 
-    def _symbolic_build(self, *args, **kwargs):
-        # Before the first step Keras traces the network once more, to show loss and metrics the
-        # shape of its output: a third of the start-up of a deep one. Zeros of that shape do.
-        self._only_shape = True
-        try:
-            super()._symbolic_build(*args, **kwargs)
-        finally:
-            self._only_shape = False
-
     def get_config(self):
         self.rescale()
         source = self.inputs[0]
@@ -285,7 +276,7 @@ class ResidualNetwork(keras.Model):
 
 def _refuse_activity_losses(blocks: list[ResidualBlock]) -> None:
     for block in blocks:
-        for layer in block.residual._flatten_layers() if block.residual is not None else ():
+        for layer in private.flattened(block.residual) if block.residual is not None else ():
             if getattr(layer, "activity_regularizer", None) is not None:
                 raise ArgumentError(
                     f"paths: the layer {layer.name!r} of block {block.name!r} has an activity_regularizer, whose loss "
@@ -295,14 +286,18 @@ def _refuse_activity_losses(blocks: list[ResidualBlock]) -> None:
 
 def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:
     """Returns the single input that `tensor` was computed from."""
-    found = {}
-    waiting = [tensor]
+    found: dict[int, keras.KerasTensor] = {}
+    waiting, seen = [tensor], set()
     while waiting:
-        operation, node, _ = waiting.pop()._keras_history
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        operation = private.operation_of(tensor)
         if isinstance(operation, keras.layers.InputLayer):
             found[id(operation)] = operation.output
             continue
-        waiting.extend(operation._inbound_nodes[node].input_tensors)
+        waiting.extend(private.read_for(tensor))
     if len(found) != 1:
         raise ArgumentError(f"input_tensor must be computed from one keras.Input; it comes from {len(found)}.")
     return next(iter(found.values()))

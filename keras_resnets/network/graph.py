@@ -10,6 +10,7 @@ import keras
 from keras import tree
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import private
 
 
 @dataclass(frozen=True)
@@ -53,37 +54,38 @@ def trace(model: keras.Model) -> tuple[list[Step], int]:
         def refer(leaf):
             return known[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
 
-        for depth in sorted(functional._nodes_by_depth, reverse=True):
-            for node in functional._nodes_by_depth[depth]:
-                operation = node.operation
-                if isinstance(operation, keras.layers.InputLayer) or id(node.outputs[0]) in known:
-                    continue
-                args, kwargs = (tree.map_structure(refer, a) for a in (node.arguments.args, node.arguments.kwargs))
-                mode = kwargs.get("training", None)
-                mode = training if mode is None else mode
-                if _is_nested(operation):
-                    inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
-                    given = visit(operation, inner, mode)
-                else:
-                    if mode is not None and getattr(operation, "_call_has_training_arg", False):
-                        kwargs = {**kwargs, "training": mode}
-                    given = [Value(count[0] + i) for i in range(1, len(node.outputs) + 1)]
-                    count[0] += len(given)
-                    steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in given)))
-                known.update({id(tensor): value for tensor, value in zip(node.outputs, given, strict=True)})
+        for operation, *arguments, outputs in private.calls(functional):
+            if isinstance(operation, keras.layers.InputLayer) or id(outputs[0]) in known:
+                continue
+            args, kwargs = (tree.map_structure(refer, part) for part in arguments)
+            mode = kwargs.get("training", None)
+            mode = training if mode is None else mode
+            if is_functional(operation):
+                inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
+                given = visit(operation, inner, mode)
+            else:
+                if mode is not None and private.takes_training(operation):
+                    kwargs = {**kwargs, "training": mode}
+                given = [Value(count[0] + i) for i in range(1, len(outputs) + 1)]
+                count[0] += len(given)
+                steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in given)))
+            known.update({id(tensor): value for tensor, value in zip(outputs, given, strict=True)})
         return [known[id(tensor)] for tensor in functional.outputs]
 
     outputs = visit(model, [Value(0)], None)
     return steps, outputs[0].index
 
 
-def _is_nested(operation) -> bool:
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
+def is_functional(operation) -> bool:
+    """Tells whether an operation is a model, or another `keras.Function`, that consists of calls of operations."""
+    return isinstance(operation, keras.Sequential | keras.Function)
 
 
-def _functional(model):
-    found = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
-    if not hasattr(found, "_nodes_by_depth"):
+def _functional(model) -> keras.Function:
+    found = model
+    if isinstance(model, keras.Sequential) and getattr(model, "inputs", None):
+        found = keras.Function(model.inputs, model.outputs, name=model.name)
+    if not isinstance(found, keras.Function):
         raise ArgumentError(
             f"model must be a functional Keras model that knows its input, as keras.Model(inputs, outputs) makes; "
             f"{getattr(model, 'name', model)!r} is a {type(model).__name__}."

@@ -14,6 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnets.network import private
+
 
 class Shared:
     """Wraps `function(layer, values, *tensors)`, so that it is traced once for each make of layer.
@@ -67,7 +69,7 @@ def variables_of(layer: keras.Layer) -> list[keras.Variable]:
 
 def called(layer: keras.Layer, x, training: bool | None):
     """Calls a layer in a mode; without being told, it would take that of a layer around it that was called."""
-    return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+    return layer(x, training=training) if private.takes_training(layer) else layer(x)
 
 
 def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
@@ -100,7 +102,7 @@ def make(layer: keras.Layer):
 
 
 def _told(layer: keras.Layer):
-    for part in layer._flatten_layers():
+    for part in private.flattened(layer):
         if type(part).__module__.split(".")[0] not in ("keras", "keras_resnets"):
             return id(layer)  # whoever keeps this keeps the layer, too
     shapes = [(tuple(v.shape), str(v.dtype), v.trainable) for v in variables_of(layer)]

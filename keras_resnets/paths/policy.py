@@ -107,6 +107,11 @@ class Policy:
         return cls(**given)
 
 
+# The type of the state of a `keras.random.SeedGenerator`, by backend: Keras says it of one that is made alone, which
+# takes a variable, and there is no making one where the draws of a step are traced.
+_SEEDS = {"tensorflow": "int64", "jax": "uint32", "torch": "int32", "numpy": "uint32", "openvino": "int32"}
+
+
 class Stateless(keras.random.SeedGenerator):
     """A seed generator without state: its seed depends only on seed, step and stream."""
 
@@ -116,9 +121,7 @@ class Stateless(keras.random.SeedGenerator):
         self._pair = ops.cast(ops.stack([ops.cast(word + stream, "int64"), ops.cast(step, "int64")]), "int64")
 
     def next(self, ordered=True):
-        from keras.src.backend import random_seed_dtype
-
-        return ops.cast(self._pair, random_seed_dtype())
+        return ops.cast(self._pair, _SEEDS[keras.config.backend()])
 
 
 def sum_of_draws(chances) -> np.ndarray:

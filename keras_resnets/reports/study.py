@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.reports import private
 from keras_resnets.runs import UNFINISHED, environment, read_csv, whole
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ class Events:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        self._writer = EventFileWriter(str(folder))
+        self._writer = private.writer(folder)
 
     def __enter__(self) -> Events:
         return self
@@ -41,38 +39,23 @@ class Events:
         self._writer.close()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        self._add(step, tag=tag, simple_value=float(value))
+        self.summary(private.scalar(tag, float(value)), step)
 
-    def summary(self, summary) -> None:
-        """Writes a summary that a plugin of TensorBoard has made."""
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        self._writer.add_event(Event(wall_time=time.time(), summary=summary))
+    def summary(self, summary, step: int = 0) -> None:
+        """Writes a summary, such as a plugin of TensorBoard makes."""
+        self._writer.add_event(private.event(summary, step))
 
     def figure(self, tag: str, figure: Figure, step: int) -> None:
         import io
 
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from PIL import Image
-        from tensorboard.compat.proto.summary_pb2 import Summary
 
         canvas, png = FigureCanvasAgg(figure), io.BytesIO()
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         picture.save(png, "png")
-        self._add(
-            step,
-            tag=tag,
-            image=Summary.Image(
-                height=picture.height, width=picture.width, colorspace=3, encoded_image_string=png.getvalue()
-            ),
-        )
-
-    def _add(self, step: int, **value) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[Summary.Value(**value)])))
+        self.summary(private.image(tag, png.getvalue(), *picture.size), step)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from keras_tuner.src import protos
-from keras_tuner.src.distribute import oracle_chief
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import write_json
+from keras_resnets.search import private
 
 # Where a chief says at which address it is.
 ADDRESS = "chief.json"
@@ -25,14 +24,17 @@ FAILURE = "failure.json"
 _FAREWELL = 3.0
 
 
-class _Servicer(oracle_chief.OracleServicer):
-    """keras-tuner's, which also notes when it last heard of a trial, and keeps an error for the chief."""
+class _Servicer:
+    """Answers as keras-tuner's does, and notes when it last heard of a trial, and keeps an error for the chief."""
 
     def __init__(self, oracle):
-        super().__init__(oracle)
+        self._answering = private.servicer(oracle)
         self.heard: dict[str, float] = {}
         self.began = time.monotonic()
         self.failure: Exception | None = None
+
+    def __getattr__(self, name: str):
+        return getattr(self._answering, name)
 
     def silence(self, trial: str) -> float:
         """Seconds since the worker of a trial was last heard of."""
@@ -40,7 +42,7 @@ class _Servicer(oracle_chief.OracleServicer):
 
     def CreateTrial(self, request, context):
         try:
-            response = super().CreateTrial(request, context)
+            response = self._answering.CreateTrial(request, context)
         except Exception as error:
             self.failure = error
             raise
@@ -49,11 +51,11 @@ class _Servicer(oracle_chief.OracleServicer):
 
     def GetTrial(self, request, context):
         self.heard[request.trial_id] = time.monotonic()
-        return super().GetTrial(request, context)
+        return self._answering.GetTrial(request, context)
 
     def EndTrial(self, request, context):
         try:
-            return super().EndTrial(request, context)
+            return self._answering.EndTrial(request, context)
         except Exception as error:
             self.failure = error
             raise
@@ -97,7 +99,7 @@ def serve(
     servicer = _Servicer(oracle)
     oracle.lost = lambda trial: servicer.silence(trial) > lost_after
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    private.answers(server, servicer)
     host = host_of(address)
     try:
         bound = server.add_insecure_port(address)

@@ -16,19 +16,22 @@ _FIRST = ("depth", "width", "parameters", "macs")
 
 def begin(space: DepthWidth, objective: str, logs: Path) -> None:
     """Says which columns the tab has, and which it shows; by itself it shows what comes first in the alphabet."""
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-    from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, RealInterval, hparams_config_pb
+    from tensorboard.plugins.hparams import api
 
-    numbers = RealInterval(-1e300, 1e300)
-    names = (*_FIRST, BLOCKS, *space.choices, "activations", "epochs")
     texts = _texts(space)
-    columns = [HParam(name, Discrete(texts[name]) if name in texts else numbers) for name in names]
-    summary = hparams_config_pb(columns, [Metric(objective)])
-    held = summary.value[0].metadata.plugin_data
-    content = HParamsPluginData.FromString(held.content)
-    for column in content.experiment.hparam_infos:
-        column.differs = column.name in _FIRST  # those come first
-    held.content = content.SerializeToString()
+
+    def column(name: str) -> api.HParam:
+        kind: Any = api.Discrete if name in texts else api.RealInterval
+
+        class Values(kind):
+            def update_hparam_info(self, hparam_info):
+                super().update_hparam_info(hparam_info)
+                hparam_info.differs = name in _FIRST  # those come first
+
+        return api.HParam(name, Values(*([texts[name]] if name in texts else [-1e300, 1e300])))
+
+    names = (*_FIRST, BLOCKS, *space.choices, "activations", "epochs")
+    summary = api.hparams_config_pb([column(name) for name in names], [api.Metric(objective)])
     _clean(logs)
     with Events(logs) as events:
         events.summary(summary)
@@ -36,7 +39,7 @@ def begin(space: DepthWidth, objective: str, logs: Path) -> None:
 
 def note(space: DepthWidth, objective: str, logs: Path, trial: str, plan: Plan, epochs: int, score: float) -> None:
     """Writes what a trial is of, what it costs, and its score."""
-    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+    from tensorboard.plugins.hparams import api
 
     texts = _texts(space)
     values: dict[str, Any] = {"depth": plan.spec.depth, "width": plan.spec.stages[-1].widths[-1], "epochs": epochs}
@@ -45,7 +48,7 @@ def note(space: DepthWidth, objective: str, logs: Path, trial: str, plan: Plan, 
     folder = logs / f"trial{trial}"
     _clean(folder)
     with Events(folder) as events:
-        events.summary(hparams_pb(values, trial_id=f"trial {trial}"))
+        events.summary(api.hparams_pb(values, trial_id=f"trial {trial}"))
         events.scalar(objective, score, epochs)
 
 

@@ -21,6 +21,7 @@ import keras_tuner
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import whole
+from keras_resnets.search.private import Unsaved
 
 RUNNING, COMPLETED, IDLE, STOPPED = "RUNNING", "COMPLETED", "IDLE", "STOPPED"
 
@@ -64,10 +65,10 @@ class Journal:
             os.fsync(handle.fileno())
 
 
-class Journaled(keras_tuner.Oracle):
+class Journaled(Unsaved):
     """Makes an oracle write down what happens to it, and begin with what was written down.
 
-    To stand in front of an oracle's class. It keeps no other files, and it never lets a search end, or
+    To stand in front of an oracle's class (`journaled`). It keeps no other files, and it never lets a search end, or
     a worker go, while another worker has a trial that it may not finish.
     """
 
@@ -164,12 +165,6 @@ class Journaled(keras_tuner.Oracle):
         before = next(worker for worker, trial in self.ongoing_trials.items() if trial.trial_id == trial_id)
         self.ongoing_trials[tuner_id] = self.ongoing_trials.pop(before)
 
-    def save(self):
-        """Nothing: the journal is the state."""
-
-    def _save_trial(self, trial):
-        """Nothing: the journal is the state."""
-
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
@@ -179,9 +174,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def journaled(oracle: keras_tuner.Oracle, journal: Journal) -> Any:
-    """Makes a new oracle of keras-tuner `Journaled`, in place."""
-    kind = type(oracle)
-    oracle.__class__ = type(f"Journaled{kind.__name__}", (Journaled, kind), {"__module__": kind.__module__})
-    oracle.journal = journal
-    return oracle
+def journaled(kind: type[keras_tuner.Oracle], journal: Journal) -> Any:
+    """Returns the class of an oracle of keras-tuner, made `Journaled`."""
+    return type(f"Journaled{kind.__name__}", (Journaled, kind), {"__module__": kind.__module__, "journal": journal})

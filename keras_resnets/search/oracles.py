@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras_tuner
 
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.search.journal import Journal, journaled
 from keras_resnets.search.space import DepthWidth
 
 NAMES = ("random", "grid", "bayesian", "hyperband")
@@ -12,9 +15,14 @@ OBJECTIVES = {"val_accuracy": "max", "val_loss": "min"}
 
 
 def make(
-    kind: str, space: DepthWidth, trials: int | None = None, objective: str = "val_accuracy", seed: int = 0
-) -> keras_tuner.Oracle:
-    """Makes a new oracle.
+    kind: str,
+    space: DepthWidth,
+    trials: int | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
+    journal: Journal | None = None,
+) -> Any:
+    """Makes a new oracle, of keras-tuner or `Journaled`.
 
     Args:
         kind: `"random"`, `"grid"` (every combination), `"bayesian"` (a Gaussian process), or
@@ -25,6 +33,7 @@ def make(
             would go on.
         objective: `"val_accuracy"` or `"val_loss"`.
         seed: of its draws.
+        journal: where it is to write down what happens to it; None for nowhere.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -52,15 +61,18 @@ def make(
         "seed": seed + 1,  # it takes 0 for none
     }
     oracles = keras_tuner.oracles
+    made = {
+        "random": oracles.RandomSearchOracle,
+        "grid": oracles.GridSearchOracle,
+        "bayesian": oracles.BayesianOptimizationOracle,
+        "hyperband": oracles.HyperbandOracle,
+    }[kind]
+    if journal is not None:
+        made = journaled(made, journal)
     if kind == "hyperband":
-        oracle = oracles.HyperbandOracle(max_epochs=space.epochs, **common)
+        oracle = made(max_epochs=space.epochs, **common)
         oracle.max_trials = trials
     else:
-        kinds = {
-            "random": oracles.RandomSearchOracle,
-            "grid": oracles.GridSearchOracle,
-            "bayesian": oracles.BayesianOptimizationOracle,
-        }
-        oracle = kinds[kind](max_trials=trials, **common)
+        oracle = made(max_trials=trials, **common)
     oracle.verbose = 0
     return oracle

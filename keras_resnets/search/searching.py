@@ -13,7 +13,7 @@ from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
 from keras_resnets.search import chief, hparams, oracles, results
 from keras_resnets.search.crew import Crew
-from keras_resnets.search.journal import Journal, journaled
+from keras_resnets.search.journal import Journal
 from keras_resnets.search.space import DepthWidth
 from keras_resnets.search.trials import Setting, Trials
 from keras_resnets.search.worker import work as take_part
@@ -83,7 +83,9 @@ def search(
     for name, value, least in (("seeds", seeds, 1), ("workers", workers, 0), ("patience", patience, 1)):
         if value is not None:
             whole_number(name, value, least)
-    made = oracles.make(oracle, space, trials, objective, space.seed)
+    out = Path(out)
+    journal = Journal(out / "journal.jsonl")
+    made = oracles.make(oracle, space, trials, objective, space.seed, journal)
     many = workers > 0 or address is not None
     if address is not None:
         chief.host_of(address)
@@ -102,8 +104,6 @@ def search(
         "seeds": seeds,
         "patience": patience,
     }
-    out = Path(out)
-    journal = Journal(out / "journal.jsonl")
     with Run(out, asked, lambda: _asked(journal) or asked) as run:
         if run.finished and (out / STUDY / "study.json").exists():
             return Study.load(out / STUDY)
@@ -169,7 +169,6 @@ def _asked(journal: Journal) -> Any:
 def _resume(oracle, journal: Journal, asked: dict[str, Any], tell: Callable[[str], None]) -> None:
     """Brings a new oracle to where the journal ends."""
     events, torn = journal.read()
-    journaled(oracle, journal)
     if torn:
         tell(
             f"{str(journal.file)!r} was damaged; its last {torn} lines are left out. What is trained is kept, and is "

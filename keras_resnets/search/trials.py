@@ -19,6 +19,7 @@ from keras_resnets.architecture import budget
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Busy, Run, read_csv, write_json
 from keras_resnets.search import hparams
+from keras_resnets.search.journal import COMPLETED, IDLE, STOPPED
 from keras_resnets.search.space import DepthWidth, Plan
 from keras_resnets.training.stopwatch import Stopwatch
 from keras_resnets.training.training import train
@@ -137,17 +138,23 @@ class Trials(keras_tuner.engine.base_tuner.BaseTuner):
         tell: Callable[[str], None] = lambda line: None,
         verbose: int = 0,
     ):
-        super().__init__(oracle, setting.space, directory=str(setting.out), project_name=".")
+        super().__init__(oracle, directory=str(setting.out), project_name=".")
         self.setting, self.tuner_id, self.tell, self.verbose = setting, worker, tell, verbose
 
-    def _populate_initial_space(self):
-        """Nothing: the oracle was given the whole space."""
+    def search(self):
+        """Runs trials until the oracle has no more."""
+        while (trial := self.oracle.create_trial(self.tuner_id)).status != STOPPED:
+            if trial.status == IDLE:
+                continue
+            self.on_trial_begin(trial)
+            found = self.run_trial(trial)
+            # A worker that was lost may have come as far as this.
+            if not self.oracle.get_trial(trial.trial_id).metrics.exists(self.setting.objective):
+                self.oracle.update_trial(trial.trial_id, found)
+            trial.status = COMPLETED
+            self.on_trial_end(trial)
 
-    def _try_run_and_update_trial(self, trial, *args, **kwargs):
-        self._run_and_update_trial(trial)
-        trial.status = "COMPLETED"
-
-    def run_trial(self, trial, *args, **kwargs):
+    def run_trial(self, trial):
         plan = self.setting.space.plan(trial.hyperparameters)
         epochs = self.setting.epochs(trial.hyperparameters.values)
         began = time.perf_counter()

@@ -14,10 +14,10 @@ from typing import Any
 
 import filelock
 import grpc
-from keras_tuner.src import protos
-from keras_tuner.src.distribute import oracle_client
+from keras_tuner.engine.trial import Trial
 
 from keras_resnets.runs import Run, write_json
+from keras_resnets.search import private
 from keras_resnets.search.chief import ADDRESS, FAILURE
 from keras_resnets.search.journal import IDLE
 from keras_resnets.search.trials import Setting, Trials
@@ -44,7 +44,7 @@ class _Stub:
         self._stub: Any = None
 
     def __getattr__(self, name: str):
-        def call(request, **_):
+        def call(request):
             asked = time.monotonic()
             while True:
                 try:
@@ -69,7 +69,7 @@ class _Stub:
         address = _address(self.out)
         if address != self._address:
             self._address = address
-            self._stub = protos.get_service_grpc().OracleStub(grpc.insecure_channel(address))
+            self._stub = private.stub(grpc.insecure_channel(address))
         return self._stub
 
 
@@ -80,19 +80,28 @@ def _address(out: Path) -> str:
         raise FileNotFoundError from None
 
 
-class _Client(oracle_client.OracleClient):
-    """keras-tuner's, with a chief that may be away for a while."""
+class _Client:
+    """What `Trials` asks of an oracle, asked of a chief, who may be away for a while."""
 
-    def __init__(self, oracle, stub: _Stub, name: str):
-        # The base class would open a channel to an address in the environment.
-        self._oracle, self.stub, self.tuner_id = oracle, stub, name
-        self.multi_worker, self.should_report = False, True
+    def __init__(self, stub: _Stub):
+        self.stub = stub
 
-    def create_trial(self, tuner_id):
-        trial = super().create_trial(tuner_id)
+    def create_trial(self, tuner_id: str) -> Trial:
+        request = private.messages().CreateTrialRequest(tuner_id=tuner_id)
+        trial = Trial.from_proto(self.stub.CreateTrial(request).trial)
         if trial.status == IDLE:
             time.sleep(_RETRY)
         return trial
+
+    def get_trial(self, trial_id: str) -> Trial:
+        request = private.messages().GetTrialRequest(trial_id=trial_id)
+        return Trial.from_proto(self.stub.GetTrial(request).trial)
+
+    def update_trial(self, trial_id: str, metrics: dict[str, float]) -> None:
+        self.stub.UpdateTrial(private.messages().UpdateTrialRequest(trial_id=trial_id, metrics=metrics, step=0))
+
+    def end_trial(self, trial: Trial) -> None:
+        self.stub.EndTrial(private.messages().EndTrialRequest(trial=trial.to_proto()))
 
 
 @contextlib.contextmanager
@@ -144,7 +153,7 @@ def work(
     stub = _Stub(setting.out, patience)
     with _name(setting.out) as name, _Pulse(_Stub(setting.out, 0), parent) as pulse:
         trials = Trials(setting, oracle, name, tell, verbose)
-        trials.oracle = _Client(oracle, stub, name)
+        trials.oracle = _Client(stub)
         trials.on_trial_begin = lambda trial: pulse.of(trial.trial_id)
         try:
             trials.search()
@@ -174,7 +183,7 @@ class _Pulse(threading.Thread):
                 os._exit(1)
             if self._trial is not None:
                 with contextlib.suppress(SearchOver, RuntimeError, OSError):
-                    self.stub.GetTrial(protos.get_service().GetTrialRequest(trial_id=self._trial))
+                    self.stub.GetTrial(private.messages().GetTrialRequest(trial_id=self._trial))
 
     def __enter__(self) -> _Pulse:
         self.start()

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.network import private
 
 
 def classes_at(labels, like):
@@ -38,7 +39,7 @@ def _logits(probabilities):
 
     A probability that underflows to 0 has no gradient, but its logit has.
     """
-    logits = getattr(probabilities, "_keras_logits", None)
+    logits = private.logits_of(probabilities)
     return ops.log(ops.maximum(probabilities, keras.config.epsilon())) if logits is None else logits
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture import budget, counting
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError, nearest, whole_number
 from keras_resnets.reports.statistics import paired, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies.arms import facts, over_seeds, told, train_arms
@@ -84,8 +84,10 @@ def width_depth(
         raise ArgumentError(f"depths must be two or more numbers, each of them once; got {list(depths)!r}.")
     for blocks in depths:
         whole_number("depths", blocks, 1)
-    asked = {measure: amount for measure, amount in budgets.items() if amount is not None}
-    if len(asked) > 1 or not asked.keys() <= set(budget.MEASURES):
+    for name in budgets.keys() - set(budget.MEASURES):
+        raise ArgumentError(f"width_depth takes no {name!r}; did you mean one of: {nearest(name, budget.MEASURES)}?")
+    asked = {measure: budgets[measure] for measure in budget.MEASURES if budgets.get(measure) is not None}
+    if len(asked) > 1:
         raise ArgumentError(
             f"The budget must be of one of {', '.join(budget.MEASURES)}; got {' and '.join(asked)}. Leave out all "
             f"others."

@@ -77,7 +77,7 @@ def fed(
 
 
 def _started(out: str | os.PathLike) -> dict[str, Any] | None:
-    """The options of the data of an early version's run, if they are batched otherwise than by its recipe, else None."""
+    """The data options of a run of an early version that does not batch as its recipe says; else None."""
     try:
         record = Run(out, {}).record or {}
         if "format" in record:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.network import private
 
 # What weight decay may be of: the parts of variables' names.
 DECAYS = {"kernels": ("kernel",), "weights": ("kernel", "gamma"), "all": ("",)}
@@ -77,7 +78,7 @@ class SGD(keras.optimizers.SGD):
         self._rates = [self.bias_rate if variable.name in ("bias", "beta") else 1.0 for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
+        index = private.index_of(self, variable)
         rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
         if self._rates[index] != 1:
             rate = rate * self._rates[index]
@@ -139,8 +140,10 @@ class AdamW(keras.optimizers.AdamW):
         one_of("decay", decay, tuple(DECAYS))
         self.decay = decay
 
-    def _use_weight_decay(self, variable):
-        return decays(variable, self.decay)
+    def build(self, variables):
+        if not self.built:
+            self.exclude_from_weight_decay([variable for variable in variables if not decays(variable, self.decay)])
+        super().build(variables)
 
     def get_config(self):
         return {**super().get_config(), "decay": self.decay}

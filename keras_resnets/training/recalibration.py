@@ -14,6 +14,7 @@ from keras_resnets.data import Data
 from keras_resnets.data.batches import batches as batches_of
 from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.network import private
 
 DROPOUTS = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.AlphaDropout)
 
@@ -51,7 +52,7 @@ def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_siz
         raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
     whole_number("batches", 1 if batches is None else batches, 1)
     whole_number("batch_size", batch_size, 1)
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in private.flattened(model) if isinstance(layer, keras.layers.BatchNormalization)]
     norms = [layer for layer in layers if layer.trainable and not getattr(layer, "frozen", False)]
     if not norms:
         return 0
@@ -84,7 +85,7 @@ def _assign(layer: keras.layers.BatchNormalization, mean, variance) -> None:
 def _of_single_batches(model: keras.Model, norms: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
     """Has layers note the statistics of a batch as they are, and switches dropout off; after an error, as it was."""
     changed = [(layer, "momentum", 0.0) for layer in norms]
-    changed += [(layer, "rate", 0.0) for layer in model._flatten_layers() if isinstance(layer, DROPOUTS)]
+    changed += [(layer, "rate", 0.0) for layer in private.flattened(model) if isinstance(layer, DROPOUTS)]
     settings = [(layer, name, getattr(layer, name)) for layer, name, _ in changed]
     statistics = [(layer, *_statistics(layer)) for layer in norms]
     for layer, name, value in changed:

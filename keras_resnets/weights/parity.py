@@ -79,7 +79,7 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
         x = np.random.default_rng(seed).normal(size=shape).astype("float32")
         name, expected = "", None
         if family is keras_families.FIRST:
-            name, expected = _keras_logits(model, archive, x)
+            name, expected = _logits_by_keras(model, archive, x)
         elif family.outputs_first:
             name, expected = _torch_logits(family.name, contents, x)
         if expected is None:
@@ -101,7 +101,7 @@ def _logits(model: ResidualNetwork, x: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(h)
 
 
-def _keras_logits(model: ResidualNetwork, archive: Archive, x: np.ndarray):
+def _logits_by_keras(model: ResidualNetwork, archive: Archive, x: np.ndarray):
     """Returns the name and the logits of the network of `keras.applications`; None if it has no such network."""
     blocks = tuple(stage.blocks for stage in model.spec.stages)
     name = {(3, 4, 6, 3): "ResNet50", (3, 4, 23, 3): "ResNet101", (3, 8, 36, 3): "ResNet152"}.get(blocks)

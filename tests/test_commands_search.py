@@ -1,0 +1,58 @@
+"""The command that searches: what it refuses, and how it says to train the best."""
+
+import pytest
+
+import keras_resnets as kr
+
+
+def command(*arguments):
+    from keras_resnets.commands.cli import main
+
+    return main(["search", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "One of --budget-params, --budget-macs and --budget-memory is needed"),
+        (("--budget-params", 5000, "--budget-macs", 5000), "and only one"),
+        (("--budget-params", 5000, "--blocks", "1,x"), "--blocks takes numbers"),
+        (("--budget-params", 5000, "--choose", "unit"), "--choose takes FIELD=A,B,C"),
+        (("--budget-params", 5000, "--choose", "units=basic"), "no 'units'"),
+        (("--budget-params", 5000, "--address", "127.0.0.1:0"), "--address is for --role chief"),
+        (("--budget-params", 5000, "--oracle", "best"), "no 'best'"),
+        (("--budget-params", 50), "leaves a width"),
+        (("--budget-params", 5000, "--role", "chief", "--address", "nowhere"), "HOST:PORT"),
+        (("--role", "worker", "--trials", 3), "trials is the chief's"),
+        (("plain19", "--budget-params", 5000), "plain19"),
+        (("--budget-params", 5000, "--recipe", "none.json"), "cannot be read"),
+    ],
+)
+def test_wrong_commands_are_told_and_leave_nothing(arguments, said, tmp_path, capsys):
+    assert command(*arguments, "--out", tmp_path / "x") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_worker_without_a_search_is_told(tmp_path, capsys):
+    assert command("--role", "worker", "--out", tmp_path / "x") == 1
+    assert "Start its chief first" in capsys.readouterr().err
+
+
+def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
+    from keras_resnets.commands.cli import main
+
+    asked = ("--budget-params", 3000, "--blocks", "1,30", "--choose", "unit=B(3,1),basic", "--choose", "paths=drop:0.1")
+    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
+    said, error = capsys.readouterr()
+    assert "left out, for no width meets the budget: 30 blocks" in error
+    assert "2 trials by grid at 3,000 parameters" in said
+    again = said.split("train it: keras-resnets ")[1].split("\n")[0].replace("--out DIR", f"--out {tmp_path / 'run'}")
+    assert "--paths drop:0.1" in again
+    assert main(again.split()) == 0
+    spec = kr.Spec.from_json((tmp_path / "s" / "best.json").read_text())
+    assert kr.load_model(tmp_path / "run").spec == spec
+    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
+    assert "2 trials by grid" in capsys.readouterr().out

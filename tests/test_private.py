@@ -1,0 +1,346 @@
+"""The names of other libraries that these do not promise: each is there, and does what the package needs of it.
+
+Each case calls one function of a `private.py`. Where a new version of a library drops or changes a name, the case fails
+with a sentence: which name, what of the package needs it, what to do.
+"""
+
+import importlib.metadata
+import inspect
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from keras_resnets.export import private as of_tensorflow
+from keras_resnets.network import private as of_keras
+from keras_resnets.reports import private as of_tensorboard
+from keras_resnets.search import private as of_tuner
+
+LIBRARIES = {
+    of_keras: "keras",
+    of_tensorboard: "tensorboard",
+    of_tuner: "keras-tuner",
+    of_tensorflow: "tensorflow",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where a function is, which name it takes, who needs it, what else there may be, and whether it works."""
+
+    room: Any
+    function: str
+    name: str
+    needs: str
+    instead: str
+    works: Any
+
+    def __str__(self):
+        return f"{LIBRARIES[self.room]}-{self.function}"
+
+
+def calls(_):
+    x, layer = keras.Input((4,)), keras.layers.Dense(4)
+    model = keras.Model(x, layer(layer(x)) + x)
+    (entry, *_), (first, *_, once), (second, args, _, twice), (add, *_, end) = of_keras.calls(model)
+    # Identities: Keras' symbolic tensors compare to tensors.
+    found = [(entry, model.layers[0]), (first, layer), (second, layer), (args[0], once[0]), (end[0], model.outputs[0])]
+    return all(one is other for one, other in found) and once[0] is not twice[0] and add is not layer
+
+
+def operation_of(_):
+    x, layer = keras.Input((4,)), keras.layers.Dense(4)
+    return of_keras.operation_of(layer(x)) is layer and isinstance(of_keras.operation_of(x), keras.layers.InputLayer)
+
+
+def read_for(_):
+    x, layer = keras.Input((4,)), keras.layers.Dense(4)
+    once = layer(x)
+    (of_second,), (of_first,) = of_keras.read_for(layer(once)), of_keras.read_for(once)
+    return of_second is once and of_first is x
+
+
+def flattened(_):
+    inner = keras.layers.Dense(2)
+    between = keras.layers.TimeDistributed(inner)
+    outer = keras.Sequential([keras.Input((3, 4)), between])
+    return {id(layer) for layer in of_keras.flattened(outer)} >= {id(layer) for layer in (outer, between, inner)}
+
+
+def takes_training(_):
+    add = of_keras.operation_of(keras.Input((4,)) + 1)
+    told = [of_keras.takes_training(layer) for layer in (keras.layers.Dropout(0.1), keras.layers.ReLU(), add)]
+    return told == [True, False, False]
+
+
+def is_sum(_):
+    x, y = keras.Input((4,)), keras.Input((4,))
+    results = [ops.add(x, y), x + y, x * y, keras.layers.Add()([x, y])]
+    return [of_keras.is_sum(of_keras.operation_of(result)) for result in results] == [True, True, False, False]
+
+
+def logits_of(_):
+    x = ops.convert_to_tensor([[1.0, 2.0]])
+    given = of_keras.logits_of(keras.layers.Activation("softmax")(x))
+    return given is not None and bool(ops.all(given == x)) and of_keras.logits_of(x) is None
+
+
+def index_of(_):
+    variables, places = [keras.Variable(float(k)) for k in range(3)], {}
+
+    class Noting(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            places[of_keras.index_of(self, variable)] = float(ops.convert_to_numpy(variable))
+
+    optimizer = Noting()
+    optimizer.build(variables)
+    optimizer.apply([ops.ones(()), ops.ones(())], variables[:0:-1])
+    return places == {1: 1.0, 2: 2.0}
+
+
+def replaced(_):
+    x = np.ones((1, 3, 3, 1), "float32")
+    layers = [
+        keras.layers.Conv2D(2, 3, activation=keras.layers.ReLU()),  # an activation that Keras tracks
+        keras.layers.Conv2D(2, 3),
+        keras.layers.Conv2D(2, 3),
+    ]
+    before = [ops.convert_to_numpy(layer(x)) for layer in layers]
+    attributes = [dict(vars(layer)) for layer in layers]
+    changes = [
+        (layers[0], "activation", lambda x: x * 0 + 5),
+        (layers[1], "call", lambda inputs: inputs * 0 + 6),
+        (layers[2], "convolution_op", lambda inputs, kernel: inputs * 0 + 7),
+    ]
+    with of_keras.replaced(changes):
+        during = [ops.convert_to_numpy(layer(x)) for layer in layers]
+    after = [ops.convert_to_numpy(layer(x)) for layer in layers]
+    return (
+        [set(y.flat) for y in during] == [{5.0}, {6.0}, {7.0}]
+        and all((one == other).all() for one, other in zip(before, after, strict=True))
+        and [vars(layer).keys() for layer in layers] == [known.keys() for known in attributes]
+    )
+
+
+def built_by_shape(_):
+    noted = []
+
+    class Noting(of_keras.BuiltByShape):
+        def call(self, *args, **kwargs):
+            noted.append(self._only_shape)
+            return super().call(*args, **kwargs)
+
+    x = keras.Input((2,))
+    model = Noting(x, keras.layers.Dense(1)(x))
+    model.compile("sgd", "mse", metrics=["mae"])
+    # What fit does first, on TensorFlow only where several devices train.
+    model._symbolic_build(data_batch=(np.ones((2, 2)), np.ones((2, 1))))
+    built = list(noted)
+    model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0)
+    return built == [True] and not any(noted[1:])
+
+
+def _written(folder, summary, step):
+    writer = of_tensorboard.writer(folder)
+    writer.add_event(of_tensorboard.event(summary, step))
+    writer.close()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def writer(tmp_path):
+    _written(tmp_path, of_tensorboard.scalar("a", 0.5), 3)
+    return len(list(tmp_path.glob("events.*"))) == 1
+
+
+def event(_):
+    made = of_tensorboard.event(of_tensorboard.scalar("a", 0.5), 3)
+    return made.step == 3 and made.wall_time > 1.7e9 and made.summary.value[0].tag == "a"
+
+
+def scalar(tmp_path):
+    (found,) = _written(tmp_path, of_tensorboard.scalar("a", 0.5), 3).Scalars("a")
+    return (found.step, found.value) == (3, 0.5)
+
+
+def image(tmp_path):
+    (found,) = _written(tmp_path, of_tensorboard.image("a", b"png", 4, 2), 3).Images("a")
+    return (found.step, found.width, found.height, found.encoded_image_string) == (3, 4, 2, b"png")
+
+
+def _oracle():
+    kind = keras_tuner.oracles.RandomSearchOracle
+    hp = keras_tuner.HyperParameters()
+    hp.Int("blocks", 1, 9)
+    made = type("Unsaved", (of_tuner.Unsaved, kind), {})(keras_tuner.Objective("loss", "min"), 2, hyperparameters=hp)
+    made.verbose = 0
+    return made
+
+
+def messages(_):
+    made = of_tuner.messages()
+    asked = made.UpdateTrialRequest(trial_id="3", metrics={"loss": 0.5}, step=0)
+    rest = made.CreateTrialRequest, made.GetTrialRequest, made.EndTrialRequest
+    return (asked.trial_id, dict(asked.metrics)) == ("3", {"loss": 0.5}) and all(rest)
+
+
+def _of_chief(call):
+    """What a call gives that goes through a chief's server of an oracle with one trial."""
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    answering = of_tuner.servicer(_oracle())
+    of_tuner.answers(server, answering)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            return call(of_tuner.stub(channel), of_tuner.messages())
+    finally:
+        server.stop(None)
+
+
+def stub(_):
+    return (
+        _of_chief(lambda stub, of: stub.CreateTrial(of.CreateTrialRequest(tuner_id="w"), timeout=60).trial.trial_id)
+        == "0"
+    )
+
+
+def servicer(_):
+    answering, of = of_tuner.servicer(_oracle()), of_tuner.messages()
+    named = [answering.CreateTrial(of.CreateTrialRequest(tuner_id=w), None).trial.trial_id for w in ("a", "b")]
+    going = not answering.stop_triggered
+    answering.CreateTrial(of.CreateTrialRequest(tuner_id="c"), None)
+    return named == ["0", "1"] and going and answering.stop_triggered
+
+
+def answers(_):
+    def both(stub, of):
+        made = stub.CreateTrial(of.CreateTrialRequest(tuner_id="w"), timeout=60).trial
+        return made == stub.GetTrial(of.GetTrialRequest(trial_id=made.trial_id), timeout=60).trial
+
+    return _of_chief(both)
+
+
+def unsaved(_):
+    # An oracle that wrote its trials would fail here, where no tuner has told it where to.
+    oracle = _oracle()
+    trial = oracle.create_trial("w")
+    oracle.update_trial(trial.trial_id, {"loss": 0.5})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    return oracle.trials[trial.trial_id].score == 0.5 and hasattr(keras_tuner.Oracle, "_save_trial")
+
+
+def holder(tmp_path):
+    held = of_tensorflow.holder()
+    held.variables = [tf.Variable(2.0)]
+    held.serve = tf.function(lambda x: x * held.variables[0], input_signature=[tf.TensorSpec((), "float32")])
+    tf.saved_model.save(held, str(tmp_path))
+    read = tf.saved_model.load(str(tmp_path))
+    return float(read.serve(3.0)) == 6 and float(read.variables[0]) == 2
+
+
+def frozen(_):
+    factor = tf.Variable(2.0)
+    function = tf.function(lambda x: x * factor).get_concrete_function(tf.TensorSpec((), "float32"))
+    constant = of_tensorflow.frozen(function)
+    return len(function.inputs) == 2 and len(constant.inputs) == 1 and float(constant(tf.constant(3.0))[0]) == 6
+
+
+def schema(_):
+    function = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec((2,), "float32"))
+    content = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    made = of_tensorflow.schema()
+    model = made.ModelT.InitFromObj(made.Model.GetRootAs(content, 0))
+    return model.operatorCodes[0].builtinCode == made.BuiltinOperator.ADD
+
+
+CASES = [
+    Case(of_keras, "calls", "Function._nodes_by_depth or its nodes' operation, arguments and outputs",
+         "adopt, and what reads within models", "follow how Function runs its operations", calls),
+    Case(of_keras, "operation_of", "KerasTensor._keras_history", "adoption, export and a network's input_tensor",
+         "look where Keras now notes what made a tensor", operation_of),
+    Case(of_keras, "read_for", "KerasTensor._keras_history or Operation._inbound_nodes",
+         "a network that is made around an input_tensor", "look how keras.utils.get_source_inputs goes back", read_for),
+    Case(of_keras, "flattened", "Layer._flatten_layers", "recalibrate, export, paths and shared traces",
+         "look how Model.layers is made", flattened),
+    Case(of_keras, "takes_training", "Layer.call_signature_parameters", "whatever calls layers one by one",
+         "read the signature of Layer.call", takes_training),
+    Case(of_keras, "is_sum", "keras.src.ops.numpy.Add", "adopt, which cuts models at their additions",
+         "look what the operation of keras.ops.add is called now", is_sum),
+    Case(of_keras, "logits_of", "_keras_logits, which a softmax leaves on what it gives", "segmentation.PixelLoss",
+         "look where keras.losses.SparseCategoricalCrossentropy finds the logits", logits_of),
+    Case(of_keras, "index_of", "Optimizer._get_variable_index", "optimizers.SGD",
+         "look how keras.optimizers.SGD finds the momentum of a variable", index_of),
+    Case(of_keras, "replaced", "the rule that a layer's own call, activation or convolution_op goes first",
+         "taps, the study of dynamics, and export", "look where Layer.__call__ now finds them", replaced),
+    Case(of_keras, "BuiltByShape", "Trainer._symbolic_build", "ResidualNetwork, to start training sooner",
+         "look what fit does before its first step, or go without", built_by_shape),
+    Case(of_tensorboard, "writer", "tensorboard.summary.writer", "reports.study.Events",
+         "look what tensorboard.summary.Writer writes with", writer),
+    Case(of_tensorboard, "event", "compat.proto.event_pb2", "reports.study.Events",
+         "look where tensorboard.summary has its messages from", event),
+    Case(of_tensorboard, "scalar", "compat.proto.summary_pb2 or simple_value", "reports.study.Events",
+         "look where tensorboard.summary has its messages from", scalar),
+    Case(of_tensorboard, "image", "compat.proto.summary_pb2 or Summary.Image", "reports.study.Events",
+         "look where tensorboard.summary has its messages from", image),
+    Case(of_tuner, "messages", "src.protos.get_service", "a search by several workers",
+         "look what keras_tuner's OracleClient sends", messages),
+    Case(of_tuner, "stub", "src.protos.get_service_grpc", "the workers of a search",
+         "look how keras_tuner's OracleClient calls the chief", stub),
+    Case(of_tuner, "servicer", "src.distribute.oracle_chief.OracleServicer", "the chief of a search",
+         "look what keras_tuner's chief answers with", servicer),
+    Case(of_tuner, "answers", "src.protos.get_service_grpc", "the chief of a search",
+         "look how keras_tuner's chief starts its server", answers),
+    Case(of_tuner, "Unsaved", "Oracle._save_trial", "the journal of a search, which is to be its only state",
+         "look what Oracle.create_trial, update_trial and end_trial write", unsaved),
+    Case(of_tensorflow, "holder", "tf.__internal__.tracking.AutoTrackable", "export.saved_model",
+         "look what keras.export.ExportArchive saves", holder),
+    Case(of_tensorflow, "frozen", "python.framework.convert_to_constants", "export.onnx",
+         "look how tf2onnx freezes a Keras model", frozen),
+    Case(of_tensorflow, "schema", "lite.python.schema_py_generated", "what export.litert tells of its file",
+         "take the classes that ai_edge_litert has for its files", schema),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_private_name_is_there_and_does_what_it_did(case, tmp_path):
+    library = LIBRARIES[case.room]
+    try:
+        works, reason = case.works(tmp_path), "it does something else"
+    except Exception as error:
+        works, reason = False, f"{type(error).__name__}: {error}"
+    assert works, (
+        f"{library} {importlib.metadata.version(library)} has dropped or changed {case.name} ({reason}). "
+        f"Needed by {case.needs}. To mend `{case.function}` of {case.room.__name__}, {case.instead}."
+    )
+
+
+def test_every_private_name_has_a_case():
+    held = {
+        (room, name)
+        for room in LIBRARIES
+        for name, value in vars(room).items()
+        if inspect.isroutine(value) or inspect.isclass(value)
+        if value.__module__ == room.__name__
+    }
+    assert held == {(case.room, case.function) for case in CASES}
+
+
+def test_seeds_have_the_type_that_keras_gives_its_own():
+    from keras_resnets.paths.policy import _SEEDS
+
+    state = keras.random.SeedGenerator(0).state
+    assert keras.backend.standardize_dtype(state.dtype) == _SEEDS[keras.config.backend()], (
+        f"Keras {keras.__version__} has seeds of another type, {state.dtype}, for this backend: give it in _SEEDS of "
+        f"keras_resnets.paths.policy, or path policies draw other blocks than before."
+    )

@@ -1,0 +1,191 @@
+"""Weights of torchvision, timm and CIFAR's projects: logits against independent computations."""
+
+import functools
+
+import numpy as np
+import pytest
+from helpers import weight_references as reference
+from helpers.weight_references import Held
+
+import keras_resnets as kr
+from keras_resnets.errors import ArgumentError
+
+
+@pytest.mark.parametrize(("bottleneck", "inner"), [(False, 1), (True, 1), (True, 2)])
+def test_names_of_torchvision(bottleneck, inner):
+    arrays = reference.draw_torchvision((2, 1, 2, 1), 4, bottleneck, inner)
+    archive, x = Held("torch", arrays), reference.images(2, 3, 37, 45)
+    model = reference.logits(archive, input_shape=(37, 45, 3))
+    reference.close(reference.scores(model, x), reference.torchvision(arrays, x))
+    assert (*model.preprocessing.mean, *model.preprocessing.std) == pytest.approx(reference.IMAGENET)
+    assert model.spec.classes == 5
+    counters = [name for name in arrays if name.endswith("num_batches_tracked")]
+    assert set(kr.weights.plan(model, archive).left) == set(counters)
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (functools.partial(reference.draw_torchvision, (2, 2, 2, 2), 64), "resnet18"),
+        (functools.partial(reference.draw_torchvision, (3, 4, 6, 3), 64), "resnet34"),
+        (functools.partial(reference.draw_torchvision, (3, 4, 6, 3), 64, True), "resnet50_v15"),
+        (functools.partial(reference.draw_torchvision, (3, 4, 6, 3), 64, True, 2), "wrn50_2"),
+        (functools.partial(reference.draw_akamaster, 3, 16), "resnet20"),
+        (functools.partial(reference.draw_akamaster, 8, 16), "resnet50_cifar"),
+        (functools.partial(reference.draw_wide, 1, (64, 128, 256)), "wrn_10_4"),
+    ],
+)
+def test_names_and_shapes_tell_the_variant(draw, name, monkeypatch):
+    built = []
+    monkeypatch.setattr(kr.weights.transfer, "assemble", lambda spec, *_, **__: built.append(spec))
+    monkeypatch.setattr(kr.weights.transfer, "load", lambda *_: None)
+    kr.weights.network(Held("torch", draw(seed=None)))
+    assert built[0].name == name
+    assert built[0].classes == 5
+
+
+def test_torch_itself():
+    torch = pytest.importorskip("torch", reason="the reference is torch itself")
+    for name, blocks, width, bottleneck, inner in (
+        ("resnet18", (2, 2, 2, 2), 64, False, 1),
+        ("resnet50_v15", (3, 4, 6, 3), 64, True, 1),
+        ("resnet", (3, 4, 6, 3), 8, True, 2),  # wide_resnet50_2, slim
+    ):
+        net = torch_resnet(torch, blocks, width, bottleneck, inner)
+        x = reference.images(1, 3, 64, 64)
+        with torch.no_grad():
+            expected = net(torch.from_numpy(x)).numpy()
+        arrays = {key: value.numpy() for key, value in net.state_dict().items()}
+        model = reference.logits(Held("torch", arrays), input_shape=(64, 64, 3))
+        assert model.spec.name == name
+        reference.close(reference.scores(model, x), expected)
+
+
+def test_a_checkpoint_of_torch(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch writes the file")
+    arrays, x = reference.draw_torchvision((1, 1, 1, 1), 2), reference.images(1, 3, 32, 32)
+    state = {f"module.{name}": torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    torch.save({"epoch": 3, "state_dict": state, "best": None}, tmp_path / "checkpoint.pth.tar")
+    model = reference.logits(tmp_path / "checkpoint.pth.tar", input_shape=(32, 32, 3))
+    reference.close(reference.scores(model, x), reference.torchvision(arrays, x))
+
+
+def torch_resnet(torch, blocks, width, bottleneck, inner):
+    """torchvision's module: the stride on the 3x3, a max-pool with a pixel on each side; random statistics."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, into, base, out, stride):
+            super().__init__()
+            rows = [(base, into, 3, stride), (base, base, 3, 1)]
+            if bottleneck:
+                wide = base * inner
+                rows = [(wide, into, 1, 1), (wide, wide, 3, stride), (out, wide, 1, 1)]
+            self.count = len(rows)
+            for i, (o, c, k, s) in enumerate(rows, 1):
+                setattr(self, f"conv{i}", nn.Conv2d(c, o, k, s, k // 2, bias=False))
+                setattr(self, f"bn{i}", nn.BatchNorm2d(o))
+            self.downsample = None
+            if stride != 1 or into != out:
+                self.downsample = nn.Sequential(nn.Conv2d(into, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+        def forward(self, x):
+            h = x
+            for i in range(1, self.count + 1):
+                h = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(h))
+                h = torch.relu(h) if i < self.count else h
+            return torch.relu(h + (x if self.downsample is None else self.downsample(x)))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+            self.pool, into = nn.MaxPool2d(3, 2, 1), width
+            for s, count in enumerate(blocks):
+                base = width * 2**s
+                out = 4 * base if bottleneck else base
+                layer = []
+                for b in range(count):
+                    layer.append(Block(into, base, out, 2 if s and not b else 1))
+                    into = out
+                setattr(self, f"layer{s + 1}", nn.Sequential(*layer))
+            self.fc = nn.Linear(into, 1000)
+
+        def forward(self, x):
+            x = self.pool(torch.relu(self.bn1(self.conv1(x))))
+            for s in range(1, 5):
+                x = getattr(self, f"layer{s}")(x)
+            return self.fc(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    net = Net().eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.3, 1.5)
+            module.bias.data.normal_(0, 0.5)
+            module.running_mean.normal_(0, 0.5)
+            module.running_var.uniform_(0.5, 3)
+    return net
+
+
+@pytest.mark.parametrize("prefix", ["module.", "state_dict.", "state_dict.module.", "model.", "model.state_dict."])
+def test_wrappers_are_stripped(prefix):
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    wrapped = {prefix + name: array for name, array in arrays.items()}
+    wrapped["optimizer.state.0.momentum_buffer"] = np.zeros(3, "float32")
+    archive, x = Held("torch", wrapped), reference.images(1, 3, 32, 32)
+    model = reference.logits(archive, input_shape=(32, 32, 3))
+    reference.close(reference.scores(model, x), reference.torchvision(arrays, x))
+    assert "optimizer.state.0.momentum_buffer" in kr.weights.plan(model, archive).left
+
+
+def test_an_average_beside_the_network_is_left():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    average = {f"state_dict_ema.{name}": array + 1 for name, array in arrays.items()}
+    archive = Held("torch", {**average, **{f"state_dict.{name}": array for name, array in arrays.items()}})
+    model = kr.weights.network(archive, input_shape=(32, 32, 3))
+    np.testing.assert_array_equal(reference.values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
+    assert set(average) <= set(kr.weights.plan(model, archive).left)
+
+
+def test_two_networks_in_one_file_are_refused():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    both = {prefix + name: array for prefix in ("model.", "state_dict.") for name, array in arrays.items()}
+    with pytest.raises(ArgumentError, match=r"2 networks, under 'model.' and 'state_dict.'; keep one"):
+        kr.weights.network(Held("torch", both))
+
+
+@pytest.mark.parametrize("projects", [False, True])
+def test_names_of_akamaster(projects):
+    arrays = reference.draw_akamaster(3, projects=projects)
+    x = reference.images(2, 3, 32, 32)
+    model = reference.logits(Held("torch", {f"state_dict.module.{name}": array for name, array in arrays.items()}))
+    reference.close(reference.scores(model, x), reference.akamaster(arrays, x))
+    assert model.spec.shortcut == ("B" if projects else "A")
+    assert (*model.preprocessing.mean, *model.preprocessing.std) == pytest.approx(reference.IMAGENET)
+
+
+def test_channels_of_akamaster_are_reordered_in_the_features_too():
+    arrays = reference.draw_akamaster(1)
+    model = reference.logits(Held("torch", arrays))
+    x = reference.images(1, 3, 32, 32)
+    ours = np.asarray(model.features(np.moveaxis(x, 1, -1))["stage2"])[0]
+    net = reference.TorchNet(arrays)
+    h = reference.relu(net.bn(reference.conv(x, arrays["conv1.weight"]), "bn1"))
+    theirs = net.block(net.block(h, "layer1.0", (1, 1)), "layer2.0", (2, 1))[0]
+    # Of 8 channels, 2 zeros stand in front of the 4 that came.
+    np.testing.assert_allclose(ours, np.moveaxis(theirs[[2, 3, 4, 5, 0, 1, 6, 7]], 0, -1), atol=1e-4)
+
+
+@pytest.mark.parametrize("widths", [(32, 64, 128), (16, 32, 64)])
+def test_names_of_zagoruyko(widths):
+    arrays = reference.draw_wide(1, widths)
+    split = {("stats." if "running" in n else "params.") + n: array for n, array in arrays.items()}
+    joined = {"params." + n: array for n, array in arrays.items()}
+    x = reference.images(2, 3, 32, 32)
+    expected = reference.wide(arrays, x)
+    for held in (split, joined):
+        model = reference.logits(Held("torch", held))
+        reference.close(reference.scores(model, x), expected)
+    assert model.spec.name == f"wrn_10_{widths[0] // 16}"
+    assert model.preprocessing == kr.Preprocessing((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
