@@ -34,5 +34,5 @@ class Moments:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of all values: mean variance of the equally large channels plus variance of their means."""
+        """The standard deviation of all values; channels are equally large, so variances within and between add up."""
         return float(np.sqrt((self.squares / self.count).mean() + self.mean.var()))
