@@ -85,9 +85,9 @@ def train(
     from keras_resnets.training.training import train as run
 
     data = data or ("scenes" if task == "segmentation" else "digits")
-    chosen = console.recipe_of(recipe or recipes.default(model, data, task))
+    chosen = console.read_recipe(recipe or recipes.default(model, data, task))
     where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
-    network = console.variant(model, fields)
+    network = console.read_spec(model, fields)
     run(network, data_for(chosen, data, task, **where), chosen, out=out, epochs=epochs, paths=paths, seed=seed)
     _print_results(out)
 
@@ -120,7 +120,7 @@ def _print_results(out: Path) -> None:
     import json
 
     results = json.loads((out / "run.json").read_text())["results"]
-    console.tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
+    console.print_written([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
     dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
     click.echo(
         f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "

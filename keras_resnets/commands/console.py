@@ -40,7 +40,7 @@ def start() -> None:
             tf.get_logger().setLevel("ERROR")
 
 
-def opened(source: str, weights: str, image_size: int | None):
+def open_source(source: str, weights: str, image_size: int | None):
     """Returns the network of a SOURCE, and its preprocessing if it comes from keras.applications, else None."""
     from keras_resnets.models import applications
     from keras_resnets.training.opening import load_model
@@ -64,16 +64,16 @@ def has_labels_for(data, network) -> bool:
     return False
 
 
-def variant(name: str, fields=()):
+def read_spec(name: str, fields=()):
     """Returns the spec of a variant or of a JSON file, with the FIELD=VALUE texts applied."""
     from keras_resnets.architecture import variants
     from keras_resnets.architecture.spec import Spec
 
     spec = Spec.from_json(_read(name)) if name.endswith(".json") else variants.spec(name)
-    return spec.replace(**dict(field(text) for text in fields))
+    return spec.replace(**dict(parse_field(text) for text in fields))
 
 
-def recipe_of(name: str):
+def read_recipe(name: str):
     """Returns a recipe by its name or from its JSON file."""
     import json
 
@@ -96,7 +96,7 @@ def _read(path: str) -> str:
         raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
 
 
-def field(text: str) -> tuple[str, Any]:
+def parse_field(text: str) -> tuple[str, Any]:
     """Splits a FIELD=VALUE text into name and value; a value that is not JSON is taken as text."""
     import json
 
@@ -109,7 +109,7 @@ def field(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def tell(paths) -> None:
+def print_written(paths) -> None:
     """Prints which files were written."""
     for path in paths:
         click.echo(f"wrote {path}")

@@ -34,7 +34,7 @@ def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
     from keras_resnets import runs, weights
     from keras_resnets.network.cost import parameters
 
-    overrides = dict(console.field(text) for text in fields)
+    overrides = dict(console.parse_field(text) for text in fields)
     shape = (image_size, image_size, 3) if image_size else None
     with weights.open_archive(file) as archive:
         network = weights.network(archive, model, include_top=False if no_top else None, input_shape=shape, **overrides)
@@ -45,7 +45,7 @@ def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
         click.echo(str(weights.parity(network, archive, seed=seed)))
     with runs.whole(out) as part:
         network.save(part)
-    console.tell([out])
+    console.print_written([out])
 
 
 def _describe_parameters(network, count: int) -> str:

@@ -59,5 +59,5 @@ def export(
     options |= {"seed": seed} if form == "litert-int8" else {}
     name = form.partition("-")[0]
     report = getattr(exporting, name)(model, out, **FORMATS[form], **options)
-    console.tell([out, f"{out}.card.json", f"{out}.card.md"])
+    console.print_written([out, f"{out}.card.json", f"{out}.card.md"])
     click.echo(exporting.describe(report))

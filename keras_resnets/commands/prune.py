@@ -48,7 +48,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     from keras_resnets.pruning import prune as run
 
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    network, preprocess = console.opened(source, weights, image_size)
+    network, preprocess = console.open_source(source, weights, image_size)
     chosen = _recipe(source, data, recipe, network.name)
     if preprocess is None:
         loaded = _data(source, data, chosen, where)
@@ -59,7 +59,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
             splits = (split.map(lambda x, y: x) for split in (loaded.test, loaded.validation))
             loaded, options["calibration"] = splits
     _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), **options)
-    console.tell([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
+    console.print_written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
     _print_table(study)
     from keras_resnets.reports.study import describe
 
@@ -72,7 +72,7 @@ def _recipe(source: str, data: str | None, recipe: str | None, network: str):
     from keras_resnets.training import recipes
 
     if recipe is not None:
-        return console.recipe_of(recipe)
+        return console.read_recipe(recipe)
     asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
     if asked.get("recipe"):
         return recipes.Recipe.from_dict(asked["recipe"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, field, recipe_of, start, tell, variant
+from keras_resnets.commands.console import data_options, parse_field, print_written, read_recipe, read_spec, start
 
 
 @click.command()
@@ -99,9 +99,9 @@ def search(network, role, out, **options) -> None:
 
     # Its result, and the command that trains the best network.
     click.echo(studies.describe(study))
-    tell([out / name for name in ("trials.csv", "study", "logs")])
+    print_written([out / name for name in ("trials.csv", "study", "logs")])
     if study.summary["best"] is not None:
-        tell([out / name for name in ("best.json", "best_recipe.json")])
+        print_written([out / name for name in ("best.json", "best_recipe.json")])
         click.echo(f"train it: {_train_command(study, out, options)}")
 
 
@@ -135,9 +135,9 @@ def _space(network, options: dict[str, Any]):
         raise click.UsageError("One of --budget-params, --budget-macs and --budget-memory is needed, and only one.")
     network, data = network or "preresnet20", options["data"] or "digits"
     where = {name: options[name] for name in ("data_dir", "image_size", "download", "validation")}
-    recipe = recipe_of(options["recipe"] or recipes.default(network, data))
+    recipe = read_recipe(options["recipe"] or recipes.default(network, data))
     return DepthWidth(
-        variant(network, options["fields"]),
+        read_spec(network, options["fields"]),
         data_for(recipe, data, **where),
         recipe,
         tolerance=options["tolerance"],
@@ -169,7 +169,7 @@ def _choice(text: str) -> tuple[str, Any]:
         low, high = float(match[1]), float(match[2])
         return name, Range(low, high, log=low > 0)
     # A comma inside parentheses is part of a unit such as B(3,1,3).
-    return name, [field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
+    return name, [parse_field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
 
 
 def _train_command(study, out: Path, options: dict[str, Any]) -> str:

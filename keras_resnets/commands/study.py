@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, has_labels_for, opened, recipe_of, start, tell, variant
+from keras_resnets.commands.console import (
+    data_options,
+    has_labels_for,
+    open_source,
+    print_written,
+    read_recipe,
+    read_spec,
+    start,
+)
 
 
 class Source(enum.Enum):
@@ -228,17 +236,17 @@ def _train(name: str, function, source: str | None, data, recipe, fields, out, w
     arguments: list[Any] = []
     if entry.source is not Source.NONE:
         source = source or defaults["network"].default
-        arguments = [variant(source, fields)]
+        arguments = [read_spec(source, fields)]
     if entry.task:
         data = data or defaults["data"].default
-        chosen = recipe_of(recipe or recipes.default(source or "", data, entry.task))
+        chosen = read_recipe(recipe or recipes.default(source or "", data, entry.task))
         arguments += [data_for(chosen, data, entry.task, validation=entry.validation, **where), chosen]
         options = {**options, "out": out}
     if entry.verbose:
         options = {**options, "verbose": True}
     with usable(out):
         result = function(*arguments, **options)
-        tell(result.save(out))
+        print_written(result.save(out))
     return result
 
 
@@ -253,9 +261,9 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
             raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
     out = out or Path(source) / "studies" / name
     with usable(out):
-        network, preprocess = opened(source, weights, where["image_size"])
+        network, preprocess = open_source(source, weights, where["image_size"])
         if "beside" in options:
-            options["beside"] = [opened(other, weights, where["image_size"])[0] for other in options["beside"]]
+            options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in options["beside"]]
 
         if preprocess is None:
             loaded = data_of(source, data, **where)
@@ -266,7 +274,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
         if STUDIES[name].resumes:
             options["resume"] = out
         result = function(network, loaded, verbose=sys.stdout.isatty(), **options)
-        tell(result.save(out))
+        print_written(result.save(out))
     return result
 
 

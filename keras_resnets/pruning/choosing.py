@@ -57,7 +57,7 @@ class Choosing:
         return cls(**fields)
 
 
-def number(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int:
+def count_limit(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int:
     """Returns the largest number of blocks to drop, of the `free` ones that may be dropped.
 
     Raises:
@@ -98,7 +98,7 @@ def number(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int
     return round(share * total)
 
 
-def split(data, calibration, examples: int | None):
+def choosing_examples(data, calibration, examples: int | None):
     """Returns the examples to choose blocks on, at most `examples` of them, and a name for them.
 
     Raises:

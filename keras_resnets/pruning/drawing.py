@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # The states of a network, with colour, marker and label.
 STATES = {
     "dropped": (figures.OURS, "o", "blocks dropped"),
-    "recalibrated": ("tab:green", "s", "and batch-norm statistics taken anew"),
+    "recalibrated": ("tab:green", "s", "and batch-norm statistics recomputed"),
     "fine-tuned": (figures.OTHER, "D", "and fine-tuned"),
 }
 # Exports that are timed, with their names.

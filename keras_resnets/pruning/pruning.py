@@ -21,7 +21,7 @@ from keras_resnets.instruments.lanes import SHORTCUT, Lanes, Program, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import compact, copied, delete, select
-from keras_resnets.pruning.choosing import Choosing, choose, number, split
+from keras_resnets.pruning.choosing import Choosing, choose, choosing_examples, count_limit
 from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, whole
@@ -116,8 +116,8 @@ def prune(
     whole_number("fine_tune", fine_tune, 0)
     kept = set(select(network, keep))
     free = [i for i, block in enumerate(network.blocks) if block.residual is not None and i not in kept]
-    count = number(network, len(free), blocks, share, tolerance)
-    chooses, chosen_on = split(data, how.calibration, how.examples)
+    count = count_limit(network, len(free), blocks, share, tolerance)
+    chooses, chosen_on = choosing_examples(data, how.calibration, how.examples)
 
     # All that the result depends on, which a directory compares before it resumes.
     asked = _choosing_record(data, how) | {"chosen_on": chosen_on, "tolerance": tolerance}
