@@ -47,7 +47,7 @@ def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
     asked = ("--budget-params", 3000, "--blocks", "1,30", "--choose", "unit=B(3,1),basic", "--choose", "paths=drop:0.1")
     assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
     said, error = capsys.readouterr()
-    assert "left out, for no width meets the budget: 30 blocks" in error
+    assert "left out because no width meets the budget: 30 blocks" in error
     assert "2 trials by grid at 3,000 parameters" in said
     again = said.split("train it: keras-resnets ")[1].split("\n")[0].replace("--out DIR", f"--out {tmp_path / 'run'}")
     assert "--paths drop:0.1" in again

@@ -1,1 +1,1 @@
-"""The command line: a file for each subcommand, which calls one function of the package."""
+"""The command line: one file per subcommand, each of which calls one function of the package."""

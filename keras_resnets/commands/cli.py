@@ -22,7 +22,7 @@ from keras_resnets.errors import ArgumentError
 @click.version_option(package_name="keras_resnets")
 def cli(debug: bool) -> None:
     """Residual networks in Keras: build, train, dissect and export them."""
-    # Before TensorFlow is imported: its start-up messages are not for the reader of a command line.
+    # Before TensorFlow is imported: its start-up messages do not concern the user of a command line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -60,13 +60,13 @@ def models(name: str | None) -> None:
     type=click.Choice(["classification", "segmentation"]),
     default="classification",
     show_default=True,
-    help="Segmentation gives MODEL a head that answers for each pixel.",
+    help="Segmentation gives MODEL a head that classifies each pixel.",
 )
 @click.option(
     "--recipe",
     help="he15, he16, wrn, imagenet, digits, wu, segmentation, camvid, scenes, or a JSON file.",
 )
-@click.option("--epochs", type=int, help="Length; the recipe's schedule is stretched to it.")
+@click.option("--epochs", type=int, help="Length; the recipe's schedule is scaled to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
@@ -77,7 +77,7 @@ def train(
 ) -> None:
     """Train MODEL, a variant or a spec's JSON file, in a run directory.
 
-    The same command goes on with a run that was stopped.
+    The same command resumes a run that was interrupted.
     """
     console.start()
     from keras_resnets.training import recipes
@@ -85,11 +85,11 @@ def train(
     from keras_resnets.training.training import train as run
 
     data = data or ("scenes" if task == "segmentation" else "digits")
-    chosen = console.recipe_of(recipe or recipes.default(model, data, task))
+    chosen = console.read_recipe(recipe or recipes.default(model, data, task))
     where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
-    network = console.variant(model, fields)
+    network = console.read_spec(model, fields)
     run(network, data_for(chosen, data, task, **where), chosen, out=out, epochs=epochs, paths=paths, seed=seed)
-    _tell_run(out)
+    _print_results(out)
 
 
 cli.add_command(study)
@@ -107,7 +107,7 @@ cli.add_command(export)
 def demo(out, model, epochs, seed) -> None:
     """Train a network on handwritten digits, delete its blocks one by one, and export it.
 
-    Started again, it goes on where it stopped, or finds its work done.
+    Started again, it resumes where it stopped, or reports what is finished.
     """
     console.start()
     from keras_resnets.commands.demo import demo as run
@@ -115,11 +115,12 @@ def demo(out, model, epochs, seed) -> None:
     run(out, model, epochs, seed)
 
 
-def _tell_run(out: Path) -> None:
+def _print_results(out: Path) -> None:
+    """Prints the files and the test scores of a finished run."""
     import json
 
     results = json.loads((out / "run.json").read_text())["results"]
-    console.tell([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
+    console.print_written([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
     dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
     click.echo(
         f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
@@ -128,7 +129,7 @@ def _tell_run(out: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns 0 done, 1 the work failed, 2 wrong usage."""
+    """Runs the command line; returns 0 for success, 1 for a failure, 2 for wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
             error.show()  # the help
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("keras-resnets: stopped; the same command goes on.", err=True)
+        click.echo("keras-resnets: stopped; the same command resumes.", err=True)
         return 1
     except Exception as error:
         if "--debug" in arguments:

@@ -1,4 +1,4 @@
-"""What the subcommands share: options, the start of Keras, how a network is named, what was written."""
+"""Shared by the subcommands: options, the start of Keras, opening of networks and files, and printing."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.quiet import quiet
 
 out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
-seed = click.option("--seed", default=0, show_default=True, help="Of every random draw.")
+seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 _data = [
     click.option("--data", help="'digits', a tensorflow-datasets name, or a folder with a folder per class."),
     click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
-    click.option("--image-size", type=int, help="Side that images are brought to."),
-    click.option("--download", is_flag=True, help="Let tensorflow-datasets fetch a set that is absent."),
+    click.option("--image-size", type=int, help="Side to which images are resized."),
+    click.option("--download", is_flag=True, help="Let tensorflow-datasets download an absent set."),
 ]
 
 
 def data_options(command):
-    """Adds the options that say which data, and where they are."""
+    """Adds the options that name the data and where they are stored."""
     for option in reversed(_data):
         command = option(command)
     return command
 
 
 def start() -> None:
-    """Imports Keras without the start-up messages that TensorFlow's libraries write past every setting."""
+    """Imports Keras without the start-up messages of TensorFlow's libraries, which ignore every setting."""
     with quiet():
         import keras
 
@@ -36,12 +36,12 @@ def start() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
-            # Advice on functions traced for many networks is for who wrote them, not for a command's user.
+            # Warnings about repeated tracing are for the author of the code, not for the user of a command.
             tf.get_logger().setLevel("ERROR")
 
 
-def opened(source: str, weights: str, image_size: int | None):
-    """Returns the network of a SOURCE, and the preprocessing of one from keras.applications, else None."""
+def open_source(source: str, weights: str, image_size: int | None):
+    """Returns the network of a SOURCE, and its preprocessing if it comes from keras.applications, else None."""
     from keras_resnets.models import applications
     from keras_resnets.training.opening import load_model
 
@@ -53,28 +53,28 @@ def opened(source: str, weights: str, image_size: int | None):
 
 
 def has_labels_for(data, network) -> bool:
-    """Whether a data set has the classes of a network of somebody else's; if not, says what that means."""
+    """Whether the data have as many classes as a foreign network has outputs; if not, prints the consequence."""
     if data.classes == network.output_shape[1]:
         return True
     click.echo(
-        f"{data.classes} classes in {data.name} and {network.output_shape[1]} outputs of {network.name}: the answers "
-        f"of the network left whole stand in for the labels, so error is disagreement with it.",
+        f"{data.classes} classes in {data.name} and {network.output_shape[1]} outputs of {network.name}: the intact "
+        f"network's predictions stand in for the labels, so error is disagreement with it.",
         err=True,
     )
     return False
 
 
-def variant(name: str, fields=()):
-    """Returns the spec of a variant or of a spec's JSON file, with FIELD=VALUE texts applied."""
+def read_spec(name: str, fields=()):
+    """Returns the spec of a variant or of a JSON file, with the FIELD=VALUE texts applied."""
     from keras_resnets.architecture import variants
     from keras_resnets.architecture.spec import Spec
 
     spec = Spec.from_json(_read(name)) if name.endswith(".json") else variants.spec(name)
-    return spec.replace(**dict(field(text) for text in fields))
+    return spec.replace(**dict(parse_field(text) for text in fields))
 
 
-def recipe_of(name: str):
-    """Returns a recipe by name, or from a recipe's JSON file."""
+def read_recipe(name: str):
+    """Returns a recipe by its name or from its JSON file."""
     import json
 
     from keras_resnets.training import recipes
@@ -86,7 +86,7 @@ def recipe_of(name: str):
     except (ValueError, TypeError, AttributeError) as error:
         if isinstance(error, ArgumentError):
             raise
-        raise ArgumentError(f"{name!r} is no recipe in JSON: {error}.") from error
+        raise ArgumentError(f"{name!r} is not a recipe in JSON: {error}.") from error
 
 
 def _read(path: str) -> str:
@@ -96,8 +96,8 @@ def _read(path: str) -> str:
         raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
 
 
-def field(text: str) -> tuple[str, Any]:
-    """Returns the name and the value of a FIELD=VALUE text; a value that is no JSON is a text."""
+def parse_field(text: str) -> tuple[str, Any]:
+    """Splits a FIELD=VALUE text into name and value; a value that is not JSON is taken as text."""
     import json
 
     name, separator, value = text.partition("=")
@@ -109,7 +109,7 @@ def field(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def tell(paths) -> None:
-    """Says what was written."""
+def print_written(paths) -> None:
+    """Prints which files were written."""
     for path in paths:
         click.echo(f"wrote {path}")

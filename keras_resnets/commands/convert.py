@@ -1,4 +1,4 @@
-"""The subcommand `convert`: somebody else's weights as a network of ours."""
+"""The subcommand `convert`: turns public weights into a network of this package."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from keras_resnets.errors import ArgumentError
 @console.seed
 @console.out
 def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
-    """Write a network filled from FILE, public weights, as a .keras file.
+    """Load the public weights in FILE into a network and write it as a .keras file.
 
-    FILE may be of keras.applications, torchvision or timm, Wu et al. 2016's ResNet-38 or its ports to torch,
-    akamaster's CIFAR networks or Zagoruyko's wide ones. MODEL is the variant, to be given where the file does not tell
+    FILE may be from keras.applications, torchvision or timm, Wu et al. 2016's ResNet-38 or its ports to torch,
+    akamaster's CIFAR networks or Zagoruyko's wide ones. MODEL is the variant, needed where the file does not identify
     it: for ResNet-38 resnet38, resnet38_a1 or resnet38_a2.
 
-    What was matched is told, and how far the logits are from an independent computation, where there is one.
+    The command prints what was matched and, where an independent computation exists, how far the logits are from it.
     """
     if out.suffix != ".keras":
         raise ArgumentError(f"--out must end in .keras; got {str(out)!r}.")
@@ -34,32 +34,34 @@ def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
     from keras_resnets import runs, weights
     from keras_resnets.network.cost import parameters
 
-    overrides = dict(console.field(text) for text in fields)
+    overrides = dict(console.parse_field(text) for text in fields)
     shape = (image_size, image_size, 3) if image_size else None
     with weights.open_archive(file) as archive:
         network = weights.network(archive, model, include_top=False if no_top else None, input_shape=shape, **overrides)
         plan = weights.plan(network, archive)
         click.echo(str(plan) if listed else f"{plan.file}: {plan.format}\n{plan.summary}")
-        click.echo(f"network: {network.name}, {_counted(network, parameters(network))}")
-        click.echo(f"preprocessing: {_told(plan.preprocessing)}")
+        click.echo(f"network: {network.name}, {_describe_parameters(network, parameters(network))}")
+        click.echo(f"preprocessing: {_describe_preprocessing(plan.preprocessing)}")
         click.echo(str(weights.parity(network, archive, seed=seed)))
     with runs.whole(out) as part:
         network.save(part)
-    console.tell([out])
+    console.print_written([out])
 
 
-def _counted(network, found: int) -> str:
+def _describe_parameters(network, count: int) -> str:
+    """Returns the parameter count, compared with the one that the spec gives."""
     from keras_resnets.architecture import counting
 
     if network.spec is None or network.chain[-1].name != "head" or len(network.output_shape) != 2:
-        return f"{found:,} parameters"
+        return f"{count:,} parameters"
     height, width, channels = network.spec.input_shape
     expected = counting.count(network.spec, (height or 256, width or 256, channels)).parameters
-    agrees = "as counted from its spec" if found == expected else f"but its spec counts {expected:,}"
-    return f"{found:,} parameters, {agrees}"
+    agrees = "as counted from its spec" if count == expected else f"but its spec counts {expected:,}"
+    return f"{count:,} parameters, {agrees}"
 
 
-def _told(preprocessing) -> str:
+def _describe_preprocessing(preprocessing) -> str:
+    """Returns the normalisation of raw pixels as a formula."""
     if preprocessing is None:
         return "not known"
     order = preprocessing.channels.upper()

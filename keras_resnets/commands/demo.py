@@ -1,4 +1,4 @@
-"""The main job in one call: train on digits, delete block by block, export, and say what to look at."""
+"""The main workflow in one call: train on digits, delete block by block, export, and list the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-# Name, what the reader sees, arguments.
+# Name, printed title, arguments.
 STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("lesion", "Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)", {}),
     ("unskip", "Remove each skip in turn, keep its residual block", {}),
@@ -23,16 +23,17 @@ STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int = 0) -> None:
-    """Trains `variant` on scikit-learn's digits, runs the studies, exports, and prints what came out.
+    """Trains `variant` on scikit-learn's digits, runs the studies, exports, and prints the results.
 
-    Each step that is done is left alone, so a stopped demo goes on and a finished one only reports.
+    Finished steps are skipped, so an interrupted demo resumes and a finished one only reports.
 
     Args:
         out: the run directory.
-        variant: the network.
+        variant: the network's variant.
         epochs: length of the training.
-        seed: of every random draw.
+        seed: seed of every random draw.
     """
+    # Training; a finished run is recognised without building its network.
     click.echo(f"1  Train {variant} on 8x8 digits ({epochs} epochs, seed {seed})")
     model = None
     from keras_resnets.training.training import is_finished, train
@@ -42,20 +43,24 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     results = json.loads((out / "run.json").read_text())["results"]
     click.echo(f"   test accuracy {results['test_accuracy']:.1%} on {results['test_examples']} digits never trained on")
 
+    # Studies of the trained network, which is loaded only if one of them is to be computed.
     for number, (name, title, options) in enumerate(STUDIES, 2):
         click.echo(f"{number}  {title}")
-        model = _study(out, model, name, options | ({"seed": seed} if options else {}))
+        model = _run_study(out, model, name, options | ({"seed": seed} if options else {}))
 
+    # Exports, each with its card.
     click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
     from keras_resnets.export import describe as describe_export
 
     for name in ("saved_model", "network.tflite"):
         card = out / f"{name}.card.json"
         if not card.exists():
-            model = model or _loaded(out)
+            model = model or _load(out)
             _export(model, out / name)
         for line in describe_export(json.loads(card.read_text())).splitlines():
             click.echo(f"   {line}")
+
+    # What to look at.
     figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
     click.echo(
         f"\nLook at\n"
@@ -66,14 +71,15 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     )
 
 
-def _study(out: Path, model, name: str, options: dict[str, Any]):
+def _run_study(out: Path, model, name: str, options: dict[str, Any]):
+    """Runs a study unless it is finished, and prints its result; returns the network, if it was loaded."""
     from keras_resnets.reports.study import Study, describe
 
     folder = out / "studies" / name
     if not (folder / "study.json").exists():
         from keras_resnets import data, studies
 
-        model = model or _loaded(out)
+        model = model or _load(out)
         verbose = sys.stdout.isatty()
         getattr(studies, name)(model, data.load("digits"), verbose=verbose, resume=folder, **options).save(folder)
     for line in describe(Study.load(folder)).splitlines():
@@ -81,7 +87,7 @@ def _study(out: Path, model, name: str, options: dict[str, Any]):
     return model
 
 
-def _loaded(out: Path):
+def _load(out: Path):
     from keras_resnets.training.opening import load_model
 
     return load_model(out)

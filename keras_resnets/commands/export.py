@@ -1,4 +1,4 @@
-"""The subcommand `export`: a network as a file that runs without this package, and its card."""
+"""The subcommand `export`: writes a network as a file that runs without this package, and its card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from keras_resnets.commands import console
 
-# What the formats are called, and the kinds of LiteRT among them.
+# Names of the formats, and their arguments: LiteRT has several kinds.
 FORMATS: dict[str, dict[str, Any]] = {
     "saved_model": {},
     "litert": {"kind": "float32"},
@@ -24,16 +24,16 @@ FORMATS: dict[str, dict[str, Any]] = {
 @click.argument("source")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="saved_model", show_default=True)
 @console.data_options
-@click.option("--examples", type=int, help="Compare and measure on no more than so many.")
-@click.option("--preprocessing", is_flag=True, help="Take raw pixels, and prepare them as the network was trained.")
+@click.option("--examples", type=int, help="Compare and measure on at most this many examples.")
+@click.option("--preprocessing", is_flag=True, help="Make the file take raw pixels, preprocessed as in training.")
 @click.option(
     "--output",
     type=click.Choice(["model", "logits", "probabilities"]),
     default="model",
     show_default=True,
-    help="What the file answers: what the network does, or that without or with a softmax.",
+    help="What the file returns: the network's output, or that before or after the softmax.",
 )
-@click.option("--calls", default=50, show_default=True, help="Measured calls of the latency; 0 for none.")
+@click.option("--calls", default=50, show_default=True, help="Calls to measure the latency; 0 for none.")
 @console.seed
 @console.out
 def export(
@@ -41,8 +41,8 @@ def export(
 ) -> None:
     """Write the network of SOURCE, a run directory or a .keras file, for use without this package.
 
-    What was written is opened in its own runtime and compared with the network, on the test split of the data that a
-    run was trained on or of --data, else on inputs drawn at random. The card stands beside it: OUT.card.md.
+    The file is opened in its own runtime and compared with the network: on the test split of the run's data or of
+    --data, else on random inputs. Its card is written beside it: OUT.card.md.
 
     int8 takes its ranges from the training split, so it needs data. LiteRT files end in .tflite, ONNX files in .onnx.
     """
@@ -55,9 +55,9 @@ def export(
     if data or (Path(source).is_dir() and (Path(source) / "run.json").exists()):
         loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download or None)
         loaded = loaded.first(examples) if examples else loaded
-    how = {"data": loaded, "preprocessing": preprocessing, "output": output, "calls": calls}
-    how |= {"seed": seed} if form == "litert-int8" else {}
+    options = {"data": loaded, "preprocessing": preprocessing, "output": output, "calls": calls}
+    options |= {"seed": seed} if form == "litert-int8" else {}
     name = form.partition("-")[0]
-    report = getattr(exporting, name)(model, out, **FORMATS[form], **how)
-    console.tell([out, f"{out}.card.json", f"{out}.card.md"])
+    report = getattr(exporting, name)(model, out, **FORMATS[form], **options)
+    console.print_written([out, f"{out}.card.json", f"{out}.card.md"])
     click.echo(exporting.describe(report))

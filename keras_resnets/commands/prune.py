@@ -1,4 +1,4 @@
-"""The subcommand `prune`: a network without the blocks that it can do without."""
+"""The subcommand `prune`: drops the blocks of a network that cost least."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from keras_resnets.commands import console
 @click.command()
 @click.argument("source")
 @console.data_options
-@click.option("--blocks", type=int, help="How many blocks to drop.")
-@click.option("--share", type=float, help="Which share of the blocks to drop, instead.")
-@click.option("--tolerance", type=float, help="Drop until the error has risen by so much, such as 0.005, instead.")
+@click.option("--blocks", type=int, help="Number of blocks to drop.")
+@click.option("--share", type=float, help="Share of the blocks to drop, instead.")
+@click.option("--tolerance", type=float, help="Drop until the error rises by more than this, such as 0.005, instead.")
 @click.option(
     "--method",
     type=click.Choice(["greedy", "one_shot"]),
     default="greedy",
     show_default=True,
-    help="Measure after each drop, or once.",
+    help="Measure again after each drop, or only once.",
 )
 @click.option("--keep", multiple=True, metavar="BLOCK", help="A block that must stay.")
-@click.option("--examples", type=int, help="Choose the blocks on no more than so many.")
+@click.option("--examples", type=int, help="Choose the blocks on at most this many examples.")
 @click.option(
-    "--recalibrate/--no-recalibrate", default=True, show_default=True, help="Take batch-norm statistics anew."
+    "--recalibrate/--no-recalibrate", default=True, show_default=True, help="Recompute batch-norm statistics."
 )
-@click.option("--fine-tune", type=int, default=0, metavar="EPOCHS", help="Train so long at the end.")
-@click.option("--recipe", help="As for train; that of the run directory, or the one that fits, by default.")
+@click.option("--fine-tune", type=int, default=0, metavar="EPOCHS", help="Fine-tune at the end.")
+@click.option("--recipe", help="As for train; by default that of the run directory, or the one that fits.")
 @click.option("--timed", default=5, show_default=True, help="How many of the networks to export and time; 0 for none.")
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
 @console.seed
@@ -37,10 +37,10 @@ from keras_resnets.commands import console
 def prune(source, data, data_dir, image_size, download, recipe, weights, out, **options) -> None:
     """Drop the blocks of SOURCE that cost least: a run directory, a .keras file, or keras.applications:ResNet50.
 
-    Blocks are chosen on the validation split, statistics are taken and training is done on the training split, and
-    what is told is measured on the test split. A run directory brings its data along; the others need --data.
+    The validation split chooses the blocks, the training split is for statistics and fine-tuning, and the test split
+    for the reported numbers. A run directory brings its data along; other sources need --data.
 
-    The result is a directory that study, export and prune take. The same command goes on with what was stopped.
+    The result is a directory that study, export and prune accept. The same command resumes after an interruption.
     """
     if data is None and not Path(source).is_dir():
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
@@ -48,7 +48,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     from keras_resnets.pruning import prune as run
 
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    network, preprocess = console.opened(source, weights, image_size)
+    network, preprocess = console.open_source(source, weights, image_size)
     chosen = _recipe(source, data, recipe, network.name)
     if preprocess is None:
         loaded = _data(source, data, chosen, where)
@@ -59,20 +59,20 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
             splits = (split.map(lambda x, y: x) for split in (loaded.test, loaded.validation))
             loaded, options["calibration"] = splits
     _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), **options)
-    console.tell([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
-    _table(study)
+    console.print_written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
+    _print_table(study)
     from keras_resnets.reports.study import describe
 
     click.echo(describe(study))
 
 
 def _recipe(source: str, data: str | None, recipe: str | None, network: str):
-    """The recipe that is named, or that of the run, or the one that fits."""
+    """Returns the recipe that is named, else that of the run, else the one that fits."""
     from keras_resnets.runs import Run
     from keras_resnets.training import recipes
 
     if recipe is not None:
-        return console.recipe_of(recipe)
+        return console.read_recipe(recipe)
     asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
     if asked.get("recipe"):
         return recipes.Recipe.from_dict(asked["recipe"])
@@ -81,14 +81,14 @@ def _recipe(source: str, data: str | None, recipe: str | None, network: str):
 
 
 def _data(source: str, data: str | None, recipe, where):
-    """The data of the run, or others as the recipe has them."""
+    """Returns the data of the run, or other data as the recipe batches them."""
     from keras_resnets.training.feeding import data_for, data_of
 
     return data_of(source, **where) if data is None else data_for(recipe, data, **where)
 
 
-def _table(study) -> None:
-    """Prints the network before and after."""
+def _print_table(study) -> None:
+    """Prints a table of the network before and after."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""The subcommand `search`: depth against width at a budget."""
+"""The subcommand `search`: trades depth against width at a fixed budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, field, recipe_of, start, tell, variant
+from keras_resnets.commands.console import data_options, parse_field, print_written, read_recipe, read_spec, start
 
 
 @click.command()
@@ -18,27 +18,29 @@ from keras_resnets.commands.console import data_options, field, recipe_of, start
 @click.option("--budget-params", type=int, help="Trainable parameters of every network.")
 @click.option("--budget-macs", type=int, help="Multiply-adds for one image, instead.")
 @click.option("--budget-memory", type=int, help="Elements of all convolutions' outputs for one image, instead.")
-@click.option("--tolerance", default=0.02, show_default=True, help="Share of the budget by which it may be missed.")
-@click.option("--blocks", default="1,2,3,5,9", show_default=True, help="Per stage, to choose from; or 2-2-2,3-4-6 ...")
-@click.option("--choose", "choices", multiple=True, metavar="FIELD=A,B,C", help="What else varies, or LOW:HIGH.")
+@click.option(
+    "--tolerance", default=0.02, show_default=True, help="Allowed deviation from the budget, as a share of it."
+)
+@click.option("--blocks", default="1,2,3,5,9", show_default=True, help="Choices per stage; or 2-2-2,3-4-6 ...")
+@click.option("--choose", "choices", multiple=True, metavar="FIELD=A,B,C", help="What else varies; or FIELD=LOW:HIGH.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
-@click.option("--recipe", help="As for train, for all that is not chosen.")
+@click.option("--recipe", help="As for train, for all that does not vary.")
 @click.option("--oracle", default="random", show_default=True, help="random, grid, bayesian or hyperband.")
-@click.option("--trials", type=int, help="How many at most; 12 for random and bayesian.")
+@click.option("--trials", type=int, help="Largest number of trials; 12 for random and bayesian.")
 @click.option("--epochs", type=int, help="Length of a training; the recipe's by default.")
 @click.option("--objective", default="val_accuracy", show_default=True, help="Or val_loss.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each trial.")
-@click.option("--patience", type=int, help="Stop a training after so many epochs without improvement.")
-@click.option("--validation", default=0.2, show_default=True, help="Share of the training split for scores.")
-@click.option("--seed", default=0, show_default=True, help="Of every random draw.")
-@click.option("--workers", default=0, show_default=True, help="Processes to train in, on this machine.")
-@click.option("--role", type=click.Choice(["chief", "worker"]), help="In a search on several machines.")
+@click.option("--patience", type=int, help="Stop a training after this many epochs without improvement.")
+@click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
+@click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
+@click.option("--workers", default=0, show_default=True, help="Training processes on this machine.")
+@click.option("--role", type=click.Choice(["chief", "worker"]), help="Role in a search on several machines.")
 @click.option("--address", help="HOST:PORT at which the chief listens; 127.0.0.1 and any port by default.")
-@click.option("--lost-after", default=60.0, show_default=True, help="Seconds of silence until a trial is given away.")
+@click.option("--lost-after", default=60.0, show_default=True, help="Seconds of silence until a trial is reassigned.")
 @click.option("--parent", type=int, hidden=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
 def search(network, role, out, **options) -> None:
-    """Search networks of different depth that all meet one budget, their width following from it.
+    """Search networks of different depths at one budget, from which their widths follow.
 
     NETWORK is a variant or a spec's JSON file, preresnet20 by default. For example
 
@@ -52,11 +54,12 @@ def search(network, role, out, **options) -> None:
     keras-resnets search ... --role chief --address 10.0.0.1:4000 --out /shared/search
     keras-resnets search --role worker --out /shared/search          on each of the others
 
-    The same command goes on with a search that was stopped; a worker that was killed and is started again goes on
-    with its trial.
+    The same command resumes a search that was interrupted; a worker that was killed and is started again resumes its
+    trial.
     """
+    # A worker takes everything else from the chief.
     if role == "worker":
-        _worker(network, out, options)
+        _work(out, options)
         return
     if options.pop("parent") is not None:
         raise click.UsageError("--parent is for --role worker.")
@@ -66,11 +69,15 @@ def search(network, role, out, **options) -> None:
     from keras_resnets import studies
     from keras_resnets.search import searching
 
+    # The space, and which depths the budget leaves out of it.
     space = _space(network, options)
     budget = f"{space.amount:,} {space.measure}"
     click.echo(f"{space.template.name} at {budget}: {', '.join(map(str, space.blocks))} blocks in each stage")
     if space.left_out:
-        click.echo(f"left out, for no width meets the budget: {', '.join(map(str, space.left_out))} blocks", err=True)
+        left_out = ", ".join(map(str, space.left_out))
+        click.echo(f"left out because no width meets the budget: {left_out} blocks", err=True)
+
+    # The search, here or with workers.
     oracle, trials = options["oracle"], options["trials"]
     if trials is None and oracle in ("random", "bayesian"):
         trials = 12
@@ -87,34 +94,37 @@ def search(network, role, out, **options) -> None:
         address=(options["address"] or "127.0.0.1:0") if role == "chief" else None,
         lost_after=options["lost_after"],
         verbose=1 if sys.stdout.isatty() and not workers else 0,
-        tell=_say,
+        tell=_print_line,
     )
+
+    # Its result, and the command that trains the best network.
     click.echo(studies.describe(study))
-    tell([out / name for name in ("trials.csv", "study", "logs")])
+    print_written([out / name for name in ("trials.csv", "study", "logs")])
     if study.summary["best"] is not None:
-        tell([out / name for name in ("best.json", "best_recipe.json")])
-        click.echo(f"train it: {_again(study, out, options)}")
+        print_written([out / name for name in ("best.json", "best_recipe.json")])
+        click.echo(f"train it: {_train_command(study, out, options)}")
 
 
-def _worker(network, out: Path, options: dict[str, Any]) -> None:
+def _work(out: Path, options: dict[str, Any]) -> None:
+    """Trains the trials of a chief in the shared directory `out`."""
     context = click.get_current_context()
-    mine = {"role", "out", "parent"}
     for name in context.params:
         given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if given and name not in mine:
+        if given and name not in ("role", "out", "parent"):
             raise click.UsageError(f"{name.replace('_', '-')} is the chief's; a worker takes --role and --out only.")
     start()
     from keras_resnets.search import searching
 
-    searching.work(out, parent=options["parent"], tell=_say)
+    searching.work(out, parent=options["parent"], tell=_print_line)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     click.echo(line)
     sys.stdout.flush()
 
 
 def _space(network, options: dict[str, Any]):
+    """Returns the search space that the options describe."""
     from keras_resnets.search.space import DepthWidth
     from keras_resnets.training import recipes
     from keras_resnets.training.feeding import data_for
@@ -125,9 +135,9 @@ def _space(network, options: dict[str, Any]):
         raise click.UsageError("One of --budget-params, --budget-macs and --budget-memory is needed, and only one.")
     network, data = network or "preresnet20", options["data"] or "digits"
     where = {name: options[name] for name in ("data_dir", "image_size", "download", "validation")}
-    recipe = recipe_of(options["recipe"] or recipes.default(network, data))
+    recipe = read_recipe(options["recipe"] or recipes.default(network, data))
     return DepthWidth(
-        variant(network, options["fields"]),
+        read_spec(network, options["fields"]),
         data_for(recipe, data, **where),
         recipe,
         tolerance=options["tolerance"],
@@ -140,6 +150,7 @@ def _space(network, options: dict[str, Any]):
 
 
 def _blocks(text: str) -> list[Any]:
+    """Parses `--blocks`: a number for all stages, or one for each of them."""
     if not re.fullmatch(r"\d+(-\d+)*(,\d+(-\d+)*)*", text):
         raise click.UsageError(f"--blocks takes numbers such as 1,2,3 or 2-2-2,3-4-6; got {text!r}.")
     parts = [tuple(map(int, part.split("-"))) for part in text.split(",")]
@@ -147,6 +158,7 @@ def _blocks(text: str) -> list[Any]:
 
 
 def _choice(text: str) -> tuple[str, Any]:
+    """Parses `--choose` into a field's name and its values or range."""
     from keras_resnets.search.choices import Range
 
     number = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -156,11 +168,12 @@ def _choice(text: str) -> tuple[str, Any]:
     if match := re.fullmatch(f"({number}):({number})", values):
         low, high = float(match[1]), float(match[2])
         return name, Range(low, high, log=low > 0)
-    # A comma within parentheses belongs to a unit such as B(3,1,3).
-    return name, [field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
+    # A comma inside parentheses is part of a unit such as B(3,1,3).
+    return name, [parse_field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
 
 
-def _again(study, out: Path, options: dict[str, Any]) -> str:
+def _train_command(study, out: Path, options: dict[str, Any]) -> str:
+    """Returns the command that trains the best network of a search."""
     row = study.rows.set_index("trial").loc[study.summary["best"]]
     paths = row.get("paths", "all")
     parts = [f"keras-resnets train {out / 'best.json'} --recipe {out / 'best_recipe.json'}"]

@@ -1,25 +1,151 @@
-"""The subcommand `study`: a study by name, on what is named."""
+"""The subcommand `study`: runs a study by its name."""
 
 from __future__ import annotations
 
+import enum
 import inspect
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, has_labels_for, opened, recipe_of, start, tell, variant
+from keras_resnets.commands.console import (
+    data_options,
+    has_labels_for,
+    open_source,
+    print_written,
+    read_recipe,
+    read_spec,
+    start,
+)
 
-ON_A_NETWORK = ["lesion", "unskip", "delete", "reorder", "responses", "paths"]
-TRAINING = [
-    *("degradation", "shortcuts", "activation", "width_depth", "segment", "effective", "survival", "dynamics"),
-    "littwin",
-]
 
-# What of the training split a study holds out, where it is not the usual share.
-HELD_OUT = {"degradation": "test"}
-BUDGETS = ("parameters", "macs", "activations")
+class Source(enum.Enum):
+    """What the argument SOURCE of a study is."""
+
+    TRAINED = "a trained network, which is measured"
+    VARIANT = "a variant to train"
+    VARIANT_OR_DEFAULT = "a variant to train; the study has a default"
+    NONE = "not taken"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How the command runs one study, the function of that name in `keras_resnets.studies`.
+
+    Attributes:
+        about: its line in the help text.
+        source: what SOURCE is.
+        options: the options that are passed to the function. Those for SOURCE and for the data follow from `source` and
+            `task`.
+        task: of the data; None for a study that takes no data.
+        validation: the share of the training split that a study that trains holds out, or `"test"`.
+        verbose: whether a study that trains is to print a line for each network.
+        resumes: whether a study of a trained network keeps finished batches to resume from.
+    """
+
+    about: str
+    source: Source
+    options: tuple[str, ...] = ()
+    task: str | None = "classification"
+    validation: float | str = 0.1
+    verbose: bool = True
+    resumes: bool = True
+
+    @property
+    def accepted(self) -> set[str]:
+        """Names of all options that have a meaning for this study."""
+        names = {*self.options}
+        if self.source is Source.TRAINED:
+            names |= {"data", "examples"}
+        elif self.task:
+            names |= {"data", "recipe"}
+        if self.source in (Source.VARIANT, Source.VARIANT_OR_DEFAULT):
+            names |= {"fields"}
+        return names
+
+
+_TRAINS = ("seeds", "epochs", "seed")
+
+# A new study needs an entry here and, if it has any of its own, its options below.
+STUDIES = {
+    "lesion": Entry("delete each block in turn", Source.TRAINED, ("beside",)),
+    "unskip": Entry("remove each skip in turn, and one after the other", Source.TRAINED),
+    "delete": Entry("delete several blocks at once", Source.TRAINED, ("most", "draws", "seed")),
+    "reorder": Entry("exchange blocks", Source.TRAINED, ("most", "draws", "seed")),
+    "responses": Entry("how strongly each layer responds", Source.TRAINED, ("beside",), resumes=False),
+    "paths": Entry("the gradient by length of path", Source.TRAINED, ("draws", "seed", "examples")),
+    "degradation": Entry(
+        "plain and residual networks, by depth",
+        Source.NONE,
+        ("depths", "families", *_TRAINS),
+        validation="test",
+    ),
+    "shortcuts": Entry(
+        "other shortcuts, and shortcuts that scale, gate or drop", Source.VARIANT_OR_DEFAULT, ("arms", *_TRAINS)
+    ),
+    "activation": Entry("batch-norm and ReLU in other places", Source.VARIANT_OR_DEFAULT, ("arms", *_TRAINS)),
+    "width_depth": Entry(
+        "deeper or wider, at an equal budget",
+        Source.VARIANT_OR_DEFAULT,
+        ("depths", "parameters", "macs", "activations", *_TRAINS),
+    ),
+    "segment": Entry(
+        "deep and dilated, or shallow and wide, for segmentation",
+        Source.NONE,
+        ("macs", "full", *_TRAINS),
+        task="segmentation",
+    ),
+    "effective": Entry(
+        "train a fixed number of blocks per batch, against all",
+        Source.VARIANT,
+        ("blocks", "length", "rescale", *_TRAINS),
+    ),
+    "survival": Entry(
+        "train with stochastic depth, against without",
+        Source.VARIANT,
+        ("survivals", "decays", "lesion", *_TRAINS),
+    ),
+    # Of a single training, Keras itself draws the progress.
+    "dynamics": Entry(
+        "train, and follow the network's effective depth",
+        Source.VARIANT,
+        ("epochs", "seed", "examples"),
+        verbose=False,
+    ),
+    "littwin": Entry(
+        "the same for a toy network, with and without batch-norm",
+        Source.NONE,
+        ("seeds", "seed"),
+        task=None,
+        verbose=False,
+    ),
+}
+
+
+def _list_studies(trained: bool) -> str:
+    """Returns the help lines of the studies that take a trained network, or of those that train."""
+    names = [name for name, entry in STUDIES.items() if (entry.source is Source.TRAINED) == trained]
+    width = max(map(len, names))
+    return "\n".join(f"{name:{width}}  {STUDIES[name].about}" for name in names)
+
+
+# A line of \b alone makes click keep the line breaks of the paragraph.
+HELP = f"""Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
+
+\b
+{_list_studies(trained=True)}
+
+A run directory brings its data along; other sources need --data. Some studies train: their SOURCE is
+a variant or a spec's JSON file; degradation, segment and littwin take none:
+
+\b
+{_list_studies(trained=False)}
+
+The same command resumes a study that was interrupted; responses and littwin start again.
+"""
 
 
 class Listed(click.ParamType):
@@ -32,20 +158,20 @@ class Listed(click.ParamType):
         return value if isinstance(value, tuple) else tuple(self.kind(part, param, ctx) for part in value.split(","))
 
 
-@click.command()
-@click.argument("name", type=click.Choice([*ON_A_NETWORK, *TRAINING]), metavar="NAME")
+@click.command(help=HELP)
+@click.argument("name", type=click.Choice([*STUDIES]), metavar="NAME")
 @click.argument("source", required=False)
 @data_options
 @click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the figure (lesion, responses).")
 @click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
 @click.option("--draws", type=int, help="Random draws for each number (delete, reorder) or length (paths).")
-@click.option("--seed", type=int, help="Of the draws; of the first training.")
-@click.option("--examples", type=int, help="Measure on no more than so many.")
+@click.option("--seed", type=int, help="Seed of the draws, or of the first training.")
+@click.option("--examples", type=int, help="Measure on at most this many examples.")
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
-@click.option("--recipe", help="As for train, of a study that trains.")
-@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="As for train, of a study that trains.")
-@click.option("--epochs", type=int, help="Length of each training, but for littwin.")
-@click.option("--seeds", type=int, help="Trainings of each kind, of a study that trains, but for dynamics.")
+@click.option("--recipe", help="As for train (studies that train).")
+@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="As for train (studies that train).")
+@click.option("--epochs", type=int, help="Length of each training (not littwin).")
+@click.option("--seeds", type=int, help="Trainings of each kind (studies that train, except dynamics).")
 @click.option(
     "--depths", type=Listed(int), metavar="N,...", help="Layers (degradation), or blocks in each stage (width_depth)."
 )
@@ -53,108 +179,79 @@ class Listed(click.ParamType):
 @click.option(
     "--arms", type=Listed(str), metavar="ARM,...", help="Such as B,gate:-6 (shortcuts), or placements (activation)."
 )
-@click.option("--budget-params", "parameters", type=int, help="What each network has (width_depth).")
+@click.option("--budget-params", "parameters", type=int, help="Parameters of each network (width_depth).")
 @click.option("--budget-macs", "macs", type=int, help="Multiply-adds of each network (width_depth, segment).")
 @click.option("--budget-memory", "activations", type=int, help="Elements of convolutions' outputs (width_depth).")
 @click.option("--full/--slim", default=None, help="Whether to train the networks at their full width (segment).")
-@click.option("--blocks", type=int, help="How many to train in a batch (effective).")
-@click.option("--length", type=float, help="Of the effective paths, half the blocks to train in a batch (effective).")
+@click.option("--blocks", type=int, help="Number of blocks to train in each batch (effective).")
+@click.option("--length", type=float, help="Effective path length, half of --blocks (effective).")
 @click.option("--rescale/--no-rescale", default=None, help="Whether to scale branches after training (effective).")
-@click.option("--survival", "survivals", multiple=True, type=float, help="Of the last block (survival).")
+@click.option("--survival", "survivals", multiple=True, type=float, help="Survival of the last block (survival).")
 @click.option("--decay", "decays", multiple=True, help="linear or uniform (survival).")
 @click.option("--lesion/--no-lesion", default=None, help="Whether to delete blocks afterwards (survival).")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
-def study(
-    name, source, data, data_dir, image_size, download, examples, weights, recipe, fields, out, **options
-) -> None:
-    """Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
-
-    \b
-    lesion     delete each block in turn
-    unskip     remove each skip in turn, and one after the other
-    delete     delete several blocks at once
-    reorder    exchange blocks
-    responses  how strongly each layer responds
-    paths      the gradient by length of path
-
-    A run directory brings its data along; the others need --data. Some studies train, and take a
-    variant or a spec's JSON file for SOURCE; degradation, segment and littwin take none:
-
-    \b
-    degradation  plain and residual networks, by depth
-    shortcuts    other shortcuts, and such that scale, gate or drop
-    activation   batch-norm and ReLU in other places
-    width_depth  deeper or wider, at an equal budget
-    segment      deep and dilated, or shallow and wide, for segmentation
-    effective    train with so many blocks a batch, beside all
-    survival     train with stochastic depth, beside none
-    dynamics     train, and see how deep the network is in effect
-    littwin      the same of a toy network, with and without batch-norm
-
-    The same command goes on with a study that was stopped; responses and littwin start again.
-    """
+def study(name, source, data, data_dir, image_size, download, weights, recipe, fields, out, **options) -> None:
+    """Runs a study by its name; the help text is `HELP`."""
     start()
     from keras_resnets import studies
 
-    function = getattr(studies, name)
-    takes = dict(inspect.signature(function).parameters)
-    takes |= dict.fromkeys(BUDGETS, takes["budgets"]) if "budgets" in takes else {}
-    of = takes.get("model") or takes.get("network")
-    if source is None and of and of.default is inspect.Parameter.empty:
-        raise click.UsageError(f"SOURCE is needed for the study {name!r}.")
-    if source is not None and not of:
-        raise click.UsageError(f"SOURCE is not for the study {name!r}.")
+    entry, function = STUDIES[name], getattr(studies, name)
     options = {key: value for key, value in options.items() if value not in (None, ())}
-    options |= {"examples": examples} if examples and "examples" in takes else {}
-    strange = [key for key in options if key not in takes]
-    others = {"recipe": recipe, "fields": fields, "data": data, "examples": examples}
-    known = {"fields": "network", "recipe": "recipe", "data": "data", "examples": "examples"}
-    # On a network that is there, every study can be of fewer examples.
-    known |= {"examples": "data"} if "model" in takes else {}
-    strange += [key for key, value in others.items() if value and known[key] not in takes]
-    if strange:
-        flags = {option.name: option.opts[0] for option in click.get_current_context().command.params}
-        raise click.UsageError(f"{flags[strange[0]]} is not for the study {name!r}.")
+    examples = options.pop("examples", None) or None
+    _check_usage(name, source, options, {"recipe": recipe, "fields": fields, "data": data, "examples": examples})
+    if examples and "examples" in entry.options:
+        options["examples"] = examples
+
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    if "model" in takes:
-        result = _of_network(function, source, data, weights, examples, out, where, options)
+    if entry.source is Source.TRAINED:
+        result = _measure(name, function, source, data, weights, examples, out, where, options)
     elif out is None:
         raise click.UsageError(f"--out is needed for the study {name!r}.")
     else:
-        result = _training(function, source, data, recipe, fields, out, where, options)
+        result = _train(name, function, source, data, recipe, fields, out, where, options)
     click.echo(studies.describe(result))
 
 
-def _training(function, source: str | None, data, recipe, fields, out, where, options):
+def _check_usage(name: str, source: str | None, options: dict[str, Any], others: dict[str, Any]) -> None:
+    """Refuses an absent SOURCE, one that the study does not take, and options of other studies."""
+    entry = STUDIES[name]
+    if source is None and entry.source in (Source.TRAINED, Source.VARIANT):
+        raise click.UsageError(f"SOURCE is needed for the study {name!r}.")
+    if source is not None and entry.source is Source.NONE:
+        raise click.UsageError(f"SOURCE is not for the study {name!r}.")
+    given = [*options, *(key for key, value in others.items() if value)]
+    refused = [key for key in given if key not in entry.accepted]
+    if refused:
+        flags = {option.name: option.opts[0] for option in click.get_current_context().command.params}
+        raise click.UsageError(f"{flags[refused[0]]} is not for the study {name!r}.")
+
+
+def _train(name: str, function, source: str | None, data, recipe, fields, out, where, options):
     """Runs a study that trains, and saves it."""
     from keras_resnets.runs import usable
     from keras_resnets.training import recipes
     from keras_resnets.training.feeding import data_for
 
-    takes = inspect.signature(function).parameters
+    entry, defaults = STUDIES[name], inspect.signature(function).parameters
     arguments: list[Any] = []
-    if "network" in takes:
-        source = source or takes["network"].default
-        arguments = [variant(source, fields)]
-    if "data" in takes:
-        data = data or takes["data"].default
-        # A study that has no recipe by default knows best which one fits.
-        segments = takes["recipe"].default is None
-        task = "segmentation" if segments else "classification"
-        chosen = recipe_of(recipe or recipes.default(source or "", data, task))
-        held_out = HELD_OUT.get(function.__name__, 0.1)
-        arguments += [data_for(chosen, data, task, validation=held_out, **where), chosen]
+    if entry.source is not Source.NONE:
+        source = source or defaults["network"].default
+        arguments = [read_spec(source, fields)]
+    if entry.task:
+        data = data or defaults["data"].default
+        chosen = read_recipe(recipe or recipes.default(source or "", data, entry.task))
+        arguments += [data_for(chosen, data, entry.task, validation=entry.validation, **where), chosen]
         options = {**options, "out": out}
-        # A line for each network; of a single one, Keras draws the progress.
-        options |= {"verbose": True} if takes["verbose"].default is False else {}
+    if entry.verbose:
+        options = {**options, "verbose": True}
     with usable(out):
         result = function(*arguments, **options)
-        tell(result.save(out))
+        print_written(result.save(out))
     return result
 
 
-def _of_network(function, source, data, weights, examples, out, where, options):
-    """Runs a study on a network that is there, and saves it."""
+def _measure(name: str, function, source: str, data, weights, examples, out, where, options):
+    """Runs a study of a trained network, and saves it."""
     from keras_resnets.runs import usable
     from keras_resnets.training.feeding import data_of
 
@@ -162,25 +259,27 @@ def _of_network(function, source, data, weights, examples, out, where, options):
     for option, value in (("--out", out), ("--data", data)):
         if value is None and not is_run:
             raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
-    out = out or Path(source) / "studies" / function.__name__
+    out = out or Path(source) / "studies" / name
     with usable(out):
-        network, preprocess = opened(source, weights, where["image_size"])
+        network, preprocess = open_source(source, weights, where["image_size"])
         if "beside" in options:
-            options["beside"] = [opened(other, weights, where["image_size"])[0] for other in options["beside"]]
+            options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in options["beside"]]
+
         if preprocess is None:
             loaded = data_of(source, data, **where)
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, data, examples, **where)
-        if "resume" in inspect.signature(function).parameters:
+
+        if STUDIES[name].resumes:
             options["resume"] = out
         result = function(network, loaded, verbose=sys.stdout.isatty(), **options)
-        tell(result.save(out))
+        print_written(result.save(out))
     return result
 
 
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
-    """Returns a data set that the network was not trained on, with labels if its classes are the network's."""
+    """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
 
     where["image_size"] = network.input_shape[1]

@@ -1,4 +1,4 @@
-"""What happens to images: random pads, crops, flips and colours in training, centre crops in tests."""
+"""Image augmentation: random pads, crops, flips and colours in training, centre crops in evaluation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from keras_resnets.errors import ArgumentError, one_of, whole_number
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a training image, every time it is seen.
+    """Random changes to a training image, drawn anew in each epoch.
 
     Args:
-        pad: pixels added on each side before a random crop back to the old size.
+        pad: pixels added on each side before a random crop back to the original size.
         pad_mode: `"zeros"` (He et al. 2015, after normalisation) or `"reflect"` (Wide ResNets).
         flip: mirror left and right at random.
         resized_crop: cut a random 8-100 % of the area at a ratio of 3/4 to 4/3 and resize it.
         color: strength of random brightness, contrast and saturation; 0 for none.
         crop: for segmentation, in place of `pad` and `resized_crop`: side, or height and width, in pixels, of a
-            random window, rounded up to multiples of 8 (Wu et al. 2016 cut 504 for 500). What of it lies outside of
-            the image has the mean colour and no label.
-        scale: for segmentation, the least and the largest factor by which the longer side is changed before the
-            crop, such as `(0.7, 1.3)` (Wu et al. 2016); None for none.
+            random window, rounded up to multiples of 8 (Wu et al. 2016 cut 504 for 500). Parts outside of the image
+            get the mean colour and no label.
+        scale: for segmentation, the smallest and the largest factor by which the longer side is scaled before the
+            crop, such as `(0.7, 1.3)` (Wu et al. 2016); None for no scaling.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -51,7 +51,7 @@ class Augmentation:
                 f"color is part of resized_crop, or of a crop for segmentation; got color {self.color!r} without "
                 f"resized_crop=True or a crop."
             )
-        # Lists are what JSON makes of tuples.
+        # JSON turns tuples into lists.
         for field in ("crop", "scale"):
             if isinstance(getattr(self, field), list):
                 object.__setattr__(self, field, tuple(getattr(self, field)))
@@ -83,7 +83,7 @@ class Augmentation:
         return -(-height // 8) * 8, -(-width // 8) * 8
 
     def check(self, task: str) -> None:
-        """Raises `ArgumentError` where a field is set that is for another task."""
+        """Raises `ArgumentError` if a field of another task is set."""
         foreign = ("pad", "resized_crop") if task == "segmentation" else ("crop", "scale")
         for field in foreign:
             if getattr(self, field):
@@ -98,7 +98,7 @@ def augment(images, augmentation: Augmentation, seed):
 
     Args:
         images: a float batch, (examples, height, width, channels).
-        augmentation: what to do.
+        augmentation: the changes to make.
         seed: a pair of whole numbers.
     """
     import tensorflow as tf
@@ -118,7 +118,7 @@ def augment(images, augmentation: Augmentation, seed):
 
 
 def center_crop(image, size):
-    """Resizes the shorter side to 8/7 of the target and cuts the centre (256 for 224, He et al. 2015)."""
+    """Resizes the shorter side to 8/7 of the target and crops the centre (256 for 224, He et al. 2015)."""
     import tensorflow as tf
 
     shape = tf.cast(tf.shape(image)[:2], "float32")
@@ -129,6 +129,7 @@ def center_crop(image, size):
 
 
 def resized_crop(image, size, augmentation: Augmentation, seed):
+    """Crops a random part of an image, resizes it, and changes its colours."""
     import tensorflow as tf
 
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(

@@ -1,4 +1,4 @@
-"""Batches of whatever a study takes as data, and how to tell one set from another."""
+"""Batches of any data that a study takes, and a fingerprint of their contents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ BATCH = 256
 
 
 def batches(data, rows: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yields arrays of at most `rows` inputs and their labels, or None for labels.
+    """Yields arrays of at most `rows` inputs with their labels, or with None if there are none.
 
     Args:
         data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` gives, of which
-            the test split is taken. `(x, None)`, and `tf.data` of inputs alone, have no labels.
+            the test split is used. `(x, None)`, and `tf.data` of inputs alone, have no labels.
+        rows: the largest number of inputs in an array.
 
     Raises:
-        ArgumentError: it is none of these, or empty.
+        ArgumentError: `data` is none of these, or empty.
     """
     empty = True
     if isinstance(data, tuple) and len(data) == 2:
@@ -45,7 +46,7 @@ def batches(data, rows: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | 
 
 
 def examples_in(data) -> int | None:
-    """How many examples there are, where that is known without reading them."""
+    """Returns the number of examples, or None if it is unknown before they are read."""
     if isinstance(data, tuple):
         return len(data[0])
     if hasattr(data, "evaluated"):
@@ -54,13 +55,13 @@ def examples_in(data) -> int | None:
 
 
 class DataFingerprint:
-    """Tells data by what it holds, however it was batched."""
+    """Identifies data by contents, whatever the batch size."""
 
     def __init__(self):
         self._digests = hashlib.sha256(), hashlib.sha256()
 
     def add(self, x: np.ndarray, y: np.ndarray | None) -> None:
-        """Takes in the next batch."""
+        """Adds the next batch."""
         for digest, array in zip(self._digests, (x, y), strict=True):
             digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
 

@@ -1,4 +1,4 @@
-"""`Batching`: how examples become batches. A set does not decide it; a recipe does."""
+"""`Batching`: how examples become batches; a recipe decides it, not the data set."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Batching:
     Args:
         batch_size: examples in a batch.
         normalize: `"channel"`, mean and standard deviation of each channel; `"pixel"`, mean of each pixel and channel,
-            no division but by 255 (He et al. 2015, section 3.4); `"unit"`, division by the largest value; None for raw
+            divided only by 255 (He et al. 2015, section 3.4); `"unit"`, division by the largest value; None for raw
             values. Statistics are those of the training split.
         augmentation: an `Augmentation` of the training images; None for none.
-        drop_remainder: leave out the last training batch when it is not full.
-        pad_to: for segmentation, images that are not cropped are filled up at the right and at the bottom to multiples
-            of so many pixels, with the mean colour and no label.
+        drop_remainder: drop the last training batch if it is not full.
+        pad_to: for segmentation, pad images that are not cropped, at the right and at the bottom, to multiples of this
+            many pixels, with the mean colour and no label.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -60,10 +60,10 @@ class Batching:
             )
 
     def check(self, task: str) -> None:
-        """Demands what a task allows.
+        """Checks that no field of another task is set.
 
         Raises:
-            ArgumentError: a field is for another task.
+            ArgumentError: one is.
         """
         self.augmentation.check(task)
         if self.pad_to > 1 and task != "segmentation":
@@ -71,15 +71,15 @@ class Batching:
 
     def replace(self, **fields: Any) -> Batching:
         """Returns a copy with some fields replaced; an unknown one is an `ArgumentError`."""
-        known = {f.name for f in dataclasses.fields(self)}
+        names = {f.name for f in dataclasses.fields(self)}
         for name in fields:
-            if name not in known:
-                raise ArgumentError(f"Batching has no field {name!r}; did you mean one of: {nearest(name, known)}?")
+            if name not in names:
+                raise ArgumentError(f"Batching has no field {name!r}; did you mean one of: {nearest(name, names)}?")
         return dataclasses.replace(self, **fields)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Batching:
-        """Returns the batching among the options of a `Data`, also of what JSON made of them."""
+        """Returns the batching among the options of a `Data`, also after a round trip through JSON."""
         fields = {f.name: options[f.name] for f in dataclasses.fields(cls) if f.name in options}
         if isinstance(fields.get("augmentation"), Mapping):
             fields["augmentation"] = Augmentation(**fields["augmentation"])
@@ -88,15 +88,15 @@ class Batching:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A set where it was found, before it is batched.
+    """A data set before it is batched.
 
     Attributes:
         name: the name given to `load`.
         task: `"classification"` or `"segmentation"`.
-        where: the arguments of `load` that say what of it is read: `data_dir`, `validation` and `image_size`.
-        read: gives the splits, as an augmentation takes images from them.
-        names: of the classes.
-        labels: what the numbers in masks mean; None for classification.
+        where: the arguments of `load` that determine what is read: `data_dir`, `validation` and `image_size`.
+        read: reads the splits, as an augmentation needs them.
+        names: names of the classes.
+        labels: the meaning of the numbers in masks; None for classification.
         native: shape of the images of a set for segmentation, None where they differ.
         held_out: whether the test split was held out of the training split.
     """
@@ -113,13 +113,13 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A source in batches: what of a `Data` follows from its `Batching`.
+    """A source in batches: the part of a `Data` that follows from its `Batching`.
 
     Attributes:
         splits: the splits.
-        mean: what is subtracted from raw images.
-        std: what they are divided by.
-        shape: of an image as a network takes it; height and width are None where batches differ in them.
+        mean: subtracted from raw images.
+        std: divides what remains.
+        shape: shape of a network's input; height and width are None where batches differ in them.
         frame: height and width of evaluated images, for segmentation; None where they differ.
     """
 
@@ -136,17 +136,18 @@ def lay_out(
     splits: Splits | None = None,
     measured: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Layout:
-    """Brings a source into batches, and measures what its images are normalised with.
+    """Batches a source, and measures the statistics that normalise its images.
 
     Args:
         source: the source.
-        batching: how.
-        splits: the source's splits, where they have been read for the same `resized_crop`.
-        measured: mean and deviation, where they have been measured for the same `normalize`.
+        batching: how to batch it.
+        splits: the source's splits, if they have been read for the same `resized_crop`.
+        measured: mean and deviation, if they have been measured for the same `normalize`.
 
     Raises:
-        ArgumentError: the source cannot be batched so.
+        ArgumentError: the source cannot be batched like this.
     """
+    # The splits, once the batching is known to fit the source.
     batching.check(source.task)
     frame = _check_segmentation(source, batching) if source.labels else None
     splits = source.read(batching.augmentation) if splits is None else splits
@@ -155,9 +156,13 @@ def lay_out(
             f"batch_size must be at most the {splits['train'].size} training examples of {source.name!r} when the "
             f"remainder is dropped; got {batching.batch_size}."
         )
+
+    # The statistics, measured on the training split.
     with sources.naming_damaged_files(Path(source.name)):
         first, _ = next(iter(splits["train"].batches(1)))
         mean, std = measured or statistics(splits["train"], batching.normalize, None not in source.native)
+
+    # The shape that a network's input must have.
     shape, augmentation = tuple(first.shape[1:]), batching.augmentation
     if source.labels is None:
         if augmentation.pad_mode == "reflect" and augmentation.pad >= min(shape[:2]):
@@ -165,13 +170,13 @@ def lay_out(
                 f"pad must be less than the image's side of {min(shape[:2])} when it reflects; got {augmentation.pad}."
             )
         return Layout(splits, mean, std, shape)
-    # A network must take the crops that it is trained on as well as whole images.
-    taken = frame if frame and augmentation.window in (None, frame) else (None, None)
-    return Layout(splits, mean, std, (*taken, shape[2]), frame)
+    # A network must accept training crops as well as whole images.
+    size = frame if frame and augmentation.window in (None, frame) else (None, None)
+    return Layout(splits, mean, std, (*size, shape[2]), frame)
 
 
 def _check_segmentation(source: Source, batching: Batching) -> tuple[int, int] | None:
-    """Returns height and width of evaluated images, None where they differ, or says why they cannot be batched so."""
+    """Returns height and width of evaluated images, None where they differ; raises if they cannot be batched."""
     frame = _frame(source.native, source.where["image_size"], batching.pad_to)
     if frame is None and not batching.augmentation.window and batching.batch_size > 1:
         raise ArgumentError(
@@ -187,7 +192,7 @@ def _check_segmentation(source: Source, batching: Batching) -> tuple[int, int] |
 
 
 def _frame(shape, image_size: int | None, multiple: int) -> tuple[int, int] | None:
-    """Height and width of evaluated images of a set for segmentation, or None where they differ."""
+    """Returns height and width of evaluated images of a set for segmentation, or None where they differ."""
     if None in shape:
         if image_size is None:
             return None
@@ -199,14 +204,14 @@ def _frame(shape, image_size: int | None, multiple: int) -> tuple[int, int] | No
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def statistics(split, normalize: str | None, alike: bool):
-    """Mean and scale over the training split; where images are not alike in size, of channels alone."""
+def statistics(split, normalize: str | None, same_size: bool):
+    """Returns mean and scale over the training split; only per channel if images differ in size."""
     if normalize is None:
         return np.float32(0), np.float32(1)
     total, squares, largest, count = np.zeros(1), np.zeros(1), 0.0, 0
     first, _ = next(iter(split.batches(1)))
-    # At most a quarter of a gigabyte at a time; what differs in size, image by image.
-    size, axes = (max(1, min(1024, 2**25 // first.numpy().size)), 0) if alike else (1, (0, 1, 2))
+    # At most a quarter of a gigabyte at a time; images of different sizes one by one.
+    size, axes = (max(1, min(1024, 2**25 // first.numpy().size)), 0) if same_size else (1, (0, 1, 2))
     for images, _ in split.batches(size):
         images = images.numpy().astype("float64")
         total = total + images.sum(axes)

@@ -1,4 +1,4 @@
-"""What the numbers in a mask mean: the classes of a set, their colours, and the numbers that are none."""
+"""The meaning of the numbers in a mask: the classes of a set, their colours, and numbers to ignore."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 
 from keras_resnets.errors import whole_number
 
-# The label of a pixel that is in no loss and no score, whatever a set's own number for it.
+# The label of a pixel that counts in no loss and no score, whatever the set's own number for it.
 IGNORE = 255
-# No class of any set, to be found and refused.
+# Marks a number that is no class of the set, so that it can be refused.
 UNKNOWN = 254
 
 Color = tuple[int, int, int]
 
 
 def palette(classes: int) -> tuple[Color, ...]:
-    """Returns the colours that PASCAL VOC gives to the classes 0, 1, ..., as its development kit makes them.
+    """Returns PASCAL VOC's colours of the classes 0, 1, ..., as its development kit computes them.
 
-    Three bits of a class's number at a time go to red, green and blue, the lowest to the highest bit of a colour.
+    Each group of three bits of a class's number goes to red, green and blue, the lowest group to the highest bit.
 
     Args:
-        classes: how many, up to 256.
+        classes: number of classes, up to 256.
 
     Returns:
         A tuple of (red, green, blue), each from 0 to 255.
@@ -51,11 +51,11 @@ class Labels:
     """The classes of a segmentation set, and how its masks number them.
 
     Args:
-        names: of the classes, in order.
-        colors: of the classes; None for those of `palette`.
+        names: names of the classes, in order.
+        colors: colours of the classes; None for those of `palette`.
         numbers: the set's number of each class; None for 0, 1, ....
-        ignored: numbers of the set that are no class; 255 is one in every set.
-        test: the split that results are published for, where the masks of its test split are not public.
+        ignored: numbers of the set to ignore; 255 is ignored in every set.
+        test: the split that results are published for: another one if the masks of the test split are not public.
     """
 
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Labels:
     test: str = "test"
 
     def lookup(self) -> np.ndarray:
-        """Our label for each of the set's numbers from 0 to 255: a class, `IGNORE` or `UNKNOWN`."""
+        """Returns the label for each of the set's numbers from 0 to 255: a class, `IGNORE` or `UNKNOWN`."""
         table = np.full(256, UNKNOWN, "uint8")
         table[[*self.ignored, IGNORE]] = IGNORE
         table[list(self.numbers or range(len(self.names)))] = range(len(self.names))
@@ -112,5 +112,5 @@ CITYSCAPES = Labels(
 # The README of the Oxford-IIIT Pet set's annotations.
 PETS = Labels(("foreground", "background", "not classified"), numbers=(1, 2, 3))
 
-# By the names of tensorflow-datasets.
+# By their names in tensorflow-datasets.
 KNOWN = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "oxford_iiit_pet": PETS}

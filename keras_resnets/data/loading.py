@@ -1,4 +1,4 @@
-"""`load`: finds a set and splits it."""
+"""`load`: finds a data set and splits it."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def load(
 ) -> Data:
     """Loads a data set for image classification, or for semantic segmentation: a class for each pixel.
 
-    How examples become batches is no part of a set: `keras_resnets.train` batches, normalises and augments as its
-    recipe says. For other uses of the pipelines it can be said here.
+    Batching is not part of a data set: `keras_resnets.train` batches, normalises and augments as its recipe says. For
+    other uses of the pipelines, set it here.
 
     Args:
         name: `"digits"` (scikit-learn's 1,797 images of 8x8, embedded), the name of a
             tensorflow-datasets set such as `"cifar10"`, or the path of a folder with one folder
             of images per class, at its top or under `train`, `validation` and `test`. For segmentation,
             `"scenes"` (1,100 scenes of 128x128, those digits before textures, drawn when loaded), a
-            tensorflow-datasets set such as `"camvid"`, or the path of a folder laid out as PASCAL VOC is (`JPEGImages`,
-            `SegmentationClass`, `ImageSets/Segmentation`), or with `images` and `masks` at its top or under `train`,
-            `validation` and `test`, and a `classes.txt` with a name a line. A mask is a PNG of the same name, of
-            numbers from 0, and 255 for no class.
+            tensorflow-datasets set such as `"camvid"`, or the path of a folder with the layout of PASCAL VOC
+            (`JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation`), or with `images` and `masks` at its top or
+            under `train`, `validation` and `test`, and a `classes.txt` with one name per line. A mask is a PNG of the
+            same name, with class numbers from 0, and 255 for no class.
         data_dir: where tensorflow-datasets keeps its prepared sets; None for its default.
         validation: share of the training split held out, the same examples for every seed; or
-            `"test"`, to hold nothing out and follow the test split while training, for curves such
-            as those of He et al. 2015, Fig. 6. Nothing may then be chosen by them.
-        image_size: side to which images are brought; None keeps sets of one size as they are. For segmentation,
-            the length of their longer side; sets of several sizes are filled up to squares of it, with the mean
+            `"test"`, to hold nothing out and evaluate the test split during training, for curves such
+            as those of He et al. 2015, Fig. 6. Nothing may then be selected by them.
+        image_size: side to which images are resized; None keeps sets of one size unchanged. For segmentation,
+            the length of their longer side; sets of several sizes are padded to squares of it, with the mean
             colour and no label. Without it, these are evaluated one by one.
-        seed: of shuffling and augmentation, from 0 to 2**31 - 1; None leaves it to a training, else takes 0.
-        download: let tensorflow-datasets fetch a set that is not there.
+        seed: seed of shuffling and augmentation, from 0 to 2**31 - 1; None means the training's seed, else 0.
+        download: whether tensorflow-datasets may download an absent set.
         task: `"classification"` or `"segmentation"`.
-        **batching: fields of `Batching`, such as `batch_size=32`. In a training they go before those of its recipe.
+        **batching: fields of `Batching`, such as `batch_size=32`. In a training they take precedence over its recipe.
 
     Returns:
         A `Data`.
@@ -68,6 +68,7 @@ def load(
         >>> data.input_shape, data.classes, data.sizes["test"]
         ((64, 64, 3), 11, 200)
     """
+    # Checks that need no file.
     one_of("task", task, ("classification", "segmentation"))
     whole_number("seed", 0 if seed is None else seed, 0, 2**31 - 1)
     whole_number("image_size", 1 if image_size is None else image_size, 1, 2**31 - 1)
@@ -80,6 +81,8 @@ def load(
         )
     batches = Batching().replace(**batching)
     batches.check(task)
+
+    # The set, and its batches.
     where = {"data_dir": data_dir and str(data_dir), "validation": validation, "image_size": image_size}
     find = _find_segmentation if task == "segmentation" else _find_classification
     source, splits = find(str(name), isinstance(name, os.PathLike), where, download, batches.augmentation)
@@ -88,40 +91,42 @@ def load(
 
 
 def _find_classification(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
-    """Finds a set with a class for each image; returns it as a `Source`, and its splits as an augmentation has them."""
+    """Finds a set with a class for each image; returns it as a `Source`, and its splits for the augmentation."""
     image_size = where["image_size"]
     if name == "scenes":
         raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
     if name == "digits":
-        reads = functools.partial(sources.digits, image_size)
+        read_splits = functools.partial(sources.digits, image_size)
     elif Path(name).is_dir():
-        reads = functools.partial(sources.folder, Path(name), image_size)
+        read_splits = functools.partial(sources.folder, Path(name), image_size)
     elif os.sep in name or is_path:
         raise FileNotFoundError(f"There is no folder {name!r}; give a folder with one folder of images per class.")
     else:
-        reads = functools.partial(sources.tensorflow_datasets, name, where["data_dir"], image_size, download=download)
+        read_splits = functools.partial(
+            sources.tensorflow_datasets, name, where["data_dir"], image_size, download=download
+        )
 
-    splits, names = reads(augmentation)
+    splits, names = read_splits(augmentation)
     held_out = "test" not in splits
 
     def read(augmentation: Augmentation) -> Splits:
-        return _held_out(reads(augmentation)[0], where["validation"])
+        return _hold_out(read_splits(augmentation)[0], where["validation"])
 
     source = Source(name, "classification", where, read, tuple(names), held_out=held_out)
-    return source, _held_out(splits, where["validation"])
+    return source, _hold_out(splits, where["validation"])
 
 
 def _find_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
     """Finds a set with a class for each pixel; returns it as a `Source`, and its splits."""
-    splits, known, native = _segmented(name, is_path, where, download)
+    splits, labels, native = _read_segmentation(name, is_path, where, download)
     held_out = "test" not in splits
-    splits = _held_out(splits, where["validation"])
-    source = Source(name, "segmentation", where, lambda _: splits, known.names, known, native, held_out)
+    splits = _hold_out(splits, where["validation"])
+    source = Source(name, "segmentation", where, lambda _: splits, labels.names, labels, native, held_out)
     return source, splits
 
 
-def _held_out(splits: Splits, validation: Any) -> Splits:
-    """Holds a test split and a validation split out of the training split, where a set lacks them."""
+def _hold_out(splits: Splits, validation: Any) -> Splits:
+    """Holds out a test split and a validation split of the training split, if the set lacks them."""
     share = 0 if validation == "test" else validation
     if "test" not in splits:
         splits["train"], splits["test"] = sources.hold_out(splits["train"], 0.2)
@@ -132,18 +137,18 @@ def _held_out(splits: Splits, validation: Any) -> Splits:
     return splits
 
 
-def _segmented(name: str, is_path: bool, where: dict[str, Any], download: bool):
-    """Splits of a set for segmentation, its `Labels`, and the shape of its images, None where they differ."""
+def _read_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool):
+    """Reads a set for segmentation; returns its splits, its `Labels` and its images' shape, None where they differ."""
     if name == "scenes":
         return scenes(where["image_size"])
     if name == "digits":
         raise ArgumentError("data: 'digits' has no label for each pixel; give 'scenes', which is made of them.")
     if Path(name).is_dir():
-        splits, known, shape = masks.folder(Path(name))
+        splits, labels, shape = masks.folder(Path(name))
     elif os.sep in name or is_path:
         raise FileNotFoundError(f"There is no folder {name!r}; give a folder of images and masks.")
     else:
-        splits, known, shape = masks.tensorflow_datasets(name, where["data_dir"], download)
-    if known.test == "validation" and "validation" in splits:
+        splits, labels, shape = masks.tensorflow_datasets(name, where["data_dir"], download)
+    if labels.test == "validation" and "validation" in splits:
         splits["test"] = splits.pop("validation")
-    return splits, known, shape
+    return splits, labels, shape

@@ -1,4 +1,4 @@
-"""Where images with a label for each pixel come from: tensorflow-datasets, folders of images and masks."""
+"""Reads images with a label for each pixel: from tensorflow-datasets or folders of images and masks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from keras_resnets.data import labels, sources
 from keras_resnets.data.labels import VOC, Labels
 from keras_resnets.errors import ArgumentError
 
-# What the builders of tensorflow-datasets call an image and its mask.
+# Names of an image and its mask in the builders of tensorflow-datasets.
 IMAGES = ("image", "image_left")
 MASKS = ("segmentation_mask", "segmentation_label")
 
 
 def tensorflow_datasets(name: str, data_dir, download: bool):
-    """A set of tensorflow-datasets with masks; returns its splits, its `Labels` and the shape of its images."""
+    """Reads a set of tensorflow-datasets with masks; returns its splits, its `Labels` and the shape of its images."""
+    # Where the set has images and masks, and what the masks' numbers mean.
     builder = sources.prepared(name, data_dir, download)
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -31,83 +32,88 @@ def tensorflow_datasets(name: str, data_dir, download: bool):
             f"The data set {name!r} has no images with a label for each pixel; its features are {sorted(features)}. "
             f"Give one with {' or '.join(map(repr, IMAGES))} and {' or '.join(map(repr, MASKS))}."
         )
-    known = labels.KNOWN.get(builder.name) or Labels(tuple(getattr(features[mask], "names", ())))
-    if not known.names:
+    classes = labels.KNOWN.get(builder.name) or Labels(tuple(getattr(features[mask], "names", ())))
+    if not classes.names:
         raise ArgumentError(
             f"The data set {name!r} does not say how many classes its masks have; write it as a folder of images and "
             f"masks with a classes.txt."
         )
-    lookup = tf.constant(known.lookup())
-    refusal = f"The data set {name!r} has pixels with a number that is none of its classes; repair it."
+    lookup = tf.constant(classes.lookup())
+    refusal = f"The data set {name!r} has pixels whose number is none of its classes; repair it."
 
     def decode(picture, numbers):
         pixels = tf.gather(lookup, tf.cast(features[mask].decode_example(numbers)[..., 0], "int32"))
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(pixels != labels.UNKNOWN), [refusal])]):
             return features[image].decode_example(picture), tf.identity(pixels)
 
-    # Decoded after shuffling, so that its buffer holds files and not pictures.
+    # Examples are decoded after shuffling, so that the shuffle buffer holds files instead of pixels.
     raw = {key: tfds.decode.SkipDecoding() for key in (image, mask)}
     sets = builder.as_dataset(shuffle_files=False, decoders=tfds.decode.PartialDecoding(dict.fromkeys(raw, True), raw))
     shape = features[image].shape
-    splits = {}
     if "train" not in sets:
         raise ArgumentError(f"The data set {name!r} has no training split; it has {sorted(sets)}.")
+
+    # Each split, in memory if it fits.
+    splits = {}
     for split in (split for split in ("train", "validation", "test") if split in sets):
         files = sets[split].map(lambda item: (item[image], item[mask]))
         stream = sources.Stream(files, builder.info.splits[split].num_examples, decode)
         try:
             splits[split] = sources.in_memory(stream, shape)
         except tf.errors.InvalidArgumentError as error:
-            # TensorFlow puts backslashes before the quotation marks of its sentence.
+            # TensorFlow escapes the quotation marks of the message.
             if refusal in error.message.replace("\\", ""):
                 raise ArgumentError(refusal) from error
             raise
-    return splits, known, shape
+    return splits, classes, shape
 
 
 def folder(path: Path):
-    """A folder of images and masks; returns its splits, `Labels` and the shape of its images, None where they differ.
+    """Reads a folder of images and masks; returns splits, `Labels` and the images' shape, None where they differ.
 
-    It is laid out as PASCAL VOC is, or as `train/images` and `train/masks` and so on. Each mask is read once, to
-    refuse what would stop a training half way.
+    The layout is that of PASCAL VOC, or `train/images`, `train/masks` and so on. Each mask is read once, so that a
+    damaged one is refused before training.
     """
     import tensorflow as tf
 
-    files, known = _listed(path)
-    own = path / "classes.txt"
-    if own.is_file():
-        names = tuple(line.strip() for line in own.read_text().splitlines() if line.strip())
-        known = Labels(names, test=known.test)
-    if not 0 < len(known.names) < labels.UNKNOWN:
+    # The files, and the classes.
+    files, classes = _list_files(path)
+    list_of_classes = path / "classes.txt"
+    if list_of_classes.is_file():
+        names = tuple(line.strip() for line in list_of_classes.read_text().splitlines() if line.strip())
+        classes = Labels(names, test=classes.test)
+    if not 0 < len(classes.names) < labels.UNKNOWN:
         raise ArgumentError(
-            f"{str(own)!r} must have from 1 to {labels.UNKNOWN - 1} names of classes, one a line; got "
-            f"{len(known.names)}."
+            f"{str(list_of_classes)!r} must have from 1 to {labels.UNKNOWN - 1} names of classes, one per line; got "
+            f"{len(classes.names)}."
         )
     if "test" in files:
-        known = dataclasses.replace(known, test="test")
+        classes = dataclasses.replace(classes, test="test")
 
     def read(image, mask):
         pixels = tf.numpy_function(read_mask, [mask], "uint8", stateful=False)
         pixels.set_shape((None, None))
         return sources.decode(image), pixels
 
+    # Every mask is checked here.
     with ThreadPoolExecutor() as pool:
-        checked = functools.partial(_checked, classes=len(known.names))
-        sizes = {size for pairs in files.values() for size in pool.map(checked, pairs)}
+        check = functools.partial(_check_pair, classes=len(classes.names))
+        sizes = {size for pairs in files.values() for size in pool.map(check, pairs)}
     shape = (*(sizes.pop() if len(sizes) == 1 else (None, None)), 3)
+
     splits = {}
     for split, pairs in files.items():
-        # Mixed once, as other folders are, so that the first examples are any.
+        # Shuffled once, as other folders are, so that the first examples are a random sample.
         mixed = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
         dataset = tf.data.Dataset.from_tensor_slices(
             tuple(list(map(str, column)) for column in zip(*mixed, strict=True))
         )
         splits[split] = sources.in_memory(sources.Stream(dataset, len(pairs), read), shape)
-    return splits, known, shape
+    return splits, classes, shape
 
 
-def _listed(path: Path) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]:
-    """The image and the mask of each example, by split, and what the masks mean if there is no `classes.txt`."""
+def _list_files(path: Path) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]:
+    """Returns image and mask of each example, by split, and the classes to assume without a `classes.txt`."""
     lists = path / "ImageSets" / "Segmentation"
     files = {}
     for split, short in (("train", "train"), ("validation", "val"), ("test", "test")):
@@ -121,11 +127,11 @@ def _listed(path: Path) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]:
             images, masks = root / "images", root / "masks"
             stems = [] if root == path and split != "train" else sorted(_images(images))
         if stems:
-            found = _images(images)
+            by_stem = _images(images)
             for stem in stems:
-                if stem not in found:
+                if stem not in by_stem:
                     raise ArgumentError(f"There is no image {stem!r} in {str(images)!r}, which {str(names)!r} lists.")
-            files[split] = [(found[stem], masks / f"{stem}.png") for stem in stems]
+            files[split] = [(by_stem[stem], masks / f"{stem}.png") for stem in stems]
     if "train" not in files:
         raise FileNotFoundError(
             f"There are no images to train on in {str(path)!r}; it needs 'train/images' and 'train/masks', or "
@@ -135,20 +141,20 @@ def _listed(path: Path) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]:
 
 
 def _images(path: Path) -> dict[str, Path]:
-    """The images of a folder, by their names without ending."""
+    """Returns the images of a folder, by their names without suffix."""
     return {file.stem: file for file in path.glob("*") if file.suffix.lower() in sources.IMAGE_SUFFIXES}
 
 
 def read_mask(file) -> np.ndarray:
-    """The numbers in a PNG, (height, width); of one with a palette its indices, which TensorFlow would turn to grey."""
+    """Reads the numbers in a PNG, (height, width): of a palette PNG its indices, which TensorFlow would convert."""
     from PIL import Image
 
     with Image.open(file) as mask:
         return np.asarray(mask, "uint8")
 
 
-def _checked(pair: tuple[Path, Path], classes: int) -> tuple[int, int]:
-    """Height and width of an example, or what is wrong with it."""
+def _check_pair(pair: tuple[Path, Path], classes: int) -> tuple[int, int]:
+    """Checks an image and its mask; returns their height and width."""
     from PIL import Image
 
     image, mask = pair
@@ -158,17 +164,17 @@ def _checked(pair: tuple[Path, Path], classes: int) -> tuple[int, int]:
         try:
             with Image.open(file) as opened:
                 size, mode = opened.size, opened.mode
-                # Of an image the first bytes tell its size; a mask is read to its end.
+                # Of an image only the header is read; a mask is read completely.
                 numbers = np.unique(np.asarray(opened)) if file == mask else np.empty(0)
         except (OSError, SyntaxError) as error:
             raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
         if file == image:
-            wanted = size
+            image_size = size
     if mode not in ("P", "L", "1"):
         raise ArgumentError(f"{str(mask)!r} must hold a number for each pixel, as grey or palette PNGs do; got {mode}.")
-    if size != wanted:
+    if size != image_size:
         raise ArgumentError(
-            f"{str(mask)!r} must be as large as its image, {wanted[0]}x{wanted[1]}; got {size[0]}x{size[1]}."
+            f"{str(mask)!r} must be as large as its image, {image_size[0]}x{image_size[1]}; got {size[0]}x{size[1]}."
         )
     wrong = numbers[(numbers >= classes) & (numbers != labels.IGNORE)]
     if len(wrong):

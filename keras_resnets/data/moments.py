@@ -1,4 +1,4 @@
-"""Mean and standard deviation of more values than memory holds."""
+"""Mean and standard deviation of more values than fit in memory."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import numpy as np
 
 
 class Moments:
-    """Mean and standard deviation, by channel and of all, of values that come in batches.
+    """Mean and standard deviation, per channel and overall, of values that arrive in batches.
 
-    Batches are merged by their means and their sums of squared distances from them, which loses no
-    digits where the mean is far from zero, as sums of squares would (Chan, Golub and LeVeque 1983).
+    Batches are merged by their means and sums of squared deviations. Unlike sums of squares, this
+    loses no digits if the mean is far from zero (Chan, Golub and LeVeque 1983).
     """
 
     def __init__(self):
         self.count, self.mean, self.squares = 0, np.zeros(()), np.zeros(())
 
     def add(self, values: np.ndarray) -> None:
-        """Takes in values of (anything, channels)."""
+        """Adds values of shape (anything, channels)."""
         mean = values.mean(0)
         self.merge(len(values), mean, ((values - mean) ** 2).sum(0))
 
     def merge(self, count: int, mean: np.ndarray, squares: np.ndarray) -> None:
-        """Takes in so many values of which the mean and the sum of squared distances from it are known."""
-        total, apart = self.count + count, mean - self.mean
-        self.squares = self.squares + squares + apart**2 * (self.count * count / total)
-        self.mean = self.mean + apart * (count / total)
+        """Adds `count` values with a known mean and a known sum of squared deviations from it."""
+        total, difference = self.count + count, mean - self.mean
+        self.squares = self.squares + squares + difference**2 * (self.count * count / total)
+        self.mean = self.mean + difference * (count / total)
         self.count = total
 
     @property
@@ -34,5 +34,5 @@ class Moments:
 
     @property
     def deviation(self) -> float:
-        """That of all values: channels are equally many values, so their variances and that of their means add."""
+        """The standard deviation of all values; channels are equally large, so variances within and between add up."""
         return float(np.sqrt((self.squares / self.count).mean() + self.mean.var()))

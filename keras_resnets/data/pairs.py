@@ -1,4 +1,4 @@
-"""What happens to an image and the mask of its pixels together: scale, flip, crop, a border."""
+"""Changes an image together with its mask: scaling, flips, crops and padding."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from keras_resnets.data.labels import IGNORE
 
 
 def resize(image, mask, size):
-    """Brings both to a size: the image averaged where it shrinks, else by straight lines; the mask by nearest pixel.
+    """Resizes both: the image bilinearly, with antialiasing where it shrinks, the mask by nearest neighbour.
 
     Args:
         image: (height, width, channels), float.
         mask: (height, width), whole numbers.
-        size: height and width wanted.
+        size: the new height and width.
     """
     import tensorflow as tf
 
@@ -21,7 +21,7 @@ def resize(image, mask, size):
 
 
 def scaled_size(shape, longer):
-    """Height and width of an image when its longer side has been brought to a length."""
+    """Returns height and width of an image whose longer side is scaled to a length."""
     import tensorflow as tf
 
     sides = tf.cast(shape[:2], "float32")
@@ -29,13 +29,13 @@ def scaled_size(shape, longer):
 
 
 def frame(image, mask, size, corner=(0, 0)):
-    """Puts both into a larger frame of zeros, and of pixels that are ignored.
+    """Pads both to a larger frame: the image with zeros, the mask with the ignored label.
 
     Args:
         image: (height, width, channels), normalised, so that zero is the mean.
         mask: (height, width).
         size: height and width of the frame, at least the image's.
-        corner: row and column of the frame where the image begins.
+        corner: row and column of the image's corner in the frame.
     """
     import tensorflow as tf
 
@@ -45,20 +45,20 @@ def frame(image, mask, size, corner=(0, 0)):
 
 
 def recolored(image, augmentation: Augmentation, seed):
-    """A raw image in random brightness, contrast and saturation."""
+    """Changes brightness, contrast and saturation of a raw image at random."""
     import tensorflow as tf
 
     return tf.clip_by_value(jitter(tf.cast(image, "float32"), augmentation.color, tf.random.fold_in(seed, 1)), 0, 255)
 
 
 def window(image, mask, augmentation: Augmentation, longer, seed):
-    """Scales, mirrors and crops both alike; the same seed gives the same result.
+    """Scales, flips and crops both in the same way; the same seed gives the same result.
 
     Args:
         image: (height, width, channels), normalised, so that zero is the mean.
         mask: (height, width).
-        augmentation: what to do.
-        longer: the length that the image's longer side is brought to, before random scaling; None for its own.
+        augmentation: the changes to make.
+        longer: the length to which the image's longer side is scaled before random scaling; None for its own.
         seed: a pair of whole numbers.
     """
     import tensorflow as tf
@@ -73,7 +73,7 @@ def window(image, mask, augmentation: Augmentation, longer, seed):
         image = tf.where(mirrored, tf.reverse(image, [1]), image)
         mask = tf.where(mirrored, tf.reverse(mask, [1]), mask)
     if augmentation.window:
-        # Where the image is larger than the crop, a random part of it; where smaller, at a random place within.
+        # An image larger than the crop is cut at random; a smaller one is placed in it at random.
         spare = tf.shape(mask) - augmentation.window
         drawn = tf.random.stateless_uniform([2], tf.random.fold_in(seed, 4))
         shift = tf.cast(tf.floor(drawn * tf.cast(tf.abs(spare) + 1, "float32")), "int32")

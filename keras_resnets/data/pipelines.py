@@ -1,4 +1,4 @@
-"""`Data`: a source, normalised, shuffled and augmented, as seeded `tf.data` pipelines."""
+"""`Data`: a data set as seeded `tf.data` pipelines that normalise, shuffle and augment."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Data:
     """A data set, ready for `fit`: training, validation and test pipelines of (image, label) batches.
 
     Made by `load`. Images are float32, normalised with statistics of the training split; labels
-    are int32 class numbers, one for an image or, for segmentation, (batch, height, width).
+    are int32 class numbers, one per image or, for segmentation, (batch, height, width).
 
     Attributes:
         name: the name given to `load`.
-        input_shape: height, width and channels of an image, as a network takes it; height and width are None where
-            batches differ in them.
+        input_shape: height, width and channels of a network's input; height and width are None where batches differ in
+            them.
         classes: number of classes.
         class_names: their names.
         sizes: number of examples of each split.
         options: the arguments of `load`, enough to load the same data again.
-        given: the names of those about batches that the caller of `load` has set. All others are a training's.
+        given: names of the batching arguments that the caller of `load` has set; a training's recipe sets the others.
         task: `"classification"` or `"segmentation"`.
-        ignore: the label of pixels that are in no loss and no score, 255; None for classification.
+        ignore: the label of pixels that count in no loss and no score, 255; None for classification.
         colors: red, green and blue of each class, for pictures of masks; None for classification.
-        prepare: what `prepared` was given; None for the usual normalisation.
+        prepare: the function given to `prepared`; None for the usual normalisation.
     """
 
     name: str
@@ -61,14 +61,14 @@ class Data:
 
     @property
     def is_named(self) -> bool:
-        """Whether `load` gives the same data again by their name and options."""
-        whole = self._most is None and self.prepare is None
-        return whole and self._layout is not None and self._splits is self._layout.splits
+        """Whether `load` gives the same data again from their name and options."""
+        unchanged = self._most is None and self.prepare is None
+        return unchanged and self._layout is not None and self._splits is self._layout.splits
 
     @classmethod
     def of(cls, source: Source, batching: Batching, layout: Layout, seed: int, given: frozenset[str]) -> Data:
-        """Makes the data of a source, brought into batches."""
-        known = source.labels
+        """Makes the data from a source and its batches."""
+        labelled = source.labels
         options = {
             "data_dir": source.where["data_dir"],
             "batch_size": batching.batch_size,
@@ -79,7 +79,7 @@ class Data:
             "drop_remainder": batching.drop_remainder,
             "seed": seed,
         }
-        if known is not None:
+        if labelled is not None:
             options |= {"task": source.task, "pad_to": batching.pad_to}
         return cls(
             name=source.name,
@@ -92,8 +92,8 @@ class Data:
             _std=layout.std,
             _held_out=source.held_out,
             task=source.task,
-            ignore=None if known is None else labels.IGNORE,
-            colors=None if known is None else known.colors or labels.palette(len(source.names)),
+            ignore=None if labelled is None else labels.IGNORE,
+            colors=None if labelled is None else labelled.colors or labels.palette(len(source.names)),
             _frame=layout.frame,
             given=given,
             _source=source,
@@ -112,23 +112,24 @@ class Data:
 
     @property
     def train(self):
-        """One epoch of training batches; each iteration shuffles and augments anew."""
+        """One epoch of training batches; each iteration shuffles and augments differently."""
         import tensorflow as tf
 
         epochs = tf.data.Dataset.random(self.options["seed"], rerandomize_each_iteration=True).take(1)
         return self._training(epochs, self.steps_per_epoch)
 
     def epochs(self, first: int, last: int):
-        """Training batches of the epochs `first` to `last - 1`, one after the other.
+        """Returns the training batches of the epochs `first` to `last - 1`, one after the other.
 
-        Order and augmentation are a function of the seed and the number of the epoch alone, so a
-        run that resumes at an epoch sees what it would have seen.
+        Order and augmentation depend only on the seed and the number of the epoch, so a
+        run that resumes at an epoch sees the same batches as one that was not interrupted.
         """
         import tensorflow as tf
 
         return self._training(tf.data.Dataset.range(first, last), (last - first) * self.steps_per_epoch)
 
     def _training(self, epochs, cardinality: int):
+        """Returns the training batches of a data set of epoch numbers."""
         import tensorflow as tf
 
         batch, drop, seed = (self.options[k] for k in ("batch_size", "drop_remainder", "seed"))
@@ -155,7 +156,7 @@ class Data:
         return (tf.cast(images, "float32") - self._mean) / self._std
 
     def _pair(self, augmentation: Augmentation, image, mask, seed):
-        """An example of a set for segmentation as a network sees it; in evaluation, without a seed, whole."""
+        """Prepares an example for segmentation: augmented in training; whole in evaluation, without a seed."""
         import tensorflow as tf
 
         if augmentation.color:
@@ -171,6 +172,7 @@ class Data:
         return image, tf.cast(mask, "int32")
 
     def _evaluation(self, split: str):
+        """Returns the batches of a split in order, without augmentation; None if there is no such split."""
         import tensorflow as tf
 
         if split not in self._splits:
@@ -187,7 +189,7 @@ class Data:
 
     @property
     def train_in_order(self):
-        """Batches of the training split in order and without augmentation, for what is measured on it."""
+        """Batches of the training split in order and without augmentation, for measurements."""
         return self._evaluation("train")
 
     @property
@@ -202,12 +204,12 @@ class Data:
 
     @property
     def watched(self):
-        """Batches that a training is measured on after each epoch: `validation`, or `test` where that was asked."""
+        """Batches evaluated after each epoch of a training: `validation`, or `test` with `validation="test"`."""
         return self.test if self.options["validation"] == "test" else self.validation
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """The same normalisation for raw images of other sources; None where it differs from pixel to pixel."""
+        """The normalisation as a `Preprocessing` for raw images; None if it differs between pixels."""
         if self._mean.ndim > 1 or self.prepare is not None:
             return None
         mean, std = (tuple(float(value) for value in np.atleast_1d(array)) for array in (self._mean, self._std))
@@ -215,19 +217,19 @@ class Data:
 
     @property
     def raw(self) -> Data:
-        """The same data with the images as they were before they were normalised: what `preprocessing` takes.
+        """The same data with raw images, before normalisation: what `preprocessing` takes.
 
-        What images for segmentation are filled up with, the mean colour elsewhere, is black here.
+        Padding of images for segmentation, elsewhere the mean colour, is black here.
         """
         options = {**self.options, "normalize": None}
         return dataclasses.replace(self, options=options, _mean=np.zeros((), "float32"), _std=np.ones((), "float32"))
 
     def sample(self, examples: int, seed: int = 0) -> list[np.ndarray]:
-        """Draws training images at random, without augmentation, but for the crop that brings them to one size.
+        """Draws training images at random, without augmentation except for the crop that gives them one size.
 
         Args:
-            examples: how many; all, where there are fewer.
-            seed: of the draw.
+            examples: number of images; all, if there are fewer.
+            seed: seed of the draw.
 
         Returns:
             Images of (height, width, channels), normalised as the batches are.
@@ -238,7 +240,7 @@ class Data:
             5
         """
         whole_number("examples", examples, 1)
-        # In one batch, unless images differ in size.
+        # One batch, unless images differ in size.
         batch = min(examples, self.sizes["train"]) if self._frame or self.task != "segmentation" else 1
         plain = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
         drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1)
@@ -246,7 +248,7 @@ class Data:
 
     @property
     def batching(self) -> Batching:
-        """How its examples become batches."""
+        """How the examples become batches."""
         return Batching.of(self.options)
 
     def batched(self, **fields: Any) -> Data:
@@ -267,37 +269,37 @@ class Data:
         new = old.replace(**fields)
         if new == old or source is None:
             return self
-        # Only crops of changing size are taken from the images as they lie on disk.
-        alike = new.augmentation.resized_crop == old.augmentation.resized_crop
-        measured = (self._mean, self._std) if alike and new.normalize == old.normalize else None
-        layout = lay_out(source, new, self._splits if alike else None, measured)
+        # Only `resized_crop` needs images as they are on disk, so only it makes reading again necessary.
+        same_splits = new.augmentation.resized_crop == old.augmentation.resized_crop
+        measured = (self._mean, self._std) if same_splits and new.normalize == old.normalize else None
+        layout = lay_out(source, new, self._splits if same_splits else None, measured)
         data = Data.of(source, new, layout, self.options["seed"], self.given | frozenset(fields))
         return dataclasses.replace(data, _most=self._most, prepare=self.prepare)
 
     def seeded(self, seed: int) -> Data:
-        """Returns the same data in the order, and with the augmentation, of another seed."""
+        """Returns the same data with another seed of order and augmentation."""
         return dataclasses.replace(self, options={**self.options, "seed": seed}, given=self.given - {"seed"})
 
     def prepared(self, function: Callable) -> Data:
-        """Returns the same data, with raw images passed through a function in place of the normalisation.
+        """Returns the same data, with raw images passed through a function instead of the normalisation.
 
         Args:
-            function: from a batch of raw images, in float32, to what a network takes, such as the `preprocess_input`
-                that goes with a network of `keras.applications`.
+            function: maps a batch of raw float32 images to the network's inputs, such as the `preprocess_input` of a
+                network of `keras.applications`.
         """
         return dataclasses.replace(self, prepare=function)
 
     def first(self, examples: int) -> Data:
-        """Returns the same data with no more than so many examples each for validation and test.
+        """Returns the same data with at most this many examples each for validation and test.
 
-        A study of them is as much faster and its intervals are wider. They are those that come first in the order of
-        the set, which for CIFAR and for folders, mixed when read, is random.
+        A study of fewer examples is faster and has wider intervals. They are the first in the order of the set, which
+        is random for CIFAR, and for folders, which are shuffled when read.
         """
         whole_number("examples", examples, 1)
         return dataclasses.replace(self, _most=examples)
 
     def evaluated(self, split: str) -> int:
-        """How many examples of a split `validation` or `test` gives, `first` taken into account."""
+        """Returns how many examples of a split are evaluated, as limited by `first`."""
         return min(self.sizes[split], self._most or self.sizes[split])
 
     def class_share(self) -> np.ndarray:
@@ -310,14 +312,14 @@ class Data:
             0.81
         """
         split, counts = self._splits["train"], np.zeros(self.classes, "int64")
-        parts = [split.labels] if isinstance(split, sources.Arrays) else (found for _, found in split.batches(1))
+        parts = [split.labels] if isinstance(split, sources.Arrays) else (batch for _, batch in split.batches(1))
         for part in parts:
-            found = part.numpy().ravel()
-            counts += np.bincount(found[found != self.ignore], minlength=self.classes)
+            numbers = part.numpy().ravel()
+            counts += np.bincount(numbers[numbers != self.ignore], minlength=self.classes)
         return counts / counts.sum()
 
     @property
     def unseen(self):
-        """Batches for a network not trained on this set: its own test split, or all splits if it has none."""
+        """Batches for a network not trained on this set: the set's own test split, or all splits if it has none."""
         splits = [self._evaluation(split) for split in self._splits] if self._held_out else [self.test]
         return functools.reduce(lambda one, other: one.concatenate(other), splits)

@@ -1,4 +1,4 @@
-"""A set for segmentation that is drawn, not read: scikit-learn's digits in front of textures."""
+"""A synthetic set for segmentation: scikit-learn's digits in front of textures."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from keras_resnets.data import sources
 from keras_resnets.data.labels import Labels
 
 COUNTS = {"train": 800, "validation": 100, "test": 200}
-# The side that all lengths below are for, in pixels, and the one of images of which nothing else is said.
+# The side, in pixels, that all lengths below refer to, and the default side of images.
 SIDE, PIXELS = 64, 128
 LABELS = Labels(("background", *map(str, range(10))))
-# Of the 16 levels of a digit's pixel: where it begins to cover what is behind it, and where it covers all.
+# Levels, of 16, at which a digit's pixel starts to cover the background, and covers it completely.
 FAINT, SOLID = 4.0, 9.0
 
 
 def scenes(image_size: int | None):
-    """1,100 scenes of digits before textures; those of a split are made of digits that are in no other.
+    """Renders 1,100 scenes of digits in front of textures; no two splits share a digit.
 
-    Each scene has a seed of its own, and looks alike at every size.
+    Each scene has its own seed, and shows the same picture at every size.
     """
     side = image_size or PIXELS
     splits = {split: sources.Arrays(*_render(split, count, side)) for split, count in COUNTS.items()}
@@ -29,6 +29,7 @@ def scenes(image_size: int | None):
 
 @functools.lru_cache(maxsize=6)
 def _render(split: str, count: int, side: int):
+    """Returns the images and masks of the scenes of a split."""
     images, labels = _digits()[split]
     seed = list(COUNTS).index(split)
     drawn = [scene(images, labels, side, np.random.default_rng((seed, number))) for number in range(count)]
@@ -38,7 +39,7 @@ def _render(split: str, count: int, side: int):
 
 @functools.cache
 def _digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Images and labels of the digits that a split's scenes are made of."""
+    """Returns images and labels of the digits used in each split's scenes."""
     pool = sources.digit_images()
     train, validation = sources.hold_out(sources.Arrays(*pool["train"]), 0.1)
     return {
@@ -52,9 +53,9 @@ def scene(digits: np.ndarray, labels: np.ndarray, side: int, rng: np.random.Gene
 
     Args:
         digits: images to choose from, (examples, 8, 8), from 0 to 16.
-        labels: what they show.
-        side: of the scene, in pixels.
-        rng: what is drawn from.
+        labels: their classes.
+        side: side of the scene, in pixels.
+        rng: source of all draws.
 
     Returns:
         The image, (side, side, 3) uint8, and the label of each pixel, (side, side) uint8.
@@ -71,10 +72,10 @@ def scene(digits: np.ndarray, labels: np.ndarray, side: int, rng: np.random.Gene
 
 
 def compose(ground: np.ndarray, layers):
-    """Paints layers one upon the other, each over what it covers; a pixel has the label of what covers half of it.
+    """Paints layers over each other; a layer that covers at least half of a pixel gives it its label.
 
     Args:
-        ground: the image behind, (height, width, 3).
+        ground: the background image, (height, width, 3).
         layers: (label, cover from 0 to 1 as (height, width), colour as (3,)), from back to front.
     """
     image, mask = ground.astype("float64"), np.zeros(ground.shape[:2], "uint8")
@@ -85,7 +86,7 @@ def compose(ground: np.ndarray, layers):
 
 
 def texture(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A ground of one of four kinds: waves, tiles, clouds or grain between two colours, lit from one side."""
+    """Draws a background of one of four kinds: waves, tiles, clouds or grain in two colours, lit from one side."""
     y, x = (np.mgrid[0:side, 0:side] + 0.5) / side * SIDE
     angle, length = rng.uniform(0, np.pi), rng.uniform(6, 24)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -104,7 +105,7 @@ def texture(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def shape(side: int, rng: np.random.Generator) -> np.ndarray:
-    """The cover of a cross or an ellipse, unlike any digit, which is part of the background."""
+    """Draws the cover of a cross or an ellipse: a distractor unlike any digit, labelled as background."""
     y, x = (np.mgrid[0:side, 0:side] + 0.5) / side * SIDE
     x, y = x - rng.uniform(8, SIDE - 8), y - rng.uniform(8, SIDE - 8)
     angle, extent, thickness = rng.uniform(0, np.pi), rng.uniform(5, 11), rng.uniform(2, 4)
@@ -115,13 +116,13 @@ def shape(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _digit(digit: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """The cover of a digit, enlarged, turned by up to 20 degrees and put anywhere that most of it is visible."""
+    """Draws the cover of a digit, enlarged, rotated by up to 20 degrees and placed where most of it is visible."""
     from scipy.ndimage import map_coordinates
 
     scale, angle = rng.uniform(2.5, 5.0), np.deg2rad(rng.uniform(-20, 20))
     center = rng.uniform(2 * scale, SIDE - 2 * scale, 2)
     cover = np.zeros((side, side))
-    # Nothing of it is farther from its centre than half a diagonal of nine pixels.
+    # No part of it is farther from its centre than half the diagonal of nine pixels.
     first, last = (np.clip((center + reach) / SIDE * side, 0, side).astype(int) for reach in (-7 * scale, 7 * scale))
     y, x = (np.mgrid[first[0] : last[0], first[1] : last[1]] + 0.5) / side * SIDE
     y, x = (y - center[0]) / scale, (x - center[1]) / scale
@@ -132,7 +133,7 @@ def _digit(digit: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _color(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A light colour that can be told from the ground."""
+    """Draws a light colour that contrasts with the background."""
     while True:
         color = rng.uniform(60, 255, 3)
         if np.linalg.norm(color - behind) > 120:
@@ -140,7 +141,7 @@ def _color(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _enlarge(grid: np.ndarray, side: int) -> np.ndarray:
-    """Brings a square of values to a side, by straight lines between them; a square of that side as it is."""
+    """Resizes a square of values to a side by linear interpolation; one of that side is returned unchanged."""
     from scipy.ndimage import map_coordinates
 
     cells = len(grid)

@@ -1,4 +1,4 @@
-"""Where images come from: scikit-learn's digits, tensorflow-datasets, folders of images."""
+"""Reads images with a class each: scikit-learn's digits, tensorflow-datasets, folders of images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Arrays:
             self.images, self.labels = tf.constant(images), tf.constant(labels, None if labels.ndim > 1 else "int32")
 
     def batches(self, batch: int, drop: bool = False, seed=None, example=None):
-        """Batches in stored order, or in that of a seed; each example passed through `example(image, label, seed)`."""
+        """Returns batches in stored order, or shuffled by a seed; `example(image, label, seed)` maps each example."""
         import tensorflow as tf
 
         def gather(index):
@@ -50,7 +50,7 @@ class Arrays:
 
 
 class Stream:
-    """A split read from disk; shuffled through a buffer, with a seed of its own for every epoch."""
+    """A split read from disk; shuffled through a buffer, with a different seed in every epoch."""
 
     def __init__(self, dataset, size: int, evaluate, train=None):
         self.dataset, self.size, self.evaluate, self.train = dataset, size, evaluate, train
@@ -59,27 +59,27 @@ class Stream:
         """As `Arrays.batches`."""
         import tensorflow as tf
 
-        def passed(pair, seed=None):
+        def finish(pair, seed=None):
             return pair if example is None else example(*pair, seed)
 
         if seed is None:
-            items = self.dataset.map(lambda *item: passed(self.evaluate(*item)), tf.data.AUTOTUNE)
+            items = self.dataset.map(lambda *item: finish(self.evaluate(*item)), tf.data.AUTOTUNE)
             return items.batch(batch, drop_remainder=drop)
-        # `shuffle` mixes the global seed in, and fails where that is 0. This sets it for the graph being traced alone.
+        # `shuffle` also uses the global seed, and fails if that is 0. This sets it only in the graph being traced.
         if not tf.executing_eagerly():
             tf.compat.v1.set_random_seed(1)
         mixed = tf.bitcast(tf.random.fold_in(seed, 0)[0], "uint32")
         shuffled = self.dataset.shuffle(10_000, seed=tf.cast(mixed, "int64"), reshuffle_each_iteration=False)
 
-        def augmented(i, item):
+        def augment(i, item):
             key = tf.random.fold_in(seed, i)
-            return passed(self.train(item, key) if self.train else self.evaluate(*item), key)
+            return finish(self.train(item, key) if self.train else self.evaluate(*item), key)
 
-        return shuffled.enumerate().map(augmented, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
+        return shuffled.enumerate().map(augment, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
 
 
 def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries, 397 of them for testing."""
+    """Returns scikit-learn's 1,797 handwritten digits of 8x8 pixels, 397 of them for testing."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -92,7 +92,7 @@ def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def digits(image_size: int | None, augmentation: Augmentation):
-    """Those digits as a set for classification."""
+    """Returns `digit_images` as a set for classification: its splits and class names."""
     import tensorflow as tf
 
     sets = {
@@ -103,7 +103,7 @@ def digits(image_size: int | None, augmentation: Augmentation):
 
 
 def prepared(name: str, data_dir, download: bool):
-    """The builder of a prepared set of tensorflow-datasets; without `download`, absent sets are refused at once."""
+    """Returns the builder of a prepared set of tensorflow-datasets; without `download`, refuses an absent set."""
     os.environ.setdefault("TFDS_LOG_LEVEL", "error")
     import tensorflow_datasets as tfds
 
@@ -128,7 +128,7 @@ def prepared(name: str, data_dir, download: bool):
 def tensorflow_datasets(
     name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool = False
 ):
-    """A set of tensorflow-datasets with a class for each image."""
+    """Reads a set of tensorflow-datasets with a class for each image; returns its splits and class names."""
     builder = prepared(name, data_dir, download)
     feature = builder.info.features
     if builder.info.supervised_keys is None or "label" not in feature or "image" not in feature:
@@ -146,7 +146,10 @@ def tensorflow_datasets(
 
 
 def folder(path: Path, image_size: int | None, augmentation: Augmentation):
-    """Images of a folder with one folder per class, at its top or under train, validation and test."""
+    """Reads a folder with one folder per class, at its top or under train, validation and test.
+
+    Returns its splits and class names.
+    """
     import tensorflow as tf
 
     if image_size is None:
@@ -168,7 +171,7 @@ def folder(path: Path, image_size: int | None, augmentation: Augmentation):
                 f"There are no images in {str(root)!r}; it needs one folder per class with files ending in "
                 f"{', '.join(sorted(IMAGE_SUFFIXES))}."
             )
-        # Mixed once, so that a shuffle buffer smaller than the set still sees every class.
+        # Shuffled once, so that a shuffle buffer smaller than the set still holds every class.
         files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
         paths, labels = (list(column) for column in zip(*files, strict=True))
         dataset = tf.data.Dataset.from_tensor_slices((paths, labels))
@@ -178,7 +181,7 @@ def folder(path: Path, image_size: int | None, augmentation: Augmentation):
 
 
 def decode(file):
-    """An image file as (height, width, 3)."""
+    """Decodes an image file to (height, width, 3)."""
     import tensorflow as tf
 
     return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
@@ -186,7 +189,7 @@ def decode(file):
 
 @contextlib.contextmanager
 def naming_damaged_files(path: Path) -> Iterator[None]:
-    """When an image below `path` cannot be decoded, says which; TensorFlow's own error does not."""
+    """Raises an error that names the file below `path` that cannot be decoded; TensorFlow's own does not."""
     import tensorflow as tf
 
     try:
@@ -201,7 +204,7 @@ def naming_damaged_files(path: Path) -> Iterator[None]:
 
 
 def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augmentation: Augmentation):
-    """Decides between memory and stream, and brings images to one size."""
+    """Gives images one size, and reads splits into memory unless they are too large or cropped at random."""
     if "train" not in sets:
         raise ArgumentError(f"The data set {name!r} has no training split; it has {sorted(sets)}.")
     if image_size is None and None in shape:
@@ -219,20 +222,20 @@ def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augm
     splits: dict[str, Arrays | Stream] = {}
     for split, (dataset, count) in sets.items():
         stream = Stream(dataset, count, evaluate, train if augmentation.resized_crop else None)
-        stays = augmentation.resized_crop and split == "train"
-        splits[split] = stream if stays else in_memory(stream, (*size, shape[2]))
+        cropped = augmentation.resized_crop and split == "train"
+        splits[split] = stream if cropped else in_memory(stream, (*size, shape[2]))
     return splits
 
 
 def in_memory(stream: Stream, shape: tuple[int | None, ...]) -> Arrays | Stream:
-    """Reads a split whose images are all of one shape and not too many; returns any other as it is."""
+    """Reads a split into memory if its images have one shape and fit; returns any other unchanged."""
     if None in shape or stream.size * math.prod(shape) > IN_MEMORY_BYTES:  # type: ignore[arg-type]
         return stream
     return Arrays(*next(stream.batches(stream.size).as_numpy_iterator()))
 
 
 def hold_out(split, share: float):
-    """Splits off a share, the same for every seed; stratified where the split is in memory with a class per image."""
+    """Splits off a share, the same for every seed; stratified if the split is in memory with one class per image."""
     from sklearn.model_selection import train_test_split
 
     count = math.ceil(split.size * share)
@@ -242,24 +245,26 @@ def hold_out(split, share: float):
             f"give more examples, or a smaller validation."
         )
     if isinstance(split, Stream):
-        # A stream is read in stored order; those held out are spread evenly over it.
-        def held_out(i):
-            return (i + 1) * count // split.size > i * count // split.size
-
-        numbered = split.dataset.enumerate()
-        kept = numbered.filter(lambda i, _: ~held_out(i)).map(lambda _, item: item)
-        rest = numbered.filter(lambda i, _: held_out(i)).map(lambda _, item: item)
-        return (
-            Stream(kept, split.size - count, split.evaluate, split.train),
-            Stream(rest, count, split.evaluate),
-        )
+        return _hold_out_of_stream(split, count)
     labels = split.labels.numpy()
-    few = labels.ndim > 1
-    if not few:
+    stratified = labels.ndim == 1
+    if stratified:
         sizes = np.bincount(labels)[np.unique(labels)]
         # With fewer examples than classes on one side, each class cannot be on both.
-        few = min(sizes) < 2 or min(count, split.size - count) < len(sizes)
+        stratified = min(sizes) >= 2 and min(count, split.size - count) >= len(sizes)
     train, held = train_test_split(
-        np.arange(split.size), test_size=count, stratify=None if few else labels, random_state=0
+        np.arange(split.size), test_size=count, stratify=labels if stratified else None, random_state=0
     )
     return split.take(np.sort(train)), split.take(np.sort(held))
+
+
+def _hold_out_of_stream(split: Stream, count: int) -> tuple[Stream, Stream]:
+    """Splits `count` examples off a stream, evenly spread over its stored order."""
+
+    def is_held_out(i):
+        return (i + 1) * count // split.size > i * count // split.size
+
+    numbered = split.dataset.enumerate()
+    kept = numbered.filter(lambda i, _: ~is_held_out(i)).map(lambda _, item: item)
+    held = numbered.filter(lambda i, _: is_held_out(i)).map(lambda _, item: item)
+    return Stream(kept, split.size - count, split.evaluate, split.train), Stream(held, count, split.evaluate)

@@ -1,4 +1,4 @@
-"""Networks by name: `build`, and `ResNet50(...)` and its kin with the signature of `keras.applications`."""
+"""Networks by name: `build`, and functions such as `ResNet50(...)` with the signature of `keras.applications`."""
 
 from keras_resnets.models import applications
 from keras_resnets.models.building import build

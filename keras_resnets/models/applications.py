@@ -1,4 +1,4 @@
-"""`ResNet50(...)` and its kin: the signature of `keras.applications`, made from the table of variants."""
+"""Functions such as `ResNet50(...)`, with the signature of `keras.applications`, made from the table of variants."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def _function_name(variant: str) -> str:
 
 
 def _function(variant: str) -> Callable[..., ResidualNetwork]:
+    """Makes the function that builds one variant."""
+
     def application(
         include_top=True,
         weights=None,
@@ -73,7 +75,7 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
 
 
 def _adopted(name: str) -> Callable[..., ResidualNetwork]:
-    """Wraps a function of `keras.applications`, whose network no spec of ours describes."""
+    """Wraps a function of `keras.applications` whose network no `Spec` describes."""
     original = getattr(keras.applications, name)
 
     def application(include_top=True, weights="imagenet", *args, **kwargs):
@@ -86,7 +88,7 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
     application.__name__ = application.__qualname__ = name
     application.__doc__ = f"""Builds `keras.applications.{name}` as a chain of blocks, by `adopt`.
 
-    The stride stands at the end of a stage, which is another network than `{_variant(name)}`.
+    Its stride is at the end of a stage, so it is a different network from `{_variant(name)}`.
 
     Args:
         include_top: whether to end in pooling and classifier.
@@ -101,7 +103,7 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
 
 
 def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int, int, int] | None = None):
-    """Opens a network of `keras.applications`, and the preprocessing that goes with it.
+    """Opens a network of `keras.applications` with its preprocessing.
 
     Args:
         name: the function's name, such as `"ResNet50"`.
@@ -112,8 +114,8 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
         The network as a chain, and a function from raw images (0 to 255) to its inputs.
 
     Raises:
-        ArgumentError: there is no such function, or its network is no chain.
-        OSError: the weights are not on this machine and cannot be fetched.
+        ArgumentError: there is no such function, or its network is not a chain of blocks.
+        OSError: the weights are not on this machine and cannot be downloaded.
 
     Example:
         >>> from keras_resnets.models import applications
@@ -121,24 +123,24 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
         >>> network.blocks[0].name
         'conv2_block1'
     """
-    known = [n for n in dir(keras.applications) if n[0].isupper()]
-    if name not in known:
-        raise ArgumentError(f"keras.applications has no {name!r}; the nearest are: {nearest(name, known)}.")
+    functions = [n for n in dir(keras.applications) if n[0].isupper()]
+    if name not in functions:
+        raise ArgumentError(f"keras.applications has no {name!r}; the nearest are: {nearest(name, functions)}.")
     function = getattr(keras.applications, name)
-    own = None if weights in (None, "imagenet") else weights
+    file = None if weights in (None, "imagenet") else weights
     try:
-        original = function(weights=None if own else weights, input_shape=input_shape)
+        original = function(weights=None if file else weights, input_shape=input_shape)
     except Exception as error:
         if weights == "imagenet" and "URL fetch failure" in str(error):
             raise OSError(
-                f"The weights of {name!r} are not on this machine and could not be fetched. Put the file into "
+                f"The weights of {name!r} are not on this machine and could not be downloaded. Put the file into "
                 f"~/.keras/models, or give weights: a file, or None (--weights random) for random ones."
             ) from error
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ArgumentError(f"keras.applications.{name} refused its arguments: {reason}.") from error
     network = adopt(original)
-    if own:  # by our own readers, which take no file at its word
-        load(network, own)
+    if file:  # by this package's readers, which do not trust a file
+        load(network, file)
     return network, sys.modules[function.__module__].preprocess_input
 
 

@@ -44,8 +44,8 @@ def build(
         pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
         classifier_activation: activation of the classifier; None for logits.
         weights: path of a `.keras` file or run directory of the same network, or of a public weight file
-            (`keras_resnets.weights`), whose batch-norm epsilon and the like are then taken unless given, where the
-            network is named; None for random. Without the top, a classifier's weights will do.
+            (`keras_resnets.weights`); for a network given by name, settings such as its batch-norm epsilon are then
+            taken from the file unless given here. None for random. Without the top, a classifier's weights will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
@@ -54,7 +54,7 @@ def build(
         A `ResidualNetwork`.
 
     Raises:
-        ArgumentError: an argument breaks its rule; the message says which, and the remedy.
+        ArgumentError: an argument breaks its rule; the message names it, and the remedy.
 
     Example:
         >>> import keras_resnets as kr
@@ -62,6 +62,7 @@ def build(
         >>> kr.parameters(model)
         269434
     """
+    # The spec, with what is given by name.
     if input_tensor is not None:
         if not isinstance(input_tensor, keras.KerasTensor):
             raise ArgumentError(f"input_tensor must be a Keras tensor, as keras.Input gives; got {input_tensor!r}.")
@@ -74,6 +75,8 @@ def build(
         "classifier_activation": classifier_activation,
     }
     spec = variants.spec(name_or_spec, **overrides)
+
+    # Random weights, or those that a network of this package was saved with.
     if weights is None or not _is_public(weights):
         model = assemble(spec, **top, inputs=input_tensor)
         if weights is not None:
@@ -81,6 +84,8 @@ def build(
             copy_weights(saved, model, weights)
             model.preprocessing = getattr(saved, "preprocessing", None)
         return model
+
+    # Public weights, whose file may also determine settings of the network.
     with open_archive(weights) as archive:
         if not isinstance(name_or_spec, Spec):
             spec = spec.replace(**{**transfer.settings(archive, spec), **overrides})
@@ -90,7 +95,7 @@ def build(
 
 
 def _is_public(file: str | os.PathLike) -> bool:
-    """Whether a file is of somebody else's making, and not one that a network of ours was saved in."""
+    """Whether a file holds public weights, and not a network saved by this package."""
     if not Path(file).is_file():
         return False
     try:

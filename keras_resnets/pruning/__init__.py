@@ -1,4 +1,4 @@
-"""Networks without the blocks that they can do without."""
+"""Drops the blocks of a network that cost least."""
 
 from keras_resnets.pruning.choosing import Choosing
 from keras_resnets.pruning.pruning import Pruned, prune

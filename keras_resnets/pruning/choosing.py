@@ -1,4 +1,4 @@
-"""Which blocks go: how many, on which examples that is decided, and in which order."""
+"""Chooses the blocks to drop: how many, on which examples, and in which order."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from keras_resnets.network.chain import ResidualNetwork
 
 @dataclass(frozen=True)
 class Choosing:
-    """How the blocks that go are chosen, and what is measured of the networks that are left.
+    """How blocks are chosen, and what is measured of the pruned networks.
 
     Args:
-        method: `"greedy"` or `"one_shot"`, as `keras_resnets.prune` says.
-        calibration: `(x, y)` arrays or batched `tf.data` to choose the blocks on, and, unless the data have a training
-            split, to take statistics from.
-        examples: choose the blocks on no more than so many; None for all.
-        recalibrate: whether to take the statistics of batch-norm anew (`keras_resnets.recalibrate`).
-        timed: how many of the networks, at least two, the whole and the last among them, are exported and timed, on
-            one image of the data; 0 for none.
-        budget: bytes, as for `keras_resnets.studies.lesion`.
+        method: `"greedy"` or `"one_shot"`, as in `keras_resnets.prune`.
+        calibration: `(x, y)` arrays or batched `tf.data` to choose the blocks on and, unless the data have a training
+            split, to recompute statistics on.
+        examples: choose the blocks on at most this many examples; None for all.
+        recalibrate: whether to recompute batch-norm statistics (`keras_resnets.recalibrate`).
+        timed: how many of the networks to export and time on one image of the data: at least two, among them the whole
+            and the last; 0 for none.
+        budget: bytes for intermediate values, as for `keras_resnets.studies.lesion`.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -49,31 +49,36 @@ class Choosing:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Choosing:
-        """Makes it from the further arguments of `prune`; an unknown one is an `ArgumentError`."""
-        known = {field.name for field in dataclasses.fields(cls)}
+        """Makes it from the keyword arguments of `prune`; an unknown one is an `ArgumentError`."""
+        names = {field.name for field in dataclasses.fields(cls)}
         for name in fields:
-            if name not in known:
-                raise ArgumentError(f"prune takes no {name!r}; did you mean one of: {nearest(name, known)}?")
+            if name not in names:
+                raise ArgumentError(f"prune takes no {name!r}; did you mean one of: {nearest(name, names)}?")
         return cls(**fields)
 
 
-def number(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int:
-    """How many blocks may go at most, `free` of them being free to.
+def count_limit(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int:
+    """Returns the largest number of blocks to drop, of the `free` ones that may be dropped.
 
     Raises:
-        ArgumentError: not one of the three is given, or it breaks its rule.
+        ArgumentError: not exactly one of `blocks`, `share` and `tolerance` is given, or it breaks its rule.
     """
+    # Exactly one of the three limits is given.
     given = {"blocks": blocks, "share": share, "tolerance": tolerance}
     if sum(value is not None for value in given.values()) != 1:
-        told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise ArgumentError(f"blocks, share or tolerance must be given, and no two of them; got {told}.")
+        values = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise ArgumentError(f"blocks, share or tolerance must be given, and no two of them; got {values}.")
+
+    # At least one block can be dropped, and one stays.
     total = len(network.blocks)
     most = min(free, total - 1)
     if most < 1:
         raise ArgumentError(
-            f"keep must leave a block of {network.name!r} that can go, and one besides; of its {total} blocks, {free} "
-            f"have a residual branch and need not stay. Keep fewer."
+            f"keep must leave a block of {network.name!r} that can be dropped, and one besides; of its {total} blocks, "
+            f"{free} have a residual branch and need not stay. Keep fewer."
         )
+
+    # The limit itself.
     if blocks is not None:
         whole_number("blocks", blocks, 1, most)
         return blocks
@@ -93,11 +98,11 @@ def number(network: ResidualNetwork, free: int, blocks, share, tolerance) -> int
     return round(share * total)
 
 
-def split(data, calibration, examples: int | None):
-    """Returns the examples that blocks are chosen on, no more than so many, and what they are called.
+def choosing_examples(data, calibration, examples: int | None):
+    """Returns the examples to choose blocks on, at most `examples` of them, and a name for them.
 
     Raises:
-        ArgumentError: there are none but those that are reported.
+        ArgumentError: there are no examples besides those that the study reports.
     """
     if isinstance(calibration, Data):
         raise ArgumentError(
@@ -107,8 +112,8 @@ def split(data, calibration, examples: int | None):
     if calibration is None:
         if not isinstance(data, Data):
             raise ArgumentError(
-                "calibration must be given with data that has no splits, for blocks are not chosen on the examples "
-                "that are reported; got None. Give other examples, or what keras_resnets.data.load gives for data."
+                "calibration must be given with data that has no splits, because blocks are not chosen on the "
+                "reported examples; got None. Give other examples, or what keras_resnets.data.load gives for data."
             )
         limited = data.first(examples) if examples else data
         held = limited.validation
@@ -121,37 +126,39 @@ def split(data, calibration, examples: int | None):
 
 
 def choose(
-    network: ResidualNetwork, data, free: Sequence[int], count: int, tolerance: float | None, method: str, **how
+    network: ResidualNetwork, data, free: Sequence[int], count: int, tolerance: float | None, method: str, **options
 ) -> tuple[list[int], list[float]]:
     """Chooses the blocks to drop.
 
     Args:
         network: the network.
-        data: what to choose on.
-        free: indices of the blocks that may go.
-        count: the largest number of them.
+        data: the examples to choose on.
+        free: indices of the blocks that may be dropped.
+        count: the largest number of blocks to drop.
         tolerance: as for `prune`, or None.
         method: as for `prune`.
-        **how: as for `evaluate`.
+        **options: as for `evaluate`.
 
     Returns:
-        Their indices, in the order they go, and the errors with none, one, two ... of them gone.
+        The blocks' indices, in the order of dropping, and the errors with none, one, two ... of them dropped.
     """
+    # Both methods start with one sweep over all free blocks.
     gone: list[int] = []
-    found, facts = one_more(network, data, gone, free, task="choosing the first block", **how)
+    sweep, facts = one_more(network, data, gone, free, task="choosing the first block", **options)
     errors = [facts["intact"]["error"]]
-    order = [int(i) for i in ranked(found)["block"][:count]]
+    order = [int(i) for i in ranked(sweep)["block"][:count]]
     if method == "one_shot":
         programs = [program(network, dict.fromkeys(order[: n + 1], SHORTCUT)) for n in range(count)]
-        steps = iter(evaluate(network, data, programs, task="the first blocks together", **how)[0]["error"])
+        steps = iter(evaluate(network, data, programs, task="the first blocks together", **options)[0]["error"])
+
     while len(gone) < count:
         if method == "one_shot":
             block, error = order[len(gone)], float(next(steps))
         else:
             if gone:
-                rest = [i for i in free if i not in gone]
-                found, _ = one_more(network, data, gone, rest, task=f"choosing block {len(gone) + 1}", **how)
-            best = ranked(found).iloc[0]
+                remaining = [i for i in free if i not in gone]
+                sweep, _ = one_more(network, data, gone, remaining, task=f"choosing block {len(gone) + 1}", **options)
+            best = ranked(sweep).iloc[0]
             block, error = int(best["block"]), float(best["error"])
         if tolerance is not None and error > errors[0] + tolerance + 1e-9:  # errors are ratios of whole numbers
             break

@@ -1,4 +1,4 @@
-"""What networks cost as blocks go: parameters, multiply-adds, and the time of an answer once exported."""
+"""Costs of the pruned networks: parameters, multiply-adds, and latency of their exports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _exported(name: str, network: ResidualNetwork, path: Path, example: np.ndarray) -> Callable[[], Any]:
-    """Exports a network below a path, and returns the call of what was opened from there."""
+    """Exports a network to a path, opens the export, and returns a function that runs it."""
     path = path.with_suffix(FORMATS[name].suffix or "")
     getattr(export, name)(network, path, examples=example, calls=0)
     opened = FORMATS[name].open(path)
@@ -30,13 +30,13 @@ def _exported(name: str, network: ResidualNetwork, path: Path, example: np.ndarr
 
 
 def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, timed: int) -> pd.DataFrame:
-    """Tables what the network costs without the first 0, 1, 2 ... of some blocks.
+    """Returns a table of the network's costs without the first 0, 1, 2 ... of some blocks.
 
     Args:
         network: the network.
-        gone: indices of the blocks, in the order they go.
+        gone: indices of the blocks, in the order of dropping.
         example: a batch of one input.
-        timed: how many of the networks, evenly spread, to export and time in turns.
+        timed: how many of the networks, evenly spread, to export and time in turn.
 
     Returns:
         A pandas.DataFrame of `dropped`, `parameters`, `macs` and, for each of `TIMED`, `NAME_latency` with its
@@ -55,8 +55,9 @@ def costs(network: ResidualNetwork, gone: Sequence[int], example: np.ndarray, ti
             if n in chosen:
                 for name in TIMED:
                     calls[name][n] = _exported(name, left, Path(folder) / f"{name}{n}", example)
-        for name, those in calls.items():  # apart: the threads of one runtime go on for a while after its answer
-            for n, time in interleaved(those).items():
+        # One runtime after the other: the threads of a runtime stay active for a while after its answer.
+        for name, calls_of_format in calls.items():
+            for n, time in interleaved(calls_of_format).items():
                 column = f"{name}_latency"
                 rows[n] |= {column: time["median"], f"{column}_low": time["low"], f"{column}_high": time["high"]}
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""How what `keras_resnets.prune` found is drawn and told."""
+"""The figure and the summary text of `keras_resnets.prune`."""
 
 from __future__ import annotations
 
@@ -10,102 +10,106 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-# The states of a network, their colours and marks, and what they are called.
+# The states of a network, with colour, marker and label.
 STATES = {
     "dropped": (figures.OURS, "o", "blocks dropped"),
-    "recalibrated": ("tab:green", "s", "and batch-norm statistics taken anew"),
+    "recalibrated": ("tab:green", "s", "and batch-norm statistics recomputed"),
     "fine-tuned": (figures.OTHER, "D", "and fine-tuned"),
 }
-# Exports that are timed, as they are called.
+# Exports that are timed, with their names.
 FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT"}
 
 
 def timed(rows: pd.DataFrame) -> list[str]:
-    """The exports that were timed."""
+    """Returns the exports that were timed."""
     return [name for name in FORMATS if f"{name}_latency" in rows]
 
 
 def ends(rows: pd.DataFrame) -> list[pd.Series]:
-    """The whole network, and the one left by the last drop in each of its states."""
+    """Returns the rows of the whole network, and of the one after the last drop in each of its states."""
     whole = rows[rows["state"] == "whole"]
     last = rows[(rows["dropped"] == rows["dropped"].max()) & (rows["state"] != "whole")]
     return [whole.iloc[0], *(row for _, row in last.iterrows())]
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: error by number of dropped blocks, in each state."""
+    """Curves for TensorBoard: error by number of dropped blocks, in each state."""
     states = study.rows.groupby("state", sort=False)
     return {f"{state}/error": rows.set_index("dropped")["error"] for state, rows in states}
 
 
 def draw(study: Study):
-    """Error against the number of dropped blocks, and against the time of an answer, or the multiply-adds."""
+    """Plots error against the number of dropped blocks, and against latency or, if not timed, multiply-adds."""
     s, rows = study.summary, study.rows
     axis = [
         (f"{name}_latency", 1e3, f"milliseconds for one image by {FORMATS[name]}, quartiles") for name in timed(rows)
     ]
     axis = axis or [("macs", 1e-6, "multiply-adds, millions")]
     figure, panels = figures.panels(1 + len(axis))
+
+    # The error of each state, against each axis.
     for axes, (column, unit, label) in zip(panels, [("dropped", 1, ""), *axis], strict=True):
         intact = s["intact"]["error"]
         axes.axhline(intact, color=figures.INTACT, lw=1.2, label=f"left whole: {intact:.1%}", zorder=1)
         for state, (colour, marker, name) in STATES.items():
-            found = rows[rows["state"].isin([state] if state != "dropped" else ["whole", state])].dropna(subset=column)
-            if len(found):
-                figures.with_intervals(axes, unit * found[column], found, colour, name, marker)
-                if len(found) > 1:
-                    axes.plot(unit * found[column], found["error"], color=colour, lw=1, zorder=2)
+            points = rows[rows["state"].isin([state] if state != "dropped" else ["whole", state])].dropna(subset=column)
+            if len(points):
+                figures.with_intervals(axes, unit * points[column], points, colour, name, marker)
+                if len(points) > 1:
+                    axes.plot(unit * points[column], points["error"], color=colour, lw=1, zorder=2)
         axes.set_xlabel(label or f"number of dropped blocks, of {s['blocks']}")
         figures.errors(axes, s, ", 95% interval", figures.room(rows["error_high"]))
+
+    # The number of dropped blocks beside points whose axis does not show it.
     panels[0].xaxis.get_major_locator().set_params(integer=True)
     for axes, (column, unit, _) in zip(panels[1:], axis, strict=True):
-        _number(axes, rows[rows["state"].isin(["whole", "dropped"])].dropna(subset=column), column, unit)
+        _label_points(axes, rows[rows["state"].isin(["whole", "dropped"])].dropna(subset=column), column, unit)
     title = f"{s['model']}: drop {len(s['dropped'])} of {s['blocks']} blocks, {s['method'].replace('_', '-')}"
     figures.finish(figure, title, 4)
     return figure
 
 
-def _number(axes, points: pd.DataFrame, column: str, unit: float) -> None:
-    """Writes beside points how many blocks are gone, beside some of them where there are many, and draws quartiles."""
+def _label_points(axes, points: pd.DataFrame, column: str, unit: float) -> None:
+    """Labels about six of the points with their number of dropped blocks, and draws quartiles of latency."""
     for _, row in points.iloc[:: -max(1, round(len(points) / 6))].iterrows():
-        place, told = (
-            (unit * row[column], row["error"]),
-            " dropped" if row["dropped"] == points["dropped"].max() else "",
-        )
-        axes.annotate(f"{row['dropped']}{told}", place, (5, 6), textcoords="offset points", fontsize=8, color="0.3")
+        position = unit * row[column], row["error"]
+        label = f"{row['dropped']}{' dropped' if row['dropped'] == points['dropped'].max() else ''}"
+        axes.annotate(label, position, (5, 6), textcoords="offset points", fontsize=8, color="0.3")
     if f"{column}_low" in points:
         reach = [unit * abs(points[column] - points[f"{column}_{end}"]) for end in ("low", "high")]
         axes.errorbar(unit * points[column], points["error"], xerr=reach, fmt="none", color="0.75", lw=3, zorder=0)
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s, rows = study.summary, study.rows
     whole, *last = ends(rows)
     if not last or not s["dropped"]:
-        return f"no block of {s['model']} can go within a tolerance of {s['tolerance']} on {s['chosen_on']}"
+        return f"no block of {s['model']} can be dropped within a tolerance of {s['tolerance']} on {s['chosen_on']}"
     names, end = s["dropped"], last[-1]
     lines = [
         f"{len(names)} of {s['blocks']} blocks dropped, {s['method'].replace('_', '-')}, on {s['chosen_on']}: "
         f"{', '.join(names)}",
-        f"error {_told(whole)} whole, "
-        + ", ".join(f"{_told(row)} {row['state']}" for row in last)
+        f"error {_describe_error(whole)} whole, "
+        + ", ".join(f"{_describe_error(row)} {row['state']}" for row in last)
         + f"; over {s['examples']:,} examples",
         f"parameters {whole['parameters']:,} to {end['parameters']:,} ({end['parameters'] / whole['parameters']:.0%}), "
         f"multiply-adds {whole['macs']:,} to {end['macs']:,} ({end['macs'] / whole['macs']:.0%})",
     ]
     for name in timed(rows):
-        before, after = (_time(row, f"{name}_latency") for row in (whole, end))
+        before, after = (_describe_latency(row, f"{name}_latency") for row in (whole, end))
         ratio = end[f"{name}_latency"] / whole[f"{name}_latency"]
         lines.append(f"one image by {FORMATS[name]}: {before} to {after} ms ({ratio:.0%})")
     return "\n".join(lines)
 
 
-def _told(row: Any) -> str:
+def _describe_error(row: Any) -> str:
+    """Returns an error with its interval, in per cent."""
     return f"{row['error']:.2%} ({100 * row['error_low']:.2f} to {100 * row['error_high']:.2f})"
 
 
-def _time(row: Any, column: str) -> str:
+def _describe_latency(row: Any, column: str) -> str:
+    """Returns a latency with its quartiles, in milliseconds."""
     median, low, high = (1e3 * row[name] for name in (column, f"{column}_low", f"{column}_high"))
     return f"{median:.3g} ({low:.3g} to {high:.3g})"
 

@@ -1,4 +1,4 @@
-"""`prune`: drops blocks, takes statistics anew, trains on, and measures what that costs and saves."""
+"""`prune`: drops blocks, recomputes statistics, fine-tunes, and measures what that costs and saves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keras_resnets.instruments.lanes import SHORTCUT, Lanes, Program, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import compact, copied, delete, select
-from keras_resnets.pruning.choosing import Choosing, choose, number, split
+from keras_resnets.pruning.choosing import Choosing, choose, choosing_examples, count_limit
 from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, whole
@@ -35,11 +35,11 @@ WHOLE, DROPPED, RECALIBRATED, TUNED = "whole", "dropped", "recalibrated", "fine-
 
 
 class Pruned(NamedTuple):
-    """What `prune` gives.
+    """The result of `prune`.
 
     Attributes:
-        network: the network that is left.
-        study: what was measured on the way.
+        network: the pruned network.
+        study: the measurements of all steps.
     """
 
     network: ResidualNetwork
@@ -61,43 +61,43 @@ def prune(
     verbose: bool = False,
     **choosing: Any,
 ) -> Pruned:
-    """Drops residual branches that cost least, takes batch-norm statistics anew, and trains on if that is asked.
+    """Drops the residual branches that cost least, recomputes batch-norm statistics, and fine-tunes if asked to.
 
-    This is Veit et al.'s lesion study (2016, section 4) put to use. `"greedy"` deletes each block that is left in turn,
-    measures all these networks in one walk, drops the block whose loss costs the least error, and measures again;
-    deletions that leave the same error, common on small sets, are told apart by loss, and then by their order in
-    the network. `"one_shot"` measures once and drops in that order. Blocks are chosen on other examples than those
-    that are reported. A transition may go as well: what its shortcut does, stays. Blocks of which nothing stays leave
-    the chain (`keras_resnets.compact`).
+    This applies Veit et al.'s lesion study (2016, section 4). `"greedy"` deletes each remaining block in turn,
+    measures all these networks in one pass, drops the block whose deletion costs the least error, and measures again;
+    equal errors, common on small sets, are ordered by loss, then by position in the network. `"one_shot"` measures
+    once and drops in that order. Blocks are never chosen on the reported examples. A transition block may be dropped
+    as well; its shortcut stays. Blocks without any remaining layer leave the chain (`keras_resnets.compact`).
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes; it is left alone.
-        data: what `keras_resnets.data.load` gives: the validation split, or the training split where nothing is held
-            out, chooses the blocks, the training split gives the statistics and is trained on, the test split is
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes; it is not changed.
+        data: what `keras_resnets.data.load` gives: the validation split, or the training split if nothing is held
+            out, chooses the blocks; the training split is for statistics and fine-tuning; the test split is
             reported. Or `(x, y)` arrays or batched `tf.data`, which are reported, with `calibration` for the rest.
-        blocks: how many to drop. Of `blocks`, `share` and `tolerance`, one must be given.
-        share: which share of the network's blocks to drop, rounded to a whole number, at least one.
-        tolerance: drop until the error on the examples that choose would be more than so much above the whole
-            network's, such as 0.005 for half a point; before statistics are taken anew, and before fine-tuning.
+        blocks: number of blocks to drop. Exactly one of `blocks`, `share` and `tolerance` must be given.
+        share: share of the network's blocks to drop, rounded to a whole number, at least one.
+        tolerance: drop blocks while the error on the examples that choose is at most this much above the whole
+            network's, such as 0.005 for half a point; measured before statistics are recomputed, and before
+            fine-tuning.
         keep: names or indices of blocks that must stay.
         fine_tune: epochs of training at the end (`keras_resnets.fine_tune`); 0 for none.
-        recipe: of that training.
-        out: a run directory for all of it: `model.keras`, what `Study.save` writes, `run.json`, and the fine-tuning
-            below `fine_tuning`. The same call goes on there after a kill, and opens what is finished. None keeps
+        recipe: recipe of that training.
+        out: a run directory for all of it: `model.keras`, the files of `Study.save`, `run.json`, and the fine-tuning
+            below `fine_tuning`. After an interruption, the same call resumes there; it opens a finished run. None keeps
             nothing.
-        seed: of the fine-tuning.
+        seed: seed of the fine-tuning.
         verbose: whether to draw progress bars.
         **choosing: fields of `keras_resnets.pruning.Choosing`: `method`, `calibration`, `examples`, `recalibrate`,
             `timed` and `budget`.
 
     Returns:
         The network, not compiled unless it was fine-tuned, and a `Study` with a row for each number of `dropped` blocks
-        and each `state`: `"whole"`, `"dropped"`, with the statistics of the whole network, `"recalibrated"`, of the
-        whole network, too, and, at the end, `"fine-tuned"`. Each has `block`, the last one dropped,
-        `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`, `macs`, and, where it
+        and each `state`: `"whole"`; `"dropped"`, with the statistics of the whole network; `"recalibrated"`, also for
+        the whole network; and, at the end, `"fine-tuned"`. Each has `block`, the last one dropped,
+        `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`, `macs`, and, if it
         was timed, the seconds for one image by the export in its own runtime, `saved_model_latency` (median) with its
-        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; all are timed in turns. The
-        network has a spec where one describes it, with as many blocks in each stage as are left.
+        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; all are timed in turn. The
+        network has a spec if one describes it, with the remaining number of blocks in each stage.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds other work.
@@ -111,52 +111,55 @@ def prune(
         >>> len(network.blocks), kr.parameters(network) == int(study.rows["parameters"].iloc[-1])
         (4, True)
     """
+    # How many of which blocks may be dropped, and what chooses them.
     network, how = adopt(model), Choosing.of(choosing)
     whole_number("fine_tune", fine_tune, 0)
     kept = set(select(network, keep))
     free = [i for i, block in enumerate(network.blocks) if block.residual is not None and i not in kept]
-    count = number(network, len(free), blocks, share, tolerance)
-    chooses, chosen_on = split(data, how.calibration, how.examples)
-    asked = _asked(data, how) | {"chosen_on": chosen_on, "tolerance": tolerance}
+    count = count_limit(network, len(free), blocks, share, tolerance)
+    chooses, chosen_on = choosing_examples(data, how.calibration, how.examples)
+
+    # All that the result depends on, which a directory compares before it resumes.
+    asked = _choosing_record(data, how) | {"chosen_on": chosen_on, "tolerance": tolerance}
     asked |= {
         "blocks": None if tolerance is not None else count,
         "keep": [network.blocks[i].name for i in sorted(kept)],
     }
     work: dict[str, Any] = {"network": network.name, "weights": fingerprint(network.weights), "prune": asked}
-    if isinstance(data, Data) and data.prepare is None:  # else its options would not load the same
+    if isinstance(data, Data) and data.prepare is None:  # else its options would not load the same data
         work["data"] = {"name": data.name, **data.options}
     if fine_tune:
         fine_tuning.check_data(network, data)
         work |= {"recipe": recipes.get(recipe).to_dict(), "fine_tune": fine_tune, "seed": seed}
 
-    with _place(out) as place, Run(place, work) as run:
+    with _directory(out) as folder, Run(folder, work) as run:
         if run.finished:
             return Pruned(load_model(run.path), Study.load(run.path))
-        shown: dict[str, Any] = {"verbose": verbose, "resume": out and run.path}
+        options: dict[str, Any] = {"verbose": verbose, "resume": out and run.path}
         lanes = engine_for(network, how.budget)
 
-        # Which blocks go, and what is left after each of them.
-        gone, errors = choose(network, chooses, free, count, tolerance, how.method, engine=lanes, **shown)
-        parts, facts = _dropped(network, data, gone, engine=lanes, **shown)
+        # The blocks to drop, and the network after each of them.
+        gone, errors = choose(network, chooses, free, count, tolerance, how.method, engine=lanes, **options)
+        parts, facts = _measure_dropped(network, data, gone, engine=lanes, **options)
         own, read = network, 0
         if how.recalibrate:
             source = data if isinstance(data, Data) else chooses
-            own, read, recalibrated = _recalibrated(network, data, gone, source, lanes, how.budget, **shown)
+            own, read, recalibrated = _measure_recalibrated(network, data, gone, source, lanes, how.budget, **options)
             parts += recalibrated
 
-        # The network that is left, trained on if that is asked.
+        # The network that is left, fine-tuned if asked for.
         name = f"{network.name.removesuffix('_pruned')}_pruned"
         left = compact(delete(own, gone), spec=network.spec, name=name, copy=True)
         if fine_tune:
-            left = _tuned(left, data, recipe, fine_tune, run, seed, verbose)
+            left = _fine_tune(left, data, recipe, fine_tune, run, seed, verbose)
             beside = _Beside(lanes, network, engine_for(left, how.budget))
-            tuned, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **shown)
+            tuned, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **options)
             parts.append(tuned.assign(state=TUNED, dropped=len(gone)))
 
-        # What all of them cost.
+        # The costs of all these networks.
         names = [network.blocks[i].name for i in gone]
         costs = costs_of(network, gone, next(batches(data, 1))[0], how.timed)
-        rows = _joined(parts, costs.assign(block=["-", *names], calibration_error=errors))
+        rows = _join(parts, costs.assign(block=["-", *names], calibration_error=errors))
         facts |= {
             "blocks": len(network.blocks),
             "dropped": names,
@@ -165,6 +168,8 @@ def prune(
             "fine_tuning": _tuning_facts(recipe, fine_tune),
             "spec": left.spec and left.spec.to_dict(),
         }
+
+        # The results, on disk and returned.
         study = Study("prune", rows, facts)
         if out is not None:
             with whole(run.path / "model.keras") as part:
@@ -174,8 +179,8 @@ def prune(
         return Pruned(left, study)
 
 
-def _asked(data, how: Choosing) -> dict[str, Any]:
-    """What a run directory compares of how blocks are chosen and measured."""
+def _choosing_record(data, how: Choosing) -> dict[str, Any]:
+    """Returns how blocks are chosen and measured, as plain data for a run directory to compare."""
     given = [part for part in (data, how.calibration) if isinstance(part, tuple)]
     return {
         "method": how.method,
@@ -188,57 +193,61 @@ def _asked(data, how: Choosing) -> dict[str, Any]:
 
 
 def _tuning_facts(recipe: str | recipes.Recipe, epochs: int) -> dict[str, Any] | None:
-    """What the summary says of the fine-tuning; None without one."""
+    """Returns the summary's facts about the fine-tuning; None without one."""
     if not epochs:
         return None
     tuning = fine_tuning.short(recipe, epochs)
     return {"recipe": tuning.name, "epochs": epochs, "learning_rate": tuning.learning_rate}
 
 
-def _dropped(network: ResidualNetwork, data, gone: Sequence[int], **how) -> tuple[list[pd.DataFrame], dict[str, Any]]:
-    """Measures the network whole, and without the first 1, 2 ... of the blocks; the facts are of the whole."""
+def _measure_dropped(
+    network: ResidualNetwork, data, gone: Sequence[int], **options
+) -> tuple[list[pd.DataFrame], dict[str, Any]]:
+    """Measures the whole network, and without the first 1, 2 ... of the blocks; facts are those of the whole one."""
     import pandas as pd
 
     programs = [program(network, dict.fromkeys(gone[:n], SHORTCUT)) for n in range(1, len(gone) + 1)]
-    table, facts = evaluate(network, data, programs, task="measuring", **how)
+    table, facts = evaluate(network, data, programs, task="measuring", **options)
     first = pd.DataFrame([facts["intact"]]).assign(state=WHOLE, dropped=0)
     return [first, table.assign(state=DROPPED, dropped=range(1, len(gone) + 1))], facts
 
 
-def _recalibrated(network: ResidualNetwork, data, gone: Sequence[int], source, lanes: Lanes, budget: int, **how):
-    """Measures the same networks, each with statistics of its own, on one copy that these are written to in turn.
+def _measure_recalibrated(
+    network: ResidualNetwork, data, gone: Sequence[int], source, lanes: Lanes, budget: int, **options
+):
+    """Measures the same networks with recomputed statistics, which are written in turn to one copy.
 
     Returns:
-        The copy, with the statistics of the last, how many examples these were taken from, and the tables.
+        The copy, with the last network's statistics, the number of examples they were computed on, and the tables.
     """
     own, tables, read = copied(network), [], 0
     beside = _Beside(lanes, network, engine_for(own, budget))
     for n in range(len(gone) + 1):
         read = recalibration.recalibrate(delete(own, gone[:n]), source)
         path = program(own, dict.fromkeys(gone[:n], SHORTCUT))
-        found, _ = evaluate(own, data, [path], task=f"recalibrated, {n} dropped", engine=beside, **how)
-        tables.append(found.assign(state=RECALIBRATED, dropped=n))
+        table, _ = evaluate(own, data, [path], task=f"recalibrated, {n} dropped", engine=beside, **options)
+        tables.append(table.assign(state=RECALIBRATED, dropped=n))
     return own, read, tables
 
 
 @contextlib.contextmanager
-def _place(out: str | os.PathLike | None) -> Iterator[Path]:
-    """The run directory, or one for the time being; what a wrong argument was begun in, is gone."""
+def _directory(out: str | os.PathLike | None) -> Iterator[Path]:
+    """Gives the run directory, or a temporary one; after a wrong argument, removes one that did not exist before."""
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
         return
-    made = not Path(out).exists()
+    is_new = not Path(out).exists()
     try:
         yield Path(out)
     except ArgumentError:
-        if made:
+        if is_new:
             shutil.rmtree(out, ignore_errors=True)
         raise
 
 
 class _Beside:
-    """Answers programs as `Lanes` does, but for the first, which is the whole network's, by that network."""
+    """Runs programs as `Lanes` does, except the first, the intact one, which the whole network runs."""
 
     def __init__(self, whole: Lanes, network: ResidualNetwork, lanes: Lanes):
         self.whole, self.intact, self.lanes = whole, program(network), lanes
@@ -251,21 +260,21 @@ class _Beside:
         return np.concatenate([first, self.lanes.outputs(x, programs[1:], tick)])
 
 
-def _tuned(left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool) -> ResidualNetwork:
-    """Fine-tunes in the run, from what was there when that began: a kill must not change the start."""
+def _fine_tune(left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool) -> ResidualNetwork:
+    """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it."""
     start = run.path / "before_fine_tuning.keras"
     if not start.exists():
         with whole(start) as part:
             left.save(part)
-    how: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed}
-    return fine_tuning.fine_tune(load_model(start), data, recipe, verbose="auto" if verbose else 0, **how)
+    options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed}
+    return fine_tuning.fine_tune(load_model(start), data, recipe, verbose="auto" if verbose else 0, **options)
 
 
-def _joined(parts: Sequence[pd.DataFrame], costs: pd.DataFrame) -> pd.DataFrame:
-    """One table of the measures and of what the networks cost."""
+def _join(parts: Sequence[pd.DataFrame], costs: pd.DataFrame) -> pd.DataFrame:
+    """Returns one table of the measures and the costs of the networks."""
     import pandas as pd
 
-    found = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    rows = found.merge(costs, on="dropped", how="left", validate="many_to_one")
+    measures = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    rows = measures.merge(costs, on="dropped", how="left", validate="many_to_one")
     first = ["dropped", "state", "block", "calibration_error"]
     return rows[[*first, *(column for column in rows if column not in first)]]

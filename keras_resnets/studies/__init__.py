@@ -1,11 +1,11 @@
-"""Experiments on networks. Each takes a network and data, and gives a `Study`: rows, summary, figure.
+"""Experiments on networks. Each takes a network and data, and returns a `Study`: rows, summary, figure.
 
-A study leaves the network as it was, and never trains behind your back: those that train (`activation`, `degradation`,
-`dynamics`, `effective`, `littwin`, `segment`, `shortcuts`, `survival`, `width_depth`) start from a variant's name or
-from nothing.
+A study does not change the network it is given. Studies that train (`activation`, `degradation`, `dynamics`,
+`effective`, `littwin`, `segment`, `shortcuts`, `survival`, `width_depth`) take a variant's name or a spec instead, or
+no network.
 """
 
-# The drawings of `search` and `pruning` are imported so that a saved study of any kind is drawn.
+# The drawings of `search` and `pruning` are imported so that saved studies of these kinds can be drawn.
 from keras_resnets.pruning import drawing as _of_prune
 from keras_resnets.reports.study import Study, describe
 from keras_resnets.search import drawing as _of_search

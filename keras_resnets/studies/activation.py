@@ -1,4 +1,4 @@
-"""Where batch-norm and ReLU stand in a residual unit: He et al. 2016, Table 2."""
+"""Placements of batch-norm and ReLU in a residual unit: He et al. 2016, Table 2."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ def activation(
     seed: int = 0,
     verbose: bool = False,
 ) -> Study:
-    """Trains a network with its activations in other places.
+    """Trains a network with several placements of its activations.
 
     He et al. (2016, Table 2) find on CIFAR-10, for ResNet-110 and ResNet-164: original 6.61 % and 5.93 %,
     BN after addition 8.17 % and 6.50 %, ReLU before addition 7.84 % and 6.14 %, ReLU-only pre-activation
     6.71 % and 5.91 %, full pre-activation 6.37 % and 5.46 %.
 
-    Nothing but the placement differs between arms: initialiser, shortcut and recipe are those of the network.
-    A block whose first activation feeds its shortcut, too (`shared_preactivation`), computes the same with
-    `"relu_only"` as with `"post"`, and with `"pre"` as with `"bn_after"`: the other blocks make the difference, and a
-    network of one block a stage has none.
+    Arms differ only in the placement: initialiser, shortcut and recipe are those of the network.
+    A block whose first activation also feeds its shortcut (`shared_preactivation`) computes the same with
+    `"relu_only"` as with `"post"`, and with `"pre"` as with `"bn_after"`: only the other blocks differ, and a
+    network with one block per stage has none.
 
     Args:
         network: a variant's name or a spec.
         data: as for `keras_resnets.train`.
         recipe: as for `keras_resnets.train`.
-        out: where the networks are trained, below `cells`; the same call goes on there after a kill.
-        arms: values of `placement` of `keras_resnets.Spec` to compare the network's own with; None
+        out: where the networks are trained, below `cells`; after an interruption, the same call resumes there.
+        arms: values of `placement` of `keras_resnets.Spec` to compare with the network's own; None
             takes all.
-        seeds: how many trainings of each, 2 to 16.
+        seeds: trainings of each, 2 to 16.
         epochs: as for `keras_resnets.train`.
-        seed: the first one; the others follow it.
-        verbose: whether to say a line for each network trained.
+        seed: the first seed; the others follow it.
+        verbose: whether to print a line for each trained network.
 
     Returns:
-        A `Study`, as `keras_resnets.studies.arms.compare` gives it; its first arm is the network as it is.
+        A `Study`, as `keras_resnets.studies.arms.compare` returns it; its first arm is the unchanged network.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -79,7 +79,7 @@ curves, describe = by_arms.curves, by_arms.describe
 
 
 def draw(study: Study):
-    """The error of each placement, and its difference to that of the network's own."""
+    """Plots the error of each placement, and its difference from that of the network's own."""
     title = f"{study.summary['model']}: activations, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
     return by_arms.draw(study, title, PLACEMENTS)
 

@@ -1,4 +1,4 @@
-"""Arms: ways of training that are compared over seeds, each with the first one, seed by seed."""
+"""Arms: ways of training that are compared over seeds, each with the first arm, paired by seed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def train_arms(
     """Trains each arm with each seed.
 
     Args:
-        arms: what to train, of whatever seed.
+        arms: the cells to train; their seeds are replaced.
         data: as for `keras_resnets.studies.cells.train_cells`.
         out: as for `train_cells`.
-        seeds: how many, 2 to 16.
-        seed: the first one; the others follow it.
+        seeds: number of seeds, 2 to 16.
+        seed: the first seed; the others follow it.
         verbose: as for `train_cells`.
 
     Returns:
@@ -51,13 +51,13 @@ def train_arms(
     whole_number("seed", seed, 0, 2**31 - 1 - seeds)
     for arm in arms:
         whole_number("epochs", arm.epochs, 1)
-    # Seed by seed: what else the machine does meanwhile weighs on the arms of a seed alike.
+    # Seed by seed, so that changes in the machine's load affect all arms of a seed.
     cells = [dataclasses.replace(arm, seed=seed + k) for k in range(seeds) for arm in arms]
     return train_cells(cells, data, out=out, verbose=verbose)
 
 
 def facts(rows: pd.DataFrame) -> dict[str, Any]:
-    """What the summary of every such study says of the trainings that the rows are of."""
+    """Returns the facts about the trainings that every such study's summary holds."""
     return {
         "seeds": int(rows["seed"].nunique()),
         "first_seed": int(rows["seed"].min()),
@@ -67,23 +67,23 @@ def facts(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def over_seeds(rows: pd.DataFrame, *columns: str) -> dict[str, float]:
-    """Mean, standard deviation and half the 95 % t interval of the mean of columns, a row being a seed."""
+    """Returns mean, standard deviation and half the mean's 95 % t interval of columns, with one row per seed."""
     measures = {"mean": "mean", "sd": "std", "half_interval": interval}
     return {f"{column}_{name}": float(rows[column].agg(how)) for column in columns for name, how in measures.items()}
 
 
 def against(rows: pd.DataFrame, first: pd.DataFrame, column: str = "error") -> dict[str, Any]:
-    """The differences of a column to that of the first arm, seed by seed, as `paired` judges them."""
+    """Compares a column with that of the first arm, seed by seed, by `paired`."""
     return paired((rows.set_index("seed")[column] - first.set_index("seed")[column]).tolist())
 
 
-def told(found: Mapping[str, Any], seeds: int) -> str:
-    """An arm's error in words."""
-    return f"error {found['error_mean']:.2%} (standard deviation {found['error_sd']:.2%} over {seeds} seeds)"
+def describe_error(arm: Mapping[str, Any], seeds: int) -> str:
+    """Returns an arm's mean error with its standard deviation over seeds, as text."""
+    return f"error {arm['error_mean']:.2%} (standard deviation {arm['error_sd']:.2%} over {seeds} seeds)"
 
 
 def counts_of(run: Path) -> counting.Counts:
-    """What a trained network costs, on the images that it was trained on."""
+    """Returns the costs of a trained network, for images of the size it was trained on."""
     record = Run(run, {}).record or {}
     return counting.count(Spec.from_dict(record["asked"]["spec"]))
 
@@ -96,23 +96,23 @@ def compare(
     *,
     out: str | os.PathLike,
     epochs: int,
-    **how: Any,
+    **options: Any,
 ) -> Study:
-    """Trains variants of one network that differ in nothing but their specs.
+    """Trains variants of one network that differ only in their specs.
 
     Args:
-        name: the study's.
+        name: the study's name.
         arms: the specs by name; the others are compared with the first.
         data: as for `train_arms`.
         recipe: as for `keras_resnets.train`.
         out: as for `train_arms`.
         epochs: as for `keras_resnets.train`.
-        **how: `seeds`, `seed` and `verbose`, as for `train_arms`.
+        **options: `seeds`, `seed` and `verbose`, as for `train_arms`.
 
     Returns:
         A `Study` with a row for every arm and seed: `arm`, `parameters`, `macs` and the columns of
         `train_cells`. The summary gives means, standard deviations and intervals over seeds, and
-        the paired differences to the first arm.
+        the paired differences from the first arm.
 
     Raises:
         ArgumentError: there is only one arm, or an argument breaks its rule.
@@ -121,10 +121,11 @@ def compare(
     if not others:
         raise ArgumentError(f"arms must name one or more beside {first!r}, the network as it is; got no other.")
     cells = [Cell({"arm": arm}, spec, recipe, epochs) for arm, spec in arms.items()]
-    rows = train_arms(cells, data, out=out, **how)
+    rows = train_arms(cells, data, out=out, **options)
     counts = [counts_of(Path(out) / run) for run in rows["run"]]
     for place, column in enumerate(("parameters", "macs"), 2):
         rows.insert(place, column, [getattr(count, column) for count in counts])
+
     by_arm = {arm: rows[rows["arm"] == arm] for arm in arms}
     summary = {
         "model": arms[first].name,
@@ -132,9 +133,9 @@ def compare(
         "first": first,
         **facts(rows),
         "arms": {
-            arm: {column: int(found[column].iloc[0]) for column in ("parameters", "macs")}
-            | over_seeds(found, "error", "loss")
-            for arm, found in by_arm.items()
+            arm: {column: int(rows_of_arm[column].iloc[0]) for column in ("parameters", "macs")}
+            | over_seeds(rows_of_arm, "error", "loss")
+            for arm, rows_of_arm in by_arm.items()
         },
         "differences": {
             arm: {column: against(by_arm[arm], by_arm[first], column) for column in ("error", "loss")} for arm in others
@@ -144,18 +145,19 @@ def compare(
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: error by seed."""
-    named = {arm: "".join(c if c.isalnum() or c in ".-_" else "_" for c in arm) for arm in study.rows["arm"].unique()}
-    return {named[arm]: rows.set_index("seed")["error"] for arm, rows in study.rows.groupby("arm", sort=False)}
+    """Curves for TensorBoard: error by seed."""
+    tags = {arm: "".join(c if c.isalnum() or c in ".-_" else "_" for c in arm) for arm in study.rows["arm"].unique()}
+    return {tags[arm]: rows.set_index("seed")["error"] for arm, rows in study.rows.groupby("arm", sort=False)}
 
 
 def draw(study: Study, title: str, names: Mapping[str, str] | None = None):
-    """The error of each arm, and its difference to the first, seed by seed.
+    """Plots the error of each arm, and its difference from the first, seed by seed.
 
     Args:
-        study: its rows have `arm`, `seed` and `error`, its summary `arms` and `differences` as those of `compare`.
-        title: what stands on top.
-        names: what the figure calls the arms; by default what they are called.
+        study: a study whose rows have `arm`, `seed` and `error`, and whose summary has `arms` and `differences` like
+            that of `compare`.
+        title: the figure's title.
+        names: the arms' labels in the figure; by default their names.
     """
     from keras_resnets.reports import figures
 
@@ -163,21 +165,26 @@ def draw(study: Study, title: str, names: Mapping[str, str] | None = None):
     names = names or {arm: arm for arm in arms}
     lines = sum(names[arm].count("\n") + 1 for arm in arms)
     figure, (left, right) = figures.panels(2, max(3.6, 1.8 + 0.3 * lines))
+
+    # Left: the errors, with their means.
     errors = study.rows.pivot(index="seed", columns="arm", values="error")[arms]
-    means = {arm: (found["error_mean"], 2 * (found["error_half_interval"],)) for arm, found in summary["arms"].items()}
+    means = {arm: (stats["error_mean"], 2 * (stats["error_half_interval"],)) for arm, stats in summary["arms"].items()}
     figures.seeds_by_arm(left, errors, means, names, figures.OURS, figures.MEAN)
     limits = figures.room(errors, [mean + half[1] for mean, half in means.values()])
     figures.errors(left, summary, limits=limits, axis="x")
+
+    # Right: the differences, in percentage points.
     points = 100 * errors[arms[1:]].sub(errors[arms[0]], axis=0)
     means = {
         arm: (100 * d["mean"], (100 * (d["mean"] - d["low"]), 100 * (d["high"] - d["mean"])))
-        for arm, found in summary["differences"].items()
-        for d in [found["error"]]
+        for arm, differences in summary["differences"].items()
+        for d in [differences["error"]]
     }
     figures.seeds_by_arm(right, points, means, names, figures.OTHER, figures.MEAN.replace("mean", "mean difference"))
     right.axvline(0, color=figures.INTACT, lw=1.2)
-    right.set_xlabel(f"error less that with {arms[0]},\nin points, seed by seed")
-    # One arm that fails would hide what the others differ by.
+    right.set_xlabel(f"error minus that with {arms[0]},\nin points, seed by seed")
+
+    # One arm that fails would hide the differences between the others.
     if errors.max(axis=None) > 10 * max(0.01, errors.median().median()):
         figures.far(left, 0.02)
         figures.far(right, 2)
@@ -186,11 +193,11 @@ def draw(study: Study, title: str, names: Mapping[str, str] | None = None):
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s = study.summary
     lines = []
-    for arm, found in s["arms"].items():
-        line = f"{arm}: {told(found, s['seeds'])}, {found['parameters']:,} parameters"
+    for arm, stats in s["arms"].items():
+        line = f"{arm}: {describe_error(stats, s['seeds'])}, {stats['parameters']:,} parameters"
         if arm != s["first"]:
             line += f"; against {s['first']} {verdict(s['differences'][arm]['error'])}"
         lines.append(line)

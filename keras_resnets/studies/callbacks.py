@@ -1,4 +1,4 @@
-"""Keras callbacks that look into a network while it trains, for TensorBoard."""
+"""Keras callbacks that measure a network during training, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.study import Events, Study
 from keras_resnets.studies.lesion import sweep
-from keras_resnets.studies.paths import engines, first, take_apart
+from keras_resnets.studies.paths import engines, first_examples, split_gradient
 from keras_resnets.studies.responses import measure, reader_for
 from keras_resnets.studies.watch import EffectiveDepth as EffectiveDepth
 
 
 class _AfterEpochs(keras.callbacks.Callback):
-    """Makes a study of the network after every so many epochs, and writes it for TensorBoard.
+    """Makes a study of the network every few epochs, and writes it for TensorBoard.
 
-    The training is left as it was: weights, statistics, optimiser and random state are only read.
-    A kind of it says what it makes (`make`) and which scalars of it are written (`scalars`).
+    Training is not affected: weights, statistics, optimiser and random state are only read.
+    Subclasses define the study (`make`) and which of its scalars are written (`scalars`).
     """
 
     def __init__(self, data, log_dir: str | os.PathLike, every: int = 1):
@@ -39,14 +39,14 @@ class _AfterEpochs(keras.callbacks.Callback):
         self._clock: Callable[[], float] = time.perf_counter
 
     def prepare(self, network: ResidualNetwork) -> Any:
-        """Returns what all studies of the network can share, such as what was traced."""
+        """Returns what all studies of the network can share, such as traced functions."""
 
     def make(self, network: ResidualNetwork, engine: Any) -> Study | None:
-        """Returns the study, or None for none; `engine` is what `prepare` gave."""
+        """Returns the study, or None to skip it; `engine` is the result of `prepare`."""
         raise NotImplementedError
 
     def scalars(self, study: Study) -> dict[str, float]:
-        """Returns what is written of a study, by name."""
+        """Returns the scalars of a study to write, by name."""
         raise NotImplementedError
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -72,19 +72,19 @@ class _AfterEpochs(keras.callbacks.Callback):
 
 
 class Lesion(_AfterEpochs):
-    """Deletes every block in turn after an epoch, and writes what it cost.
+    """Deletes every block in turn after an epoch, and writes the resulting errors.
 
-    The training is left as it was: weights, statistics, optimiser and random state are only read.
+    Training is not affected: weights, statistics, optimiser and random state are only read.
 
     TensorBoard gets the scalars `lesion/BLOCK` (top-1 error without that block), `lesion/intact`,
     `lesion/share_of_epoch` (the seconds of the sweep over those of the epoch before it) and the
     image `lesion/figure`, by number of finished epochs.
 
     Args:
-        data: as for `keras_resnets.studies.lesion`; a few hundred examples do.
-        log_dir: where to; a run of its own within TensorBoard's log directory.
-        every: epochs between sweeps, the first of them after so many.
-        budget: bytes, as for `lesion`.
+        data: as for `keras_resnets.studies.lesion`; a few hundred examples suffice.
+        log_dir: the folder to write; a run of its own within TensorBoard's log directory.
+        every: epochs between sweeps; the first comes after that many.
+        budget: bytes for intermediate values, as for `lesion`.
 
     Attributes:
         studies: the studies made so far, by number of finished epochs.
@@ -122,16 +122,16 @@ class Lesion(_AfterEpochs):
 class Responses(_AfterEpochs):
     """Measures how strongly every convolution responds after an epoch (He et al. 2015, Fig. 7).
 
-    The training is left as it was: weights, statistics, optimiser and random state are only read.
+    Training is not affected: weights, statistics, optimiser and random state are only read.
 
     TensorBoard gets the scalars `responses/LAYER` (the standard deviation of that response, such as
     `responses/stage1_block2/conv1`), `responses/share_of_epoch` (the seconds of the measurement over
     those of the epoch before it) and the image `responses/figure`, by number of finished epochs.
 
     Args:
-        data: as for `keras_resnets.studies.responses`; a few hundred examples do.
-        log_dir: where to; a run of its own within TensorBoard's log directory.
-        every: epochs between measurements, the first of them after so many.
+        data: as for `keras_resnets.studies.responses`; a few hundred examples suffice.
+        log_dir: the folder to write; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements; the first comes after that many.
 
     Attributes:
         studies: the studies made so far, by number of finished epochs.
@@ -163,20 +163,20 @@ class Responses(_AfterEpochs):
 
 
 class PathSpectrum(_AfterEpochs):
-    """Takes the gradient apart by length of path after an epoch (Veit et al. 2016, Fig. 6).
+    """Splits the gradient by path length after an epoch (Veit et al. 2016, Fig. 6).
 
-    The training is left as it was: weights, statistics, optimiser and random state are only read.
+    Training is not affected: weights, statistics, optimiser and random state are only read.
 
     TensorBoard gets the scalars `paths/sampled_mean_length`, `paths/exact_mean_length`,
     `paths/needed_length` (the length beyond which all longer paths together are less than 5 % of the
     gradient) and `paths/coherence` (at the length where sampling has its peak),
     `paths/share_of_epoch` and the image `paths/figure`, by number of finished epochs. An epoch whose
-    gradient is not finite is left out.
+    gradient is not finite is skipped.
 
     Args:
         data: as for `keras_resnets.studies.paths`.
-        log_dir: where to; a run of its own within TensorBoard's log directory.
-        every: epochs between measurements, the first of them after so many.
+        log_dir: the folder to write; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements; the first comes after that many.
         examples: as for `paths`.
         draws: as for `paths`.
         weights: as for `paths`.
@@ -214,14 +214,14 @@ class PathSpectrum(_AfterEpochs):
         super().__init__(data, log_dir, every)
         whole_number("examples", examples, 1)
         whole_number("draws", draws, 1)
-        self.examples, self._how = examples, {"draws": draws, "weights": weights, "seed": 0, "budget": budget}
+        self.examples, self._options = examples, {"draws": draws, "weights": weights, "seed": 0, "budget": budget}
 
     def prepare(self, network):
-        return engines(network), first(network, self.data, self.examples)
+        return engines(network), first_examples(network, self.data, self.examples)
 
     def make(self, network, engine):
         try:
-            return take_apart(*engine, **self._how)
+            return split_gradient(*engine, **self._options)
         except FloatingPointError:
             return None
 

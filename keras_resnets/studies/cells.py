@@ -1,4 +1,4 @@
-"""Trains a table of networks, each in a run directory of its own, and tables what came of them."""
+"""Trains a list of networks, each in its own run directory, and tabulates their results."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Cell:
     """One network to train.
 
     Args:
-        labels: what tells it from the others of its table, column by column; the seed is a column
-            of its own.
+        labels: columns that distinguish it from the other cells of its table; the seed is one more
+            column.
         network: a variant's name or a spec.
         recipe: a recipe or its name.
         epochs: as for `keras_resnets.train`.
         seed: as for `keras_resnets.train`.
         paths: as for `keras_resnets.train`.
-        callbacks: makes the callbacks of one training.
+        callbacks: a function that makes the callbacks of one training.
     """
 
     labels: Mapping[str, Any]
@@ -59,19 +59,19 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name of its run directory."""
+        """Name of the cell's run directory."""
         return "_".join(re.sub(r"[^\w.+-]+", "-", f"{key}-{value}") for key, value in self.columns.items())
 
 
 def spec_of(network: str | Spec) -> Spec:
-    """Returns the spec of what a study is to train.
+    """Returns the spec of the network that a study is to train.
 
     Raises:
         ArgumentError: it is neither a variant's name nor a spec.
     """
     if not isinstance(network, str | Spec):
         raise ArgumentError(
-            f"network must be a variant's name or a Spec, for this study trains it from the start; "
+            f"network must be a variant's name or a Spec, because this study trains it from scratch; "
             f"got {type(network).__name__}."
         )
     return network if isinstance(network, Spec) else variants.spec(network)
@@ -86,25 +86,25 @@ def train_cells(
 ) -> pd.DataFrame:
     """Trains every cell that is not trained yet, one after the other.
 
-    Killed at any moment and called again, it goes on in the middle of the cell where it stopped;
-    what is done is not even opened. Each cell is trained by `keras_resnets.train`.
+    After an interruption, another call resumes in the middle of the cell where it stopped;
+    finished networks are not even opened. Each cell is trained by `keras_resnets.train`.
 
     Args:
-        cells: what to train, in this order.
-        data: as for `keras_resnets.train`. In a `Data`, too, each cell's seed orders and augments
-            the examples.
+        cells: the cells to train, in this order.
+        data: as for `keras_resnets.train`. Each cell's seed orders and augments the examples, also of
+            a `Data`.
         out: cells are trained below `out/cells`.
-        verbose: whether to say a line for each cell.
+        verbose: whether to print a line for each cell.
 
     Returns:
         A row per cell: its labels, `seed`, `error` (top-1, on the test split, after the last epoch)
-        with its 95 % Wilson interval over `examples` (of segmentation, `mean_iou` and the error of pixels, without an
+        with its 95 % Wilson interval over `examples` (for segmentation, `mean_iou` and the error of pixels, without an
         interval), `loss`, `best_epoch` (by validation), `epochs`,
-        `steps` of the optimiser, `seconds` of training as `Stopwatch` takes them, `epoch_seconds`
+        `steps` of the optimiser, `seconds` of training as measured by `Stopwatch`, `epoch_seconds`
         (their median over epochs, with quartiles), and `run`, the directory below `out`.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or `out` holds a cell trained otherwise.
+        ArgumentError: an argument breaks its rule, or `out` holds a cell trained with other arguments.
 
     Example:
         >>> import tempfile
@@ -121,16 +121,16 @@ def train_cells(
             raise ArgumentError(f"cells must differ in labels or seed; got {name!r} twice. Add a label.")
     rows = []
     for number, cell in enumerate(cells, 1):
-        place = Path(out) / "cells" / cell.name
-        asked = _asked(cell, data)
-        done = _compared(_read(place / "cell.json") or {}) == asked and Run(place, {}).finished
+        folder = Path(out) / "cells" / cell.name
+        record = _record(cell, data)
+        done = _comparable(_read(folder / "cell.json") or {}) == record and Run(folder, {}).finished
         if not done:
-            watch = Stopwatch(place / "times.csv")
+            watch = Stopwatch(folder / "times.csv")
             train(
                 spec_of(cell.network),
                 data.seeded(cell.seed) if isinstance(data, datasets.Data) else data,
                 cell.recipe,
-                out=place,
+                out=folder,
                 epochs=cell.epochs,
                 seed=cell.seed,
                 paths=cell.paths,
@@ -138,22 +138,22 @@ def train_cells(
                 verbose=0,
             )
             gc.collect()  # a network refers to itself
-            write_json(place / "cell.json", asked)
-        rows.append(cell.columns | _results(place) | {"run": str(place.relative_to(out))})
+            write_json(folder / "cell.json", record)
+        rows.append(cell.columns | _results(folder) | {"run": str(folder.relative_to(out))})
         if verbose:
-            told = ", ".join(f"{key} {value}" for key, value in cell.columns.items())
+            columns = ", ".join(f"{key} {value}" for key, value in cell.columns.items())
             row = rows[-1]
             print(
-                f"{number} of {len(cells)}  {told}: error {row['error']:.2%} of {row['examples']:,} after "
+                f"{number} of {len(cells)}  {columns}: error {row['error']:.2%} of {row['examples']:,} after "
                 f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}",
                 flush=True,
             )
     return pd.DataFrame(rows)
 
 
-def _asked(cell: Cell, data) -> dict[str, Any]:
-    """All that a cell's outcome depends on, as plain data, to tell without Keras whether it is done."""
-    asked = {
+def _record(cell: Cell, data) -> dict[str, Any]:
+    """Returns all that a cell's result depends on, as plain data, to tell without Keras whether it is finished."""
+    record = {
         "network": spec_of(cell.network).to_dict(),
         "recipe": recipes.get(cell.recipe).to_dict(),
         "epochs": cell.epochs,
@@ -161,29 +161,31 @@ def _asked(cell: Cell, data) -> dict[str, Any]:
         "paths": repr(cell.paths),
         "data": {"name": data.name, **data.options} if isinstance(data, datasets.Data) else {"name": str(data)},
     }
-    return _compared(json.loads(json.dumps(asked, default=str)))
+    return _comparable(json.loads(json.dumps(record, default=str)))
 
 
-def _compared(asked: dict[str, Any]) -> dict[str, Any]:
-    """Of the data only which they are: how they are batched, the recipe says."""
-    usual = {"data_dir": None, "image_size": None, "validation": 0.1}
-    data = asked.get("data") or {}
-    return {**asked, "data": {"name": data.get("name"), **{key: data.get(key, usual[key]) for key in usual}}}
+def _comparable(record: dict[str, Any]) -> dict[str, Any]:
+    """Reduces a record to what identifies the data; the recipe determines their batches."""
+    defaults = {"data_dir": None, "image_size": None, "validation": 0.1}
+    data = record.get("data") or {}
+    return {**record, "data": {"name": data.get("name"), **{key: data.get(key, defaults[key]) for key in defaults}}}
 
 
 def _read(file: Path) -> Any:
+    """Reads a JSON file; returns None if it is absent or damaged."""
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError):
         return None
 
 
-def _results(place: Path) -> dict[str, Any]:
+def _results(folder: Path) -> dict[str, Any]:
+    """Returns the columns of a finished run: its results and times."""
     import pandas as pd
 
-    record = Run(place, {}).record or {}
+    record = Run(folder, {}).record or {}
     results = record["results"]
-    times = pd.read_csv(place / "times.csv")
+    times = pd.read_csv(folder / "times.csv")
     return {
         **_errors(results),
         "loss": results["test_loss"],
@@ -200,10 +202,10 @@ def _results(place: Path) -> dict[str, Any]:
 
 
 def _errors(results: Mapping[str, Any]) -> dict[str, float]:
-    """The error, of a classifier with its interval; the pixels that a network for segmentation answers are no draws."""
+    """Returns the error; with an interval for a classifier only, since pixels of an image are not independent."""
     error, examples = 1 - results["test_accuracy"], results["test_examples"]
     if "test_mean_iou" in results:
         return {"mean_iou": results["test_mean_iou"], "error": error}
     low, high = wilson(error, examples)
-    # The accuracy in run.json is rounded; the count behind it is whole.
+    # The accuracy in run.json is rounded; the number of errors is whole.
     return {"error": round(error * examples) / examples, "error_low": low, "error_high": high}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,14 @@ from keras_resnets.errors import whole_number
 from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more, ranked
 from keras_resnets.instruments.lanes import SHORTCUT, program
 from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.statistics import spread
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Medians read off Veit et al. 2016, Fig. 5a (54 blocks, CIFAR-10), to about +-0.02: count -> error.
+# Medians read from Veit et al. 2016, Fig. 5a (54 blocks, CIFAR-10), to about +-0.02: count -> error.
 VEIT = {1: 0.065, 5: 0.09, 8: 0.14, 10: 0.19, 12: 0.25, 13: 0.30, 15: 0.33, 16: 0.52, 20: 0.58}
 
 
@@ -37,19 +37,19 @@ def delete(
 ) -> Study:
     """Measures the network with 1 to `most` blocks deleted: at random, and chosen one by one.
 
-    A random draw takes so many of all blocks, each set alike. The greedy choices start from the
-    intact network and delete, in every round, the block whose deletion leaves the least error
-    (`"best"`) or the most (`"worst"`), ties by loss. They are made on the validation split where
-    `data` has one, and then measured like the draws; else on the examples they are measured on,
-    which flatters the best: the summary's `chosen_on` says which.
+    A random draw deletes a set of that many blocks, all sets being equally likely. The greedy choices
+    start from the intact network and delete, in every round, the block whose deletion leaves the smallest error
+    (`"best"`) or the largest (`"worst"`), ties by loss. They are made on the validation split if
+    `data` has one, and then measured like the draws; else on the measured examples themselves,
+    which biases the best downwards: the summary's `chosen_on` says which.
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes.
         data: as for `keras_resnets.studies.lesion`.
-        most: the largest number of deleted blocks; at most the blocks there are.
+        most: the largest number of deleted blocks, at most the network's number of blocks.
         draws: random sets for each number.
         greedy: whether to make the greedy choices, which takes 2 x `most` sweeps over all blocks.
-        seed: of the draws.
+        seed: seed of the draws.
         budget: as for `lesion`.
         verbose: as for `lesion`.
         resume: as for `lesion`.
@@ -76,7 +76,9 @@ def delete(
     whole_number("most", most, 1, len(names))
     whole_number("draws", draws, 1, 10**6)
     whole_number("seed", seed, 0, 2**31 - 1)
-    how: dict[str, Any] = {"verbose": verbose, "resume": resume, "engine": engine_for(network, budget)}
+    options: dict[str, Any] = {"verbose": verbose, "resume": resume, "engine": engine_for(network, budget)}
+
+    # The sets of blocks to delete: random ones, then greedy ones.
     rng = np.random.default_rng(seed)
     rows = [
         ("random", count, draw, sorted(rng.choice(len(names), count, replace=False).tolist()))
@@ -84,20 +86,13 @@ def delete(
         for draw in range(1, draws + 1)
     ]
     selection = getattr(data, "validation", None)
+    if greedy:
+        for kind, order in _greedy_orders(network, data if selection is None else selection, most, options).items():
+            rows += [(kind, count, 1, order[:count]) for count in range(1, most + 1)]
 
-    @functools.cache  # the first round of both kinds is the same
-    def tried(chosen: tuple[int, ...], task: str):
-        rest = [i for i in range(len(names)) if i not in chosen]
-        return one_more(network, data if selection is None else selection, chosen, rest, task=task, **how)[0]
-
-    for kind in ("best", "worst") if greedy else ():
-        chosen: tuple[int, ...] = ()
-        for count in range(1, most + 1):
-            found = tried(chosen, f"choosing block {count} of {most}")
-            chosen = (*chosen, int(ranked(found, ascending=kind == "best")["block"].iloc[0]))
-            rows.append((kind, count, 1, list(chosen)))
+    # All of them are measured in one pass.
     programs = [program(network, dict.fromkeys(blocks, SHORTCUT)) for *_, blocks in rows]
-    table, facts = evaluate(network, data, programs, task=f"deleting up to {most} blocks", **how)
+    table, facts = evaluate(network, data, programs, task=f"deleting up to {most} blocks", **options)
     for i, column in enumerate(("kind", "count", "draw")):
         table.insert(i, column, [row[i] for row in rows])
     table.insert(3, "blocks", [" ".join(names[i] for i in blocks) for *_, blocks in rows])
@@ -113,17 +108,35 @@ def delete(
     return Study("delete", table, facts)
 
 
+def _greedy_orders(network: ResidualNetwork, data, most: int, options: dict[str, Any]) -> dict[str, list[int]]:
+    """Returns the first `most` blocks that greedy choices delete, for the `"best"` and the `"worst"` choice."""
+    count = len(network.blocks)
+    sweeps: dict[tuple[int, ...], pd.DataFrame] = {}  # the first round of both kinds is the same
+    orders: dict[str, list[int]] = {}
+    for kind in ("best", "worst"):
+        chosen: list[int] = []
+        for number in range(1, most + 1):
+            key = tuple(chosen)
+            if key not in sweeps:
+                remaining = [i for i in range(count) if i not in chosen]
+                task = f"choosing block {number} of {most}"
+                sweeps[key] = one_more(network, data, key, remaining, task=task, **options)[0]
+            chosen.append(int(ranked(sweeps[key], ascending=kind == "best")["block"].iloc[0]))
+        orders[kind] = chosen
+    return orders
+
+
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: error by number of deleted blocks, the median where there are draws."""
+    """Curves for TensorBoard: error by number of deleted blocks, the median of random draws."""
     return {kind: rows.groupby("count")["error"].median() for kind, rows in study.rows.groupby("kind", sort=False)}
 
 
 def draw(study: Study):
-    """Error against the number of deleted blocks: boxes over draws, the greedy choices, the paper's medians."""
+    """Plots error against the number of deleted blocks: boxes over draws, greedy choices, the paper's medians."""
     from keras_resnets.reports import figures
 
-    summary, [axes] = study.summary, (made := figures.panels())[1]
-    rows = study.rows
+    figure, [axes] = figures.panels()
+    summary, rows = study.summary, study.rows
     random = rows[rows["kind"] == "random"].groupby("count")["error"]
     label = f"at random, {summary['draws']} draws: median, quartiles, extremes"
     figures.boxes(axes, {count: list(errors) for count, errors in random}, 0.6, label)
@@ -133,17 +146,17 @@ def draw(study: Study):
             axes.plot(chosen["count"], chosen["error"], ".-", color=colour, lw=1, label=f"{label}, one by one")
     figures.levels(axes, summary["intact"]["error"], summary["classes"])
     if summary["blocks"] == 54:
-        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5a, medians read off: ResNet-110, CIFAR-10")
+        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5a, medians read from it: ResNet-110, CIFAR-10")
     axes.set_xlabel(f"number of deleted blocks, of {summary['blocks']}")
     axes.set_xlim(0.2, summary["most"] + 0.8)
     axes.xaxis.get_major_locator().set_params(integer=True)
     figures.errors(axes, summary)
-    figures.finish(made[0], f"{summary['model']}: delete several blocks at once")
-    return made[0]
+    figures.finish(figure, f"{summary['model']}: delete several blocks at once")
+    return figure
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s, rows = study.summary, study.rows
     shown = sorted({count for count in (1, s["most"] // 4, s["most"] // 2, s["most"]) if count})
     lines = []

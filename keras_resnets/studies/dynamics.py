@@ -1,4 +1,4 @@
-"""Does a network get deeper, in effect, while it trains? Littwin & Wolf 2016."""
+"""Effective depth of a network during training: Littwin & Wolf 2016."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ def dynamics(
     verbose: int | str = "auto",
     **overrides: Any,
 ) -> Study:
-    """Trains a network and measures, before and after epochs, how deep it is in effect.
+    """Trains a network and measures its effective depth before training and after epochs.
 
     Littwin & Wolf 2016 derive that a residual network starts as an ensemble of shallow ones and
-    gets deeper in effect as the scales of its residual branches grow. Here the strength of each
-    residual branch beside its shortcut is measured, on the same examples of the test split each
-    time, and the effective depth is the mean number of residual branches that the network's
-    output has come through, if the two branches of each block are uncorrelated: the sum of
-    `ratio / (1 + ratio)` over the blocks' ratios of energy. Whether they are says the measured
-    cosine: 0 for uncorrelated ones. Littwin & Wolf's own distribution takes all paths of a length
-    for copies in phase, as if the cosine were 1; it stands beside as `in_phase`. See
-    `keras_resnets.studies.path_lengths`. Freshly made, batch-normalised branches have the ratios
-    1/l along a stage (their section on batch normalisation: energies 1, 2, 3, ...), which makes
+    becomes effectively deeper as the scales of its residual branches grow. This study measures the energy
+    of each residual branch relative to its shortcut, always on the same examples of the test split.
+    The effective depth is the mean number of residual branches on the paths that make up the network's
+    output, assuming that the two branches of each block are uncorrelated: the sum of
+    `ratio / (1 + ratio)` over the blocks' energy ratios. The measured cosine tells whether they are:
+    it is 0 for uncorrelated branches. Littwin & Wolf's own distribution treats all paths of a length
+    as copies in phase, as if the cosine were 1; it is reported as `in_phase`. See
+    `keras_resnets.studies.path_lengths`. At initialisation, batch-normalised branches have the ratios
+    1/l along a stage (their section on batch normalisation: energies 1, 2, 3, ...), which gives
     a depth of about the logarithm of the number of blocks.
 
     Args:
         network: as for `keras_resnets.train`.
         data: as for `train`.
         recipe: as for `train`.
-        out: the run directory; a training that was stopped goes on, and a finished one is read.
+        out: the run directory; an interrupted training resumes, and a finished one is read.
         epochs: as for `train`.
         seed: as for `train`.
         every: epochs between measurements.
-        examples: how many examples to measure on, at once.
-        gradients: of how many of them to take the gradient apart by length of path after an epoch,
-            0 for none: which blocks learn, and by paths of what length (Wu et al. 2016, see
+        examples: number of examples to measure on, in one batch.
+        gradients: number of these examples whose gradient is split by path length after an epoch,
+            0 for none: which blocks learn, and through paths of what length (Wu et al. 2016, see
             `keras_resnets.studies.teaching`).
         callbacks: as for `train`.
         verbose: as for `train`.
@@ -72,9 +72,9 @@ def dynamics(
 
     Returns:
         A `Study` with a row for each epoch measured (0 is before training) and block that has
-        both branches: `epoch`, `block`, `stage`, `energy_ratio`, `cosine`, `gamma`, as
-        `keras_resnets.studies.energy.measure` has them, `gradient_share` and `taught_by`, as
-        `keras_resnets.studies.teaching.measure` has them.
+        both branches: `epoch`, `block`, `stage`, `energy_ratio`, `cosine`, `gamma`, as in
+        `keras_resnets.studies.energy.measure`, `gradient_share` and `taught_by`, as in
+        `keras_resnets.studies.teaching.measure`.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds a run that was not measured
@@ -91,31 +91,35 @@ def dynamics(
         raise ArgumentError(
             f"{str(out)!r} holds a training that was not measured from the start; give another --out to train again."
         )
+
     if not isinstance(data, datasets.Data):
         data = data_for(recipe, data, seed=seed)
     callback = EffectiveDepth(data, logs, every, examples, gradients)
-    how: dict[str, Any] = {"out": out, "epochs": epochs, "seed": seed, "verbose": verbose}
-    model = training.train(network, data, recipe, callbacks=[callback, *callbacks], **how, **overrides)
-    # Of a training that an earlier process finished, the callback has seen nothing.
+    options: dict[str, Any] = {"out": out, "epochs": epochs, "seed": seed, "verbose": verbose}
+    model = training.train(network, data, recipe, callbacks=[callback, *callbacks], **options, **overrides)
+
+    # An earlier process may have finished the training, so rows are read from disk.
     callback.set_model(model)
     callback.load()
     return callback.study()
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: effective depth by epoch."""
+    """Curves for TensorBoard: effective depth by epoch."""
     depth = by_epoch(study.rows)
     return {name: depth[name].dropna() for name in depth}
 
 
 def draw(study: Study):
-    """Effective depth by epoch; at some epochs path lengths, strength and scale of each branch, and what teaches it."""
+    """Plots effective depth by epoch, and at some epochs path lengths and each branch's energy, scale and gradient."""
     from keras_resnets.reports import figures
 
     summary, rows, depth = study.summary, study.rows, by_epoch(study.rows)
     figure, axes = figures.panels(3 if summary["taught"] else 2, 8.6, rows=2)
     over, lengths, *learning = axes[: len(axes) // 2]
     ratios, gammas, *taught = axes[len(axes) // 2 :]
+
+    # Effective depth over time.
     for name, style, label in (
         ("mean", ".-", "energies of paths add"),
         ("mean_in_phase", ".:", "amplitudes of paths add (Littwin & Wolf 2016)"),
@@ -130,37 +134,41 @@ def draw(study: Study):
         ylim=(0, None),
         ylabel=f"effective depth: mean of\nresidual branches passed, of {summary['blocks']}",
     )
+
+    # Some epochs: path lengths, and what is measured of each block.
     first = rows[rows["epoch"] == summary["first_epoch"]]
     for panel in (ratios, gammas, *learning, *taught):
         figures.stage_bands(panel, list(first["stage"]))
         panel.set_xlabel("block")
     for epoch, colour in figures.by_time(list(depth.index)).items():
-        found = rows[rows["epoch"] == epoch]
-        label, index = f"epoch {epoch}", range(1, len(found) + 1)
-        lengths.plot(by_energy(found["energy_ratio"]), ".-", color=colour, label=label)
-        lengths.plot(by_amplitude(found["energy_ratio"]) ** 2, ":", color=colour, lw=1)
-        ratios.plot(index, found["energy_ratio"], ".-", color=colour, label=label)
-        gammas.plot(index, found["gamma"], ".-", color=colour, label=label)
+        blocks = rows[rows["epoch"] == epoch]
+        label, index = f"epoch {epoch}", range(1, len(blocks) + 1)
+        lengths.plot(by_energy(blocks["energy_ratio"]), ".-", color=colour, label=label)
+        lengths.plot(by_amplitude(blocks["energy_ratio"]) ** 2, ":", color=colour, lw=1)
+        ratios.plot(index, blocks["energy_ratio"], ".-", color=colour, label=label)
+        gammas.plot(index, blocks["gamma"], ".-", color=colour, label=label)
         for panel, column in zip((*learning, *taught), teaching.COLUMNS, strict=False):
-            panel.plot(index, found[column], ".-", color=colour)
+            panel.plot(index, blocks[column], ".-", color=colour)
+
+    # Labels and scales of the axes.
     lengths.set(xlabel="residual branches passed", ylabel="share", ylim=(0, None))
     ratios.set(ylabel="energy of the residual branch\nover that of the shortcut")
     figures.decades(ratios)
     gammas.set(ylabel="mean magnitude of the scale\nof the branch's last batch-norm")
     for panel, label in zip(
         (*learning, *taught),
-        ("share of the gradient's norm", "length of path beyond which\n5% of its gradient is left"),
+        ("share of the gradient's norm", "path length beyond which\n5% of its gradient is left"),
         strict=False,
     ):
         panel.set(ylabel=label, ylim=(0, None))
     for panel in axes:
         panel.xaxis.get_major_locator().set_params(integer=True)
-    figures.finish(figure, f"{summary['model']}: how deep it is in effect while it trains", 4)
+    figures.finish(figure, f"{summary['model']}: effective depth during training", 4)
     return figure
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s = study.summary
     start, end, grown = s["start"], s["end"], s["grown"]
     verb = "grew" if s["growth"] > 0 else "did not grow"
@@ -171,22 +179,23 @@ def describe(study: Study) -> str:
         f"{end['argmax']:.0f}); Kendall's tau with the epoch {s['trend']['kendall_tau']:.2f} over "
         f"{s['trend']['measurements']} measurements, largest {s['largest']['mean']:.2f} after epoch "
         f"{s['largest']['epoch']}",
-        f"with all paths of a length in phase, as Littwin & Wolf have it: {start['mean_in_phase']:.2f} and "
+        f"with all paths of a length in phase, as Littwin & Wolf assume: {start['mean_in_phase']:.2f} and "
         f"{end['mean_in_phase']:.2f}; the median cosine between branches is {s['median_cosine_magnitude']:.2f} "
         f"in magnitude",
     ]
     lines += [
-        f"{what}: grew in {grown[name]['blocks']} of {s['blocks']} blocks, median {grown[name]['start']:.3g} and "
-        f"{grown[name]['end']:.3g}"
-        for name, what in (("energy_ratio", "energy ratio"), ("gamma", "mean |gamma|"))
+        f"{label}: grew in {grown[name]['blocks']} of {s['blocks']} blocks, median {grown[name]['start']:.3g} at the "
+        f"start and {grown[name]['end']:.3g} at the end"
+        for name, label in (("energy_ratio", "energy ratio"), ("gamma", "mean |gamma|"))
         if name in grown
     ]
     if taught := s["taught"]:
         over = "is over-deepened" if taught["over_deepened"] else "is not over-deepened"
         lines.append(
             f"no block is taught by paths longer than {taught['length']} ({taught['length_then']} after epoch "
-            f"{taught['first_epoch']}; 5 % of its gradient left aside), so of {s['blocks']} blocks the network {over} "
-            f"in the sense of Wu et al.; most of the gradient: {taught['most_of_gradient']}, {taught['its_share']:.0%}"
+            f"{taught['first_epoch']}), apart from 5 % of its gradient, so the network of {s['blocks']} blocks {over} "
+            f"in the sense of Wu et al.; largest share of the gradient: {taught['most_of_gradient']}, "
+            f"{taught['its_share']:.0%}"
         )
     return "\n".join(lines)
 

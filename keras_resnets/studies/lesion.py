@@ -1,4 +1,4 @@
-"""Delete one block at a time: Veit et al. 2016, Fig. 3."""
+"""Deletes one block at a time: Veit et al. 2016, Fig. 3."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-# Read off Veit et al. 2016, Fig. 3 left (54 blocks, CIFAR-10), to about +-0.02: block -> error.
+# Read from Veit et al. 2016, Fig. 3 left (54 blocks, CIFAR-10), to about +-0.02: block -> error.
 VEIT = {1: 0.42, 11: 0.12, 19: 0.12, 37: 0.11}
 VEIT_ELSEWHERE = 0.065
 
@@ -34,22 +34,22 @@ def lesion(
 ) -> Study:
     """Measures the network with each residual branch deleted in turn.
 
-    A deleted block hands on its shortcut, with the projection or down-sampling that it has (Veit
-    et al. 2016, section 4). Of a plain network, each layer is a block: deleted, its input goes to
-    the next layer as it is, or, where the layer changes the shape, subsampled, and with channels of
-    zeros appended or the last ones left out (the paper does not say what it did there). Nothing is
-    retrained or rescaled. All deletions are measured in one walk through the network.
+    A deleted block keeps its shortcut, with its projection or down-sampling (Veit
+    et al. 2016, section 4). In a plain network, each layer is a block: if it is deleted, the next layer
+    gets its input unchanged or, if the layer changes the shape, subsampled, with channels of
+    zeros appended or the last ones removed (the paper does not say what it did there). Nothing is
+    retrained or rescaled. All deletions are measured in one pass through the network.
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes.
         data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` gives, of which
-            the test split is taken.
-        beside: further networks for the same data, such as a plain one, to stand in the same rows
+            the test split is used.
+        beside: further networks for the same data, such as a plain one, for the same rows
             and figure.
-        budget: bytes that intermediate values may take.
+        budget: bytes for intermediate values.
         verbose: whether to draw a progress bar.
-        resume: a folder where finished batches are kept until `Study.save` to it; the same study
-            started again after a kill goes on from them.
+        resume: a folder where finished batches are kept until `Study.save` to it; after an
+            interruption, the same study resumes from them.
 
     Returns:
         A `Study` with one row per block: `model`, `block`, `stage`, `error`, `error_low`,
@@ -57,7 +57,7 @@ def lesion(
         the intact network.
 
     Raises:
-        ArgumentError: the network is no chain, or `data` is of the wrong kind.
+        ArgumentError: the network is not a chain of blocks, or `data` is of the wrong kind.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -66,17 +66,17 @@ def lesion(
         >>> len(study.rows)
         9
     """
-    how: dict[str, Any] = {"budget": budget, "verbose": verbose, "resume": resume}
-    rows, found = side_by_side(map(adopt, (model, *beside)), lambda network: sweep(network, data, **how))
-    first, *others = found.items()
+    options: dict[str, Any] = {"budget": budget, "verbose": verbose, "resume": resume}
+    rows, facts = side_by_side(map(adopt, (model, *beside)), lambda network: sweep(network, data, **options))
+    first, *others = facts.items()
     return Study("lesion", rows, first[1] | {"beside": dict(others)})
 
 
-def sweep(network: ResidualNetwork, data, **how) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows and the summary of one network; `how` as for `evaluate`."""
+def sweep(network: ResidualNetwork, data, **options) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Deletes each block of one network in turn; returns rows and summary. `options` as for `evaluate`."""
     blocks = network.blocks
     programs = [program(network, {i: SHORTCUT}) for i in range(len(blocks))]
-    rows, facts = evaluate(network, data, programs, task=f"deleting blocks of {network.name}", **how)
+    rows, facts = evaluate(network, data, programs, task=f"deleting blocks of {network.name}", **options)
     rows.insert(0, "model", network.name)
     rows.insert(1, "block", [block.name for block in blocks])
     rows.insert(2, "stage", network.stages)
@@ -96,20 +96,23 @@ def sweep(network: ResidualNetwork, data, **how) -> tuple[pd.DataFrame, dict[str
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: measures by number of the deleted block."""
-    found: dict[str, pd.Series] = {}
+    """Curves for TensorBoard: measures by number of the deleted block."""
+    measures: dict[str, pd.Series] = {}
     for name, rows in study.rows.groupby("model", sort=False):
         numbered = rows.set_index(np.arange(1, len(rows) + 1))
         prefix = "" if name == study.rows["model"].iloc[0] else f"{name}/"
-        found |= {f"{prefix}{measure}": numbered[measure] for measure in ("error", "loss", "agreement")}
-    return found
+        measures |= {f"{prefix}{measure}": numbered[measure] for measure in ("error", "loss", "agreement")}
+    return measures
 
 
 def draw(study: Study):
-    """Error against deleted block, with the intact network, stages and the paper's points."""
+    """Plots error against deleted block, with the intact network, stages and the paper's points."""
     from keras_resnets.reports import figures
 
-    summary, [axes] = study.summary, (made := figures.panels())[1]
+    figure, [axes] = figures.panels()
+    summary = study.summary
+
+    # Each network; the first one with its stages and its costliest blocks.
     for (name, rows), colour in zip(study.rows.groupby("model", sort=False), figures.COLOURS, strict=False):
         facts = summary["beside"].get(name, summary)
         index = range(1, len(rows) + 1)
@@ -124,38 +127,34 @@ def draw(study: Study):
         for i, block in enumerate(rows["block"], 1):
             if block in facts["bridged_without_weights"]:
                 axes.plot(i, rows["error"].iloc[i - 1], "s", color="none", markeredgecolor=colour, markersize=8)
+
+    # The paper's points, and the legend of the marked blocks.
     if summary["blocks"] == 54:
-        label = "Veit et al. 2016, Fig. 3, read off: ResNet-110, CIFAR-10"
+        label = "Veit et al. 2016, Fig. 3, read from it: ResNet-110, CIFAR-10"
         figures.paper_points(axes, VEIT, label)
         axes.axhline(VEIT_ELSEWHERE, color=figures.PAPER, lw=1, ls=":", label="the same, all other blocks")
     if any(facts["bridged_without_weights"] for facts in (summary, *summary["beside"].values())):
-        axes.plot(
-            [],
-            [],
-            "s",
-            color="none",
-            markeredgecolor="0.3",
-            markersize=8,
-            label="changes the shape: bridged",
-        )
+        square = {"color": "none", "markeredgecolor": "0.3", "markersize": 8}
+        axes.plot([], [], "s", **square, label="changes the shape: bridged")
     axes.set_xlabel("deleted block")
     figures.errors(axes, summary, ", 95% interval")
-    figures.finish(made[0], f"{summary['model']}: delete one block, keep its skip")
-    return made[0]
+    figures.finish(figure, f"{summary['model']}: delete one block, keep its skip")
+    return figure
 
 
 def _intact(facts) -> str:
+    """Returns the error of the intact network, as text."""
     return f"{facts['intact']['error']:.1%}"
 
 
 def describe(study: Study) -> str:
-    """The finding in two lines for each network."""
+    """Summarises the result in two lines for each network."""
     lines = []
     for name, facts in [(None, study.summary), *study.summary["beside"].items()]:
         worst = ", ".join(f"{block} {error:.1%}" for block, error in facts["worst"].items())
         lines.append(
-            f"{f'{name}: ' if name else ''}error {_intact(facts)} left whole, median {facts['median_error']:.1%} with "
-            f"one of {facts['blocks']} blocks deleted; {facts['blocks_within_one_point']} blocks cost at most a point\n"
+            f"{f'{name}: ' if name else ''}error {_intact(facts)} intact, median {facts['median_error']:.1%} with one "
+            f"of {facts['blocks']} blocks deleted; {facts['blocks_within_one_point']} blocks cost at most one point\n"
             f"the costliest: {worst}"
         )
     return "\n".join(lines)

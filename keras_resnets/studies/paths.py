@@ -1,8 +1,8 @@
-"""The gradient by length of path, sampled and exact: Veit et al. 2016, section 4.2 and Fig. 6.
+"""The gradient by path length, sampled and exact: Veit et al. 2016, section 4.2 and Fig. 6.
 
-Veit et al. sample: they take the mean norm of the gradient along single paths of a length, times the number of such
-paths. That product is what the paths would add if all of them pointed the same way. They do not: along with it stands
-the exact sum over all paths of each length, in which those that oppose each other have cancelled.
+Veit et al. sample paths: they multiply the mean norm of the gradient along single paths of a length by the number of
+such paths. That product is what the paths would contribute if all of them had the same direction. They do not, so the
+study also gives the exact sum over all paths of each length, in which opposing paths cancel.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from keras_resnets.runs import fingerprint
 if TYPE_CHECKING:
     import pandas as pd
 
-# Veit et al. 2016, Fig. 6c, read off: the lengths that carry the gradient of ResNet-110 on CIFAR-10.
+# Read from Veit et al. 2016, Fig. 6c: the lengths that carry the gradient of ResNet-110 on CIFAR-10.
 VEIT = (5, 17)
 
-# How many examples are taken apart a second time, in double precision.
+# Number of examples whose gradient is also split in double precision.
 CHECKED = 1
 
 VALUES, WEIGHTS, SAMPLED, ERROR = range(4)
@@ -47,37 +47,37 @@ def paths(
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
 ) -> Study:
-    """Takes the gradient of the loss apart by length of path.
+    """Splits the gradient of the loss by path length.
 
-    Every example has a gradient of its own loss, at the input; the norms are means over examples. Paths are drawn
-    evenly from those of a length, a path of its own for each example of a backward pass. Few paths have a gradient much
-    larger than the others, so that a mean of a few draws is rough, and rather too small: Veit et al. took 1000.
+    The gradient is that of each example's own loss at the input; norms are means over examples. Paths are drawn
+    uniformly from those of a length, a different path for each example of a backward pass. A few paths have a gradient
+    much larger than the others, so a mean of a few draws is imprecise and tends to be too small: Veit et al. took 1000.
 
-    The exact parts come of one backward pass that keeps the lengths apart (`keras_resnets.spectrum`). Their sum is
-    compared with the gradient in every run, for a few examples in double precision, too. Nothing is trained, and batch
-    normalisation runs on its moving statistics.
+    The exact parts come from one backward pass that separates the lengths (`keras_resnets.spectrum`). Every run
+    compares their sum with the gradient, for a few examples also in double precision. Nothing is trained, and batch
+    normalisation uses its moving statistics.
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
-        data: as for `keras_resnets.studies.lesion`; without labels, the network's answers stand in for them.
-        examples: how many of the first to use.
-        draws: sampled paths of each length, at least.
-        weights: whether to take apart the gradients with respect to each link's weights, too. These are of the mean
-            loss of as many examples as are worked on at a time, a mean over such batches.
-        seed: of the draws.
-        budget: bytes that intermediate values may take.
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes.
+        data: as for `keras_resnets.studies.lesion`; without labels, the network's predictions stand in for them.
+        examples: number of examples to use, the first of the data.
+        draws: smallest number of sampled paths of each length.
+        weights: whether to split the gradients with respect to each link's weights, too. These are gradients of a
+            batch's mean loss, averaged over batches.
+        seed: seed of the draws.
+        budget: bytes for intermediate values.
         verbose: whether to draw a progress bar.
         resume: as for `lesion`.
 
     Returns:
         A `Study`. Rows of `kind` `"input"`, for each length: `paths`, the share of all paths; `sampled`, the mean norm
         along one path, with its standard deviation and count; `sampled_share`, paths times norm, as a share of all
-        lengths; `norm`, of the exact part, with its standard deviation over examples; `norm_share`; `share`, what the
-        part adds to the gradient, negative where it opposes it; `rest`, what is missed without all longer paths,
-        relative; `coherence`, the exact norm over paths times sampled norm: 1 if all paths point the same way. Rows of
-        `kind` `"weights"`, for each link `at` and length (its own residual branch counts), have `norm`, `norm_share`,
-        `share` and `rest`. The summary has the effective lengths by either measure: the shortest run of lengths with
-        95 % of the sum.
+        lengths; `norm`, of the exact part, with its standard deviation over examples; `norm_share`; `share`, the
+        part's contribution to the gradient, negative if it opposes it; `rest`, the relative error without all longer
+        paths; `coherence`, the exact norm over paths times sampled norm: 1 if all paths have the same direction. Rows
+        of `kind` `"weights"`, for each link `at` and length (its own residual branch counts), have `norm`,
+        `norm_share`, `share` and `rest`. The summary has the effective lengths by either measure: the shortest run of
+        lengths with 95 % of the sum.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -95,19 +95,22 @@ def paths(
         whole_number(name, value, 1, 10**6)
     whole_number("seed", seed, 0, 2**31 - 1)
     network = adopt(model)
-    how: dict[str, Any] = {"draws": draws, "weights": weights, "seed": seed, "budget": budget}
-    return take_apart(engines(network), first(network, data, examples), verbose=verbose, resume=resume, **how)
+    options: dict[str, Any] = {"draws": draws, "weights": weights, "seed": seed, "budget": budget}
+    return split_gradient(
+        engines(network), first_examples(network, data, examples), verbose=verbose, resume=resume, **options
+    )
 
 
 def engines(network: ResidualNetwork) -> tuple[Spectrum, Spectrum]:
-    """What takes gradients apart, in single precision and, to check it, in double."""
+    """Returns the engines that split gradients: in single precision, and in double precision to check it."""
     return Spectrum(network), Spectrum(network, "float64")
 
 
-def take_apart(spectra, examples, *, draws, weights, seed, budget, verbose=False, resume=None) -> Study:
-    """The study, with `engines` made before and the examples that `first` gives."""
+def split_gradient(spectra, examples, *, draws, weights, seed, budget, verbose=False, resume=None) -> Study:
+    """Makes the study, with the results of `engines` and `first_examples`."""
     import pandas as pd
 
+    # The paths to sample, and what identifies the measurement.
     spectrum, precise = spectra
     network, (x, y, labels), choices = spectrum.model, examples, Paths(spectrum.model)
     rows = -(-len(x) // -(-len(x) // spectrum.rows(budget)))
@@ -123,19 +126,23 @@ def take_apart(spectra, examples, *, draws, weights, seed, budget, verbose=False
         "weights_fingerprint": fingerprint(network.weights),
         "data_fingerprint": fingerprint([x, y]),
     }
+
+    # Batch by batch, except those that an interrupted study has finished.
     kept, tables = Kept(resume, f"paths {facts} {weights}"), []
     starts = range(0, len(x), rows)
     with progress(f"paths of {network.name}", len(starts) * len(spectrum.chain), verbose) as advance:
         for start in starts:
             part = slice(start, start + rows)
             file = kept.file(start, x[part], y[part])
-            found = kept.get(file)
-            if found is None:
-                found = _measured(spectrum, x[part], y[part], gates[..., part], weights, advance)
-                kept.put(file, found)
+            measured = kept.get(file)
+            if measured is None:
+                measured = _measured(spectrum, x[part], y[part], gates[..., part], weights, advance)
+                kept.put(file, measured)
             else:
                 advance(len(spectrum.chain))
-            tables.append(found)
+            tables.append(measured)
+
+    # The means, and how precise they are.
     check = _measured(precise, x[:CHECKED], y[:CHECKED], gates[:0, :, :CHECKED], False, lambda links: None)
     table = pd.concat([_at_input(tables, choices), *([_of_weights(tables, spectrum)] if weights else [])])
     whole = np.concatenate([_errors(t)[_errors(t)[:, 1] == 0, 4] for t in tables]).mean()
@@ -143,23 +150,25 @@ def take_apart(spectra, examples, *, draws, weights, seed, budget, verbose=False
     return Study("paths", table.reset_index(drop=True), facts)
 
 
-def first(network: ResidualNetwork, data, examples: int):
-    """The first examples as arrays, and where the labels come from."""
-    found: list[tuple[np.ndarray, np.ndarray | None]] = []
+def first_examples(network: ResidualNetwork, data, examples: int):
+    """Returns the first examples as arrays, and the source of their labels."""
+    parts: list[tuple[np.ndarray, np.ndarray | None]] = []
     for batch in batches(data, examples):
-        found.append(batch)
-        if sum(len(x) for x, _ in found) >= examples:
+        parts.append(batch)
+        if sum(len(x) for x, _ in parts) >= examples:
             break
-    x = np.concatenate([x for x, _ in found])[:examples]
-    if found[0][1] is None:
+    x = np.concatenate([x for x, _ in parts])[:examples]
+    if parts[0][1] is None:
         return x, network.predict(x, verbose=0).argmax(-1), "what the network answers"
-    return x, np.concatenate([y for _, y in found if y is not None])[:examples], "given"
+    return x, np.concatenate([y for _, y in parts if y is not None])[:examples], "given"
 
 
 def _measured(spectrum: Spectrum, x, y, gates: np.ndarray, weights: bool, tick) -> np.ndarray:
-    """All that is found on some examples, as rows of kind, place, length, norm, share, rest."""
+    """Measures some examples; returns rows of kind, place, length, norm, share, rest."""
     places = [INPUT, *(link.name for link in spectrum.chain)]
-    found = []
+    rows = []
+
+    # The exact parts, at the input and at each link's weights, with the error of their sum.
     whole = spectrum.whole(x, y, weights)
     for parts in spectrum.exact(x, y, weights=weights, tick=tick, whole=whole):
         kind, place = VALUES if parts.of == "values" else WEIGHTS, places.index(parts.at)
@@ -172,19 +181,19 @@ def _measured(spectrum: Spectrum, x, y, gates: np.ndarray, weights: bool, tick) 
             parts.share,
             parts.rest,
         )
-        found.append(np.stack([column.ravel() for column in columns], 1))
-        found.append(np.array([[ERROR, place, 0, parts.error.max(), parts.whole.mean(), 0]]))
+        rows.append(np.stack([column.ravel() for column in columns], 1))
+        rows.append(np.array([[ERROR, place, 0, parts.error.max(), parts.whole.mean(), 0]]))
+
+    # The sampled paths.
     if len(gates):
         for drawn, gradient in zip(gates, spectrum.along(x, y, gates, whole), strict=True):
             norm = np.linalg.norm(np.asarray(gradient, "float64").reshape(len(x), -1), axis=1)
-            found.append(
-                np.stack([np.full(len(x), v) for v in (SAMPLED, 0)] + [drawn.sum(0), norm] + [0 * norm] * 2, 1)
-            )
-    return np.concatenate(found)
+            rows.append(np.stack([np.full(len(x), v) for v in (SAMPLED, 0)] + [drawn.sum(0), norm] + [0 * norm] * 2, 1))
+    return np.concatenate(rows)
 
 
 def _at_input(tables: list[np.ndarray], choices: Paths) -> pd.DataFrame:
-    """A row for each length, of gradients at the input."""
+    """Returns a row for each length, of gradients at the input."""
     import pandas as pd
 
     rows = np.concatenate(tables)
@@ -209,7 +218,7 @@ def _at_input(tables: list[np.ndarray], choices: Paths) -> pd.DataFrame:
 
 
 def _of_weights(tables: list[np.ndarray], spectrum: Spectrum) -> pd.DataFrame:
-    """A row for each link and length, of gradients with respect to the link's weights."""
+    """Returns a row for each link and length, of gradients with respect to the link's weights."""
     import pandas as pd
 
     rows = np.concatenate(tables)
@@ -225,37 +234,40 @@ def _of_weights(tables: list[np.ndarray], spectrum: Spectrum) -> pd.DataFrame:
 
 
 def _summary(table: pd.DataFrame, choices: Paths, gradient: float) -> dict[str, Any]:
+    """Returns the effective lengths, sampled and exact; `gradient` is the norm of the whole gradient."""
     rows = table[table["kind"] == "input"]
-    found: dict[str, Any] = {"blocks_with_a_choice": len(choices.free)}
+    summary: dict[str, Any] = {"blocks_with_a_choice": len(choices.free)}
     for name, column in (("sampled", "sampled_share"), ("exact", "norm_share")):
         low, high = shortest_run(rows["length"].to_numpy(), rows[column].to_numpy())
         inside = rows["length"].between(low, high)
-        found[name] = {
+        summary[name] = {
             "mean_length": float((rows["length"] * rows[column]).sum()),
             "low": low,
             "high": high,
             "mass": float(rows[column][inside].sum()),
             "of_all_paths": float(rows["paths"][inside].sum()),
         }
-    found["exact"]["needed_length"] = needed_length(rows)
-    found["exact"]["norms_over_norm_of_sum"] = float(rows["norm"].sum() / gradient)
+    summary["exact"]["needed_length"] = needed_length(rows)
+    summary["exact"]["norms_over_norm_of_sum"] = float(rows["norm"].sum() / gradient)
     peak = rows.loc[rows["sampled_share"].idxmax()]
-    found["coherence_at_the_sampled_peak"] = {"length": int(peak["length"]), "coherence": float(peak["coherence"])}
-    return found
+    summary["coherence_at_the_sampled_peak"] = {"length": int(peak["length"]), "coherence": float(peak["coherence"])}
+    return summary
 
 
 def _errors(table: np.ndarray) -> np.ndarray:
+    """Returns the rows that hold errors of sums."""
     return table[table[:, 0] == ERROR]
 
 
+def _checked_norms(table: np.ndarray) -> np.ndarray:
+    """Returns the parts' norms, (lengths, examples), of the examples checked in double precision."""
+    rows = table[table[:, 0] == VALUES]
+    return rows[:, 3].reshape(int(rows[:, 2].max()) + 1, -1)[:, :CHECKED]
+
+
 def _agreement(tables: list[np.ndarray], check: np.ndarray) -> dict[str, Any]:
-    """How far the parts are from summing to the gradient, and from themselves in double precision."""
-
-    def parts(table):
-        rows = table[table[:, 0] == VALUES]
-        return rows[:, 3].reshape(int(rows[:, 2].max()) + 1, -1)[:, :CHECKED]
-
-    single, double = parts(tables[0]), parts(check)
+    """Returns the error of the parts' sum, and the parts' difference from those in double precision."""
+    single, double = _checked_norms(tables[0]), _checked_norms(check)
     return {
         "largest_error_of_sum": float(_errors(np.concatenate(tables))[:, 3].max()),
         "checked_in_double_precision": {
@@ -267,24 +279,26 @@ def _agreement(tables: list[np.ndarray], check: np.ndarray) -> dict[str, Any]:
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: shares by length."""
+    """Curves for TensorBoard: shares by length."""
     rows = study.rows[study.rows["kind"] == "input"].set_index("length")
     return {name: rows[name] for name in ("paths", "sampled_share", "norm_share", "share")}
 
 
 def draw(study: Study):
-    """Norm along one path; shares of the lengths by either measure; which lengths teach which block."""
+    """Plots the norm along one path, the shares of lengths by either measure, and which lengths teach which block."""
     from keras_resnets.reports import figures
 
     summary, rows = study.summary, study.rows[study.rows["kind"] == "input"]
     blocks = study.rows[study.rows["kind"] == "weights"]
     figure, axes = figures.panels(3 if len(blocks) else 2, 4.8)
     one, shares = axes[0], axes[1]
-    seen = rows[rows["sampled"] > 0]
+
+    # Norms: along one path, and of the exact sum.
+    positive = rows[rows["sampled"] > 0]
     one.errorbar(
-        seen["length"],
-        seen["sampled"],
-        seen["sampled_sd"] / seen["sampled_count"] ** 0.5,
+        positive["length"],
+        positive["sampled"],
+        positive["sampled_sd"] / positive["sampled_count"] ** 0.5,
         fmt="o",
         color=figures.OURS,
         markersize=3.5,
@@ -292,27 +306,30 @@ def draw(study: Study):
         label=f"along one path (mean of {int(rows['sampled_count'].min())} or more)",
     )
     one.plot(rows["length"], rows["norm"], color=figures.OTHER, label="sum over all paths of the length, exact")
-    # Far below what counts, rounding and the range of floats are drawn, too.
-    one.set_ylim(max(seen["sampled"].min(), 1e-26 * rows["norm"].max()) / 3, 3 * rows["norm"].max())
-    one.set(yscale="log", xlabel="length of path: residual branches on it", ylabel="norm of the gradient at the input")
+    # Far smaller norms are only rounding errors, so they are cut off.
+    one.set_ylim(max(positive["sampled"].min(), 1e-26 * rows["norm"].max()) / 3, 3 * rows["norm"].max())
+    one.set(yscale="log", xlabel="path length: residual branches on it", ylabel="norm of the gradient at the input")
+
+    # Shares of each length.
     shares.fill_between(rows["length"], rows["paths"], color="0.85", label="number of paths (binomial)", lw=0)
     shares.plot(rows["length"], rows["sampled_share"], "o-", ms=3, color=figures.OURS, label="number x norm along one")
     shares.plot(
         rows["length"], rows["norm_share"], color=figures.OTHER, label="sum over all paths of the length, exact"
     )
-    shares.plot(rows["length"], rows["share"], "--", color="tab:green", lw=1, label="what it adds to the gradient")
+    shares.plot(rows["length"], rows["share"], "--", color="tab:green", lw=1, label="contribution to the gradient")
     if summary["blocks"] == 54:
         shares.axvspan(*VEIT, color=figures.PAPER, alpha=0.12, lw=0, label="Veit et al. 2016, Fig. 6c: 5 to 17")
     shares.axhline(0, color="0.8", lw=0.8, zorder=0)
-    shares.set(xlabel="length of path", ylabel="share of all lengths")
+    shares.set(xlabel="path length", ylabel="share of all lengths")
+
     if len(blocks):
         _heat_map(figure, axes[2], blocks)
-    figures.finish(figure, f"{summary['model']}: the gradient by length of path, {summary['examples']} examples", 3)
+    figures.finish(figure, f"{summary['model']}: the gradient by path length, {summary['examples']} examples", 3)
     return figure
 
 
 def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
-    """For each link, the share of each length in the gradient of its weights."""
+    """Plots, for each link, the share of each length in the gradient of its weights."""
     names = list(dict.fromkeys(rows["at"]))
     table = rows.pivot(index="length", columns="at", values="norm_share")[names]
     image = axes.imshow(
@@ -323,12 +340,12 @@ def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
         interpolation="nearest",
         extent=(-0.5, len(names) - 0.5, -0.5, len(table) - 0.5),
     )
-    axes.set(xlabel="link whose weights learn (0: the stem)", ylabel="length of path from its weights to the loss")
+    axes.set(xlabel="link whose weights learn (0: the stem)", ylabel="path length from its weights to the loss")
     figure.colorbar(image, ax=axes, label="share of the norms", pad=0.02)
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s = study.summary
     sampled, exact, peak = s["sampled"], s["exact"], s["coherence_at_the_sampled_peak"]
     return (

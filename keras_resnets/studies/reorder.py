@@ -1,4 +1,4 @@
-"""Exchange blocks: Veit et al. 2016, Fig. 5b."""
+"""Exchanges blocks: Veit et al. 2016, Fig. 5b."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-# Medians read off Veit et al. 2016, Fig. 5b (54 blocks, CIFAR-10), to about +-0.02: Kendall tau -> error.
+# Medians read from Veit et al. 2016, Fig. 5b (54 blocks, CIFAR-10), to about +-0.02: Kendall tau -> error.
 VEIT = {0.99: 0.065, 0.96: 0.095, 0.94: 0.165, 0.92: 0.23, 0.90: 0.38, 0.88: 0.485, 0.86: 0.63, 0.84: 0.66}
 
 
@@ -37,16 +37,16 @@ def reorder(
 ) -> Study:
     """Measures the network after 1 to `most` random exchanges of two blocks of equal shapes.
 
-    A pair is drawn from all pairs of blocks whose inputs and outputs have the same shapes, so that
-    down-sampling blocks stay where they are, and changes places; then the next pair. How far the
-    order is from the trained one is Kendall's tau over all blocks.
+    Each exchange swaps a pair drawn from all pairs of blocks whose inputs and outputs have the same
+    shapes, so down-sampling blocks stay in place. Kendall's tau over all blocks measures the
+    distance of an order from the trained one.
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes.
         data: as for `keras_resnets.studies.lesion`.
         most: the largest number of exchanges.
         draws: random orders for each number.
-        seed: of the draws.
+        seed: seed of the draws.
         budget: as for `lesion`.
         verbose: as for `lesion`.
         resume: as for `lesion`.
@@ -56,7 +56,7 @@ def reorder(
         of `lesion`. The summary gives median, quartiles and extremes in bins of tau of 0.01.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or no two blocks have equal shapes.
+        ArgumentError: an argument breaks its rule, or there are no two blocks of equal shapes.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -65,6 +65,7 @@ def reorder(
         >>> len(kr.studies.reorder(model, (x, y), most=2, draws=3).rows)
         6
     """
+    # The random orders.
     network = adopt(model)
     whole_number("most", most, 1, 10**6)
     whole_number("draws", draws, 1, 10**6)
@@ -75,6 +76,8 @@ def reorder(
         for attempt in range(1, draws + 1):
             order = exchanged(len(network.blocks), pairs, swaps, rng)
             rows.append((swaps, attempt, tau(order), order))
+
+    # All of them are measured in one pass.
     programs = [program(network, order=order) for *_, order in rows]
     table, facts = evaluate(
         network,
@@ -101,6 +104,7 @@ def reorder(
 
 
 def _pairs(network: ResidualNetwork) -> list[tuple[int, int]]:
+    """Returns the indices of all pairs of blocks that can be exchanged."""
     blocks = network.blocks
     pairs = [(i, j) for j in range(len(blocks)) for i in range(j) if interchangeable(blocks[i], blocks[j])]
     if not pairs:
@@ -109,7 +113,7 @@ def _pairs(network: ResidualNetwork) -> list[tuple[int, int]]:
 
 
 def exchanged(count: int, pairs: list[tuple[int, int]], swaps: int, rng: np.random.Generator) -> list[int]:
-    """The order of `count` blocks after so many exchanges of places drawn from `pairs`."""
+    """Returns the order of `count` blocks after a number of random `swaps` from `pairs`."""
     order = list(range(count))
     for i, j in (pairs[k] for k in rng.integers(len(pairs), size=swaps)):
         order[i], order[j] = order[j], order[i]
@@ -117,31 +121,32 @@ def exchanged(count: int, pairs: list[tuple[int, int]], swaps: int, rng: np.rand
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: median error and mean tau by number of exchanges."""
+    """Curves for TensorBoard: median error and mean tau by number of exchanges."""
     groups = study.rows.groupby("swaps")
     return {"error": groups["error"].median(), "tau": groups["tau"].mean()}
 
 
 def draw(study: Study):
-    """Error against Kendall's tau: boxes over orders, the paper's medians."""
+    """Plots error against Kendall's tau: boxes over orders, and the paper's medians."""
     from keras_resnets.reports import figures
 
-    summary, [axes] = study.summary, (made := figures.panels())[1]
+    figure, [axes] = figures.panels()
+    summary = study.summary
     bins = study.rows["error"].groupby(study.rows["tau"].round(2))
     label = f"orders in bins of 0.01, {len(study.rows)} in all: median, quartiles, extremes"
     figures.boxes(axes, {at: list(errors) for at, errors in bins}, 0.006, label)
     figures.levels(axes, summary["intact"]["error"], summary["classes"])
     if summary["blocks"] == 54:
-        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5b, medians read off: ResNet-110, CIFAR-10")
+        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5b, medians read from it: ResNet-110, CIFAR-10")
     axes.set_xlabel("Kendall's tau of the order of blocks")
     axes.set_xlim(1.005, min(study.rows["tau"].min(), 0.9) - 0.01)
     figures.errors(axes, summary)
-    figures.finish(made[0], f"{summary['model']}: exchange blocks of equal shapes")
-    return made[0]
+    figures.finish(figure, f"{summary['model']}: exchange blocks of equal shapes")
+    return figure
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     bins = sorted(study.summary["by_tau"].items(), reverse=True)
     shown = [bins[i] for i in sorted({0, len(bins) // 3, 2 * len(bins) // 3, len(bins) - 1})]
     return "\n".join(

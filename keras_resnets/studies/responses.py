@@ -1,15 +1,15 @@
 """How strongly the layers respond: He et al. 2015, Fig. 7.
 
-The paper takes the standard deviation of each 3x3 convolution's response, after its batch-norm and
-before the nonlinearity or the addition. Its claims (section 4.2): residual networks have generally
-smaller responses than their plain counterparts, so that residual functions are closer to zero than
-layers without a skip; and the deeper the residual network, the smaller its layers' responses.
+The paper measures the standard deviation of each 3x3 convolution's response, after its batch-norm and
+before the nonlinearity or the addition. It claims (section 4.2) that residual networks generally have
+smaller responses than their plain counterparts, so residual functions are closer to zero than
+layers without a skip; and that the deeper the residual network, the smaller its layers' responses.
 
-A batch-norm whose moving statistics are those of the data gives a channel the mean beta and the
-standard deviation |gamma|, so over all channels the variance mean(gamma^2) + var(beta). So what is
-measured behind one is what training, weight decay included, has made of gamma and beta: near 1 in
-every network whose gamma is still near its start. Where it is far above that, the moving statistics
-do not fit, as in deep networks after a short training, and it says little about the functions learned.
+A batch-norm whose moving statistics match the data gives a channel the mean beta and the
+standard deviation |gamma|, so over all channels the variance mean(gamma^2) + var(beta). Behind a
+batch-norm, the study therefore measures gamma and beta as training and weight decay have left them:
+near 1 if gamma is still near its initial value. A value far above that means that the moving statistics
+do not match, as in deep networks after a short training, and tells little about the learned functions.
 """
 
 from __future__ import annotations
@@ -50,40 +50,40 @@ def responses(
 ) -> Study:
     """Measures the standard deviation of every convolution's response, over examples, positions and channels.
 
-    The response is what the batch-norm (or other normalisation) right behind a convolution in its
-    branch gives; where none is, or the convolution has an activation of its own, it is what the
-    convolution gives, before that activation. So in a pre-activation network, whose addition comes
-    right behind a branch's last convolution, that one's response is the unnormalised term of the
-    sum, as is the stem's, while the inner convolutions of the branch are followed by batch-norm. So, too,
-    where batch-norm stands behind the addition (`placement="bn_after"`).
+    The response is the output of the batch-norm (or other normalisation) directly behind a convolution in its
+    branch. Without one, or if the convolution has its own activation, it is the convolution's
+    output before that activation. In a pre-activation network, the addition follows
+    a branch's last convolution directly, so that one's response is the unnormalised term of the
+    sum, as is the stem's, while the inner convolutions of the branch are followed by batch-norm. The same holds
+    with batch-norm behind the addition (`placement="bn_after"`).
 
-    The convolutions are those of the main path: stem, residual branches and what lies between
-    blocks; not the projections of shortcuts, nor gates. Every one has a row. The paper counts the 3x3 ones:
-    so do the figure, the summary and the comparisons, unless there are none, and all count.
+    The convolutions are those of the main path: stem, residual branches and links between
+    blocks, without projections of shortcuts and gates. Every one has a row. Like the paper, the figure, the
+    summary and the comparisons count only the 3x3 ones, or all if there are none.
 
-    Moving statistics are used, as for prediction, and labels are not.
+    Moving statistics are used, as for prediction; labels are not.
 
     Args:
-        model: a `ResidualNetwork`, or what `adopt` takes.
+        model: a `ResidualNetwork`, or a model that `adopt` takes.
         data: as for `keras_resnets.studies.lesion`.
-        beside: further networks for the same data, such as a plain one and a deeper one, to stand
-            in the same rows and figure, and to be compared.
+        beside: further networks for the same data, such as a plain one and a deeper one, for
+            the same rows and figure, and for comparison.
         budget: as for `lesion`.
         verbose: as for `lesion`.
 
     Returns:
         A `Study` with one row per convolution, in order: `model`, `layer` (from 1), `name` (block
-        and layer), `block`, `stage` (of what lies between blocks, that of
-        the next; `stem` and `head`), `kernel`, `counted`,
-        `normalised` (whether behind a normalisation), `std`, `mean`, `expected_std` (what gamma and
-        beta of the batch-norm would give with moving statistics that fit), and over the channels the
-        quartiles of each one's own standard deviation: `channel_lower_quartile`, `channel_median`,
+        and layer), `block`, `stage` (between blocks, the stage of
+        the next one; `stem` and `head`), `kernel`, `counted`,
+        `normalised` (whether measured behind a normalisation), `std`, `mean`, `expected_std` (by the batch-norm's
+        gamma and beta, if its moving statistics matched), and the quartiles over channels
+        of each one's own standard deviation: `channel_lower_quartile`, `channel_median`,
         `channel_upper_quartile`. In the summary, each of the `comparisons` gives the ratio of the
-        medians over layers, that of the expected ones where every layer has one, and the share of
-        pairs, one layer of each network, in which the first responds less.
+        medians over layers, that of the expected ones if every layer has one, and the share of
+        pairs of layers, one of each network, in which the first network's responds less.
 
     Raises:
-        ArgumentError: the network is no chain or has no convolution, or `data` is of the wrong kind.
+        ArgumentError: the network is not a chain or has no convolution, or `data` is of the wrong kind.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -92,59 +92,63 @@ def responses(
         >>> len(study.rows), study.summary["comparisons"][0]["against"]
         (38, 'plain20')
     """
-    rows, found = side_by_side(
+    rows, facts = side_by_side(
         map(adopt, (model, *beside)), lambda network: measure(network, data, budget=budget, verbose=verbose)
     )
-    first, *others = found.items()
-    return Study("responses", rows, first[1] | {"beside": dict(others), "comparisons": _comparisons(rows, found)})
+    first, *others = facts.items()
+    return Study("responses", rows, first[1] | {"beside": dict(others), "comparisons": _compare(rows, facts)})
 
 
 def convolutions(network: ResidualNetwork) -> list[tuple[Tap, Tap]]:
-    """Returns each convolution of the main path with the place where its response is read.
+    """Returns each convolution of the main path with the tap that reads its response.
 
     Raises:
         ArgumentError: there is none.
     """
     main = [tap for tap in taps_of(network) if tap.part not in ("shortcut", "preactivation")]
-    found = [(tap, _response(tap)) for tap in main if hasattr(tap.layer, "kernel_size")]
-    if not found:
+    pairs = [(tap, _response(tap)) for tap in main if hasattr(tap.layer, "kernel_size")]
+    if not pairs:
         raise ArgumentError(f"model: {network.name!r} has no convolution outside its shortcuts; use one that has.")
-    return found
+    return pairs
 
 
 def _response(tap: Tap) -> Tap:
+    """Returns the tap that reads a convolution's response: its normalisation, or itself before its activation."""
     if getattr(tap.layer, "activation", None) not in (None, keras.activations.linear):
         return dataclasses.replace(tap, linear=True)
     return tap.then if tap.then is not None and isinstance(tap.then.layer, NORMS) else tap
 
 
 def reader_for(network: ResidualNetwork) -> Reader:
-    """Returns what reads the responses of a network."""
+    """Returns the reader of a network's responses."""
     return Reader(network, [response for _, response in convolutions(network)])
 
 
 def measure(
     network: ResidualNetwork, data, *, budget: int = 2**30, verbose: bool = False, reader: Reader | None = None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows and the facts of one network; `reader` as `reader_for` gave it, to spare the tracing."""
+    """Measures one network; returns rows and facts. A `reader` from `reader_for` avoids tracing again."""
     import pandas as pd
 
+    # Mean and deviation of every response, batch by batch.
     pairs, reader = convolutions(network), reader or reader_for(network)
     moments = {response: Moments() for _, response in pairs}
     axes = {response: 1 if conv.layer.data_format == "channels_first" else -1 for conv, response in pairs}
-    read, count = DataFingerprint(), 0
+    data_read, count = DataFingerprint(), 0
     with progress(f"reading {network.name}", examples_in(data), verbose) as advance:
         for x, y in batches(data, engine_for(network, budget).rows(BATCH)):
             for tap, value in reader.values(x):
                 value = np.moveaxis(value, axes[tap], -1)
                 moments[tap].add(value.reshape(-1, value.shape[-1]).astype("float64"))
-            read.add(x, y)
+            data_read.add(x, y)
             count += len(x)
             advance(len(x))
+
+    # A row for each convolution.
     stages = _stages(network)
     kernels = ["x".join(map(str, tap.layer.kernel_size)) for tap, _ in pairs]
-    found = [moments[response] for _, response in pairs]
-    channels = np.array([np.quantile(m.deviations, (0.25, 0.5, 0.75)) for m in found])
+    in_order = [moments[response] for _, response in pairs]
+    channels = np.array([np.quantile(m.deviations, (0.25, 0.5, 0.75)) for m in in_order])
     rows = pd.DataFrame(
         {
             "model": network.name,
@@ -155,44 +159,46 @@ def measure(
             "kernel": kernels,
             "counted": [kernel == "3x3" or "3x3" not in kernels for kernel in kernels],
             "normalised": [response.layer is not tap.layer for tap, response in pairs],
-            "std": [m.deviation for m in found],
-            "mean": [float(m.mean.mean()) for m in found],
-            "expected_std": [_expected(response.layer) for _, response in pairs],
+            "std": [m.deviation for m in in_order],
+            "mean": [float(m.mean.mean()) for m in in_order],
+            "expected_std": [_expected_deviation(response.layer) for _, response in pairs],
             "channel_lower_quartile": channels[:, 0],
             "channel_median": channels[:, 1],
             "channel_upper_quartile": channels[:, 2],
         }
     )
+
+    # The facts, of the convolutions that count.
     counted = rows[rows["counted"]]
-    behind = counted["expected_std"].gt(0).any()
+    has_expected = counted["expected_std"].gt(0).any()
     return rows, {
         "model": network.name,
         "convolutions": len(rows),
         "counted": len(counted),
         "kernel": "3x3" if "3x3" in kernels else "all",
         "normalised": int(counted["normalised"].sum()),
-        "std_over_expected": float((counted["std"] / counted["expected_std"]).median()) if behind else None,
+        "std_over_expected": float((counted["std"] / counted["expected_std"]).median()) if has_expected else None,
         "skips": sum(block.shortcut is not None for block in network.blocks),
         "std": spread(counted["std"]) | {"mean": float(counted["std"].mean())},
         "examples": count,
         "weights_fingerprint": fingerprint(network.weights),
-        "data_fingerprint": read.text,
+        "data_fingerprint": data_read.text,
     }
 
 
 def _stages(network: ResidualNetwork) -> dict[str, str]:
-    """The stage of each link: what lies between blocks leads to the next one's; stem and head are on their own."""
-    known = dict(zip([block.name for block in network.blocks], network.stages, strict=True))
-    found, following = {}, None
+    """Returns the stage of each link: between blocks that of the next one; stem and head are stages of their own."""
+    stage_of_block = dict(zip([block.name for block in network.blocks], network.stages, strict=True))
+    stages, following = {}, None
     for link in reversed(network.chain):
-        following = known.get(link.name, following)
-        found[link.name] = following or link.name
+        following = stage_of_block.get(link.name, following)
+        stages[link.name] = following or link.name
     first = network.chain[0].name
-    return found | {first: known.get(first, first)}
+    return stages | {first: stage_of_block.get(first, first)}
 
 
-def _expected(layer) -> float:
-    """The standard deviation behind a batch-norm whose moving statistics fit; NaN for another layer."""
+def _expected_deviation(layer) -> float:
+    """Returns the standard deviation behind a batch-norm with matching moving statistics; NaN for another layer."""
     if not isinstance(layer, keras.layers.BatchNormalization):
         return float("nan")
     gamma = np.asarray(layer.gamma, "float64") if layer.scale else np.ones(1)
@@ -200,66 +206,72 @@ def _expected(layer) -> float:
     return float(np.sqrt((gamma**2).mean() + beta.var()))
 
 
-def _comparisons(rows: pd.DataFrame, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The paper's two claims in numbers, for every two networks that they speak of.
+def _compare(rows: pd.DataFrame, facts: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tests the paper's two claims for every pair of networks that they apply to.
 
-    The plain counterpart of a residual network is the one of as many layers; without such, all are.
+    The plain counterpart of a residual network is one with as many layers; if there is none, all plain networks are.
     """
+    # The pairs that each claim is about.
     std, expected = (
         {name: part[column].to_numpy() for name, part in rows[rows["counted"]].groupby("model", sort=False)}
         for column in ("std", "expected_std")
     )
-    residual = [name for name, facts in found.items() if facts["skips"]]
+    residual = [name for name, facts_of_one in facts.items() if facts_of_one["skips"]]
     pairs = []
     for one in residual:
-        plain = [name for name in found if name not in residual]
-        alike = [name for name in plain if len(std[name]) == len(std[one])]
-        pairs += [(PLAIN, one, other) for other in alike or plain]
+        plain = [name for name in facts if name not in residual]
+        as_deep = [name for name in plain if len(std[name]) == len(std[one])]
+        pairs += [(PLAIN, one, other) for other in as_deep or plain]
     pairs += [
         (DEEPER, one, other) for one, other in itertools.permutations(residual, 2) if len(std[one]) > len(std[other])
     ]
-    compared = []
+
+    # What the claims say, in numbers.
+    comparisons = []
     for claim, one, other in pairs:
-        apart = np.sign(std[other][None, :] - std[one][:, None])
-        compared.append(
+        signs = np.sign(std[other][None, :] - std[one][:, None])
+        comparisons.append(
             {
                 "claim": claim,
                 "network": one,
                 "against": other,
                 "ratio_of_medians": _ratio(std[one], std[other]),
                 "ratio_of_expected": _ratio(expected[one], expected[other]),
-                "smaller_in": float((apart + 1).mean() / 2),  # a tie is half of each
+                "smaller_in": float((signs + 1).mean() / 2),  # a tie counts half
             }
         )
-    return compared
+    return comparisons
 
 
 def _ratio(one, other) -> float | None:
-    """The ratio of the medians; None where a layer has no such value, or the second is 0."""
+    """Returns the ratio of the medians; None if a layer has no such value, or the second median is 0."""
     medians = np.median(one), np.median(other)
     return None if np.isnan(medians).any() or medians[1] == 0 else float(medians[0] / medians[1])
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: the standard deviation by number of the layer."""
-    found: dict[str, pd.Series] = {}
+    """Curves for TensorBoard: the standard deviation by number of the layer."""
+    deviations: dict[str, pd.Series] = {}
     for name, rows in study.rows.groupby("model", sort=False):
         prefix = "" if name == study.rows["model"].iloc[0] else f"{name}/"
-        found[f"{prefix}std"] = rows.set_index("layer")["std"]
-    return found
+        deviations[f"{prefix}std"] = rows.set_index("layer")["std"]
+    return deviations
 
 
 def draw(study: Study):
-    """The standard deviations in the order of the layers above, and in their own order below, as in the paper."""
+    """Plots the standard deviations in the order of layers (above) and sorted (below), as in the paper."""
     from keras_resnets.reports import figures
 
     summary, (figure, (top, bottom)) = study.summary, figures.panels(1, 7, rows=2)
     counted = study.rows[study.rows["counted"]]
     networks = {summary["model"]: summary} | summary["beside"]
-    # A residual network and its plain counterpart have one colour, unless that would make two networks look alike.
+
+    # A residual network and its plain counterpart share a colour, unless two networks would look the same.
     depths = [(facts["counted"], facts["skips"] > 0) for facts in networks.values()]
     keys = [depth for depth, _ in depths] if len(set(depths)) == len(depths) else list(networks)
     colours = dict(zip(dict.fromkeys(keys), itertools.cycle(figures.COLOURS), strict=False))
+
+    # Each network; a single one with the quartiles of its channels.
     for (name, facts), key in zip(networks.items(), keys, strict=True):
         rows = counted[counted["model"] == name]
         index, std = np.arange(1, len(rows) + 1), rows["std"].to_numpy()
@@ -273,15 +285,18 @@ def draw(study: Study):
             figures.stage_bands(top, list(rows["stage"]))
             quartiles = rows["channel_lower_quartile"], rows["channel_upper_quartile"]
             label = "quartiles over channels of each one's own"
-            known = rows["expected_std"].notna().to_numpy()
-            if known.any():
-                top.plot(index[known], rows["expected_std"][known], ":", color="0.45", label="by gamma and beta alone")
+            expected = rows["expected_std"][rows["expected_std"].notna()]
+            if len(expected):
+                places = index[rows["expected_std"].notna().to_numpy()]
+                top.plot(places, expected, ":", color="0.45", label="by gamma and beta alone")
             top.fill_between(index, *quartiles, color=colours[key], alpha=0.15, lw=0, label=label)
-    what = f"{summary['kernel']} convolution" if summary["kernel"] != "all" else "convolution"
+
+    # Labels and limits of the axes.
+    layers = f"{summary['kernel']} convolution" if summary["kernel"] != "all" else "convolution"
     if counted.groupby("model")["normalised"].nunique().gt(1).any():
         top.plot([], [], "o", color="white", markeredgecolor="0.3", markersize=4.5, label="no batch-norm right behind")
-    top.set(xlabel=f"{what}, in order")
-    bottom.set(xlabel=f"{what}s, sorted by standard deviation")
+    top.set(xlabel=f"{layers}, in order")
+    bottom.set(xlabel=f"{layers}s, sorted by standard deviation")
     most = max(facts["counted"] for facts in networks.values())
     for axes in (top, bottom):
         axes.set(ylabel=f"standard deviation of the response\nover {summary['examples']:,} examples")
@@ -292,7 +307,7 @@ def draw(study: Study):
 
 
 def describe(study: Study) -> str:
-    """The finding: a line for each network and for each comparison."""
+    """Summarises the result, in a line for each network and each comparison."""
     lines = []
     for name, facts in [(study.summary["model"], study.summary), *study.summary["beside"].items()]:
         std, kernel = facts["std"], "" if facts["kernel"] == "all" else f"{facts['kernel']} "

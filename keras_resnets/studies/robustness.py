@@ -1,4 +1,4 @@
-"""Lesions of networks that were trained in two ways, over seeds: Veit et al. 2016, last figure."""
+"""Lesions of networks trained with and without stochastic depth, over seeds: Veit et al. 2016, last figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def lesion_of(row: dict[str, Any], out: Path, data, budget: int, verbose: bool) -> pd.DataFrame:
-    """The lesion study of one of the networks, which is kept in its run directory."""
+    """Returns the rows of one network's lesion study, which is stored in its run directory."""
     folder = out / row["run"] / "studies" / "lesion"
     study = Study.load(folder) if (folder / "study.json").exists() else None
     if study is None or study.summary["examples"] != row["examples"] or study.summary["beside"]:
@@ -30,43 +30,43 @@ def lesion_of(row: dict[str, Any], out: Path, data, budget: int, verbose: bool) 
 
 
 def compare(lesions: pd.DataFrame, chosen: float) -> dict[str, Any]:
-    """Medians over the blocks of each network, told over seeds, and their differences seed by seed."""
+    """Compares medians over each network's blocks: their spread over seeds, and differences paired by seed."""
     one = lesions[(lesions["survival"] == 1) & (lesions["seed"] == lesions["seed"].iloc[0])]
     starts = one["block"][(one["stage"] != one["stage"].shift()).to_numpy()].tolist()[1:]
-    of: dict[str, pd.DataFrame] = {"all": lesions}
+    groups: dict[str, pd.DataFrame] = {"all": lesions}
     if starts:
-        of["down_sampling"] = lesions[lesions["block"].isin(starts)]
-    found: dict[str, Any] = {"survival": chosen, "down_sampling_blocks": starts, "errors": {}}
-    for name, rows in of.items():
+        groups["down_sampling"] = lesions[lesions["block"].isin(starts)]
+    summary: dict[str, Any] = {"survival": chosen, "down_sampling_blocks": starts, "errors": {}}
+    for name, rows in groups.items():
         medians = rows.groupby(["survival", "seed"])[["error", "rise"]].median()
-        found["errors"][name] = {
+        summary["errors"][name] = {
             "without": spread(medians.loc[1.0]["error"]),
             "with": spread(medians.loc[chosen]["error"]),
             "rise_without": spread(medians.loc[1.0]["rise"]),
             "rise_with": spread(medians.loc[chosen]["rise"]),
             "difference_of_rises": paired((medians.loc[chosen]["rise"] - medians.loc[1.0]["rise"]).tolist()),
         }
-    return found
+    return summary
 
 
 def by_block(lesions: pd.DataFrame) -> dict[float, pd.DataFrame]:
-    """For each survival, errors by number of the deleted block, a column for each seed."""
-    found = {}
+    """Returns, for each survival, errors by number of the deleted block, with a column for each seed."""
+    tables = {}
     for p, rows in lesions.groupby("survival"):
         errors = rows.pivot(index="block", columns="seed", values="error").loc[rows["block"].unique()]
-        found[float(p)] = errors.set_axis(range(1, len(errors) + 1))
-    return found
+        tables[float(p)] = errors.set_axis(range(1, len(errors) + 1))
+    return tables
 
 
 def draw_lesions(axes, summary: dict[str, Any], lesions: pd.DataFrame) -> None:
-    """The error after each deletion, of the networks trained in either way."""
+    """Plots the error after each deletion, for the networks trained with and without stochastic depth."""
     from keras_resnets.reports import figures
 
     first = lesions[(lesions["survival"] == 1) & (lesions["seed"] == summary["first_seed"])]
     figures.stage_bands(axes, list(first["stage"]))
     for p, errors in reversed(by_block(lesions).items()):
-        colour, who = (figures.INTACT, "without") if p == 1 else (figures.OURS, f"with survival {p:g}")
-        label = f"a block deleted, trained {who}: median and extremes of seeds"
+        colour, training = (figures.INTACT, "without") if p == 1 else (figures.OURS, f"with survival {p:g}")
+        label = f"a block deleted, trained {training}: median and extremes of seeds"
         axes.plot(errors.index, errors.median(axis=1), "o-", ms=3.2, lw=0.9, color=colour, label=label)
         axes.fill_between(errors.index, errors.min(axis=1), errors.max(axis=1), color=colour, alpha=0.2, lw=0)
     axes.set_xlabel("deleted block")

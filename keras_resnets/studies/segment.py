@@ -1,4 +1,4 @@
-"""Deep and dilated, or shallow and wide, for segmentation: Wu et al. 2016, section 5."""
+"""Deep and dilated against shallow and wide networks for segmentation: Wu et al. 2016, section 5."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NAMES = {
     "resnet101": "dilated\nResNet-101-like",
     "plain": "plain FCN",
 }
-# The crop that the head's dilation of 12 is for (Wu et al. 2016's code), what is small beside it, and the width of the
-# slim networks.
+# The crop that the head's dilation of 12 is meant for (Wu et al. 2016's code), the side below which images count as
+# small, and the width of the slim networks.
 CROP, SMALL, SLIM = 504, 128, 0.0625
 
 
@@ -51,33 +51,33 @@ def segment(
 ) -> Study:
     """Trains a shallow, wide network and a deep, dilated one for segmentation, at equal compute.
 
-    Wu et al. (2016, section 5) put ResNet-38 (model A1, output stride 8, the head "2 conv.") in the place of the
-    dilated ResNet-101 of the time. Here both have that head and stride and are as wide as an equal
-    number of multiply-adds lets them be; proportions of widths are their own. Beside them stands a plain fully
-    convolutional network of eight layers, which costs as much, and the answer that is the most frequent class
-    everywhere. All start from random weights: what pretraining on ImageNet would change is not measured.
+    Wu et al. (2016, section 5) replace the dilated ResNet-101 of the time by ResNet-38 (model A1, output stride 8, the
+    head "2 conv."). Here both have that head and stride, and as much width as an equal number of multiply-adds
+    allows; the proportions of widths are their own. For comparison, the study includes a plain fully
+    convolutional network of eight layers at the same cost, and the constant prediction of the most frequent
+    class. All networks start from random weights: the effect of pretraining on ImageNet is not measured.
 
     Args:
-        data: as for `keras_resnets.train`, of the task segmentation.
+        data: as for `keras_resnets.train`, for segmentation.
         recipe: as for `keras_resnets.train`; None takes the one that fits the data.
-        out: where the networks are trained, below `cells`; the same call goes on there after a kill.
-        macs: the budget, in multiply-adds for an image of the data; None takes what ResNet-38 costs at a sixteenth
+        out: where the networks are trained, below `cells`; after an interruption, the same call resumes there.
+        macs: the budget, in multiply-adds for an image of the data; None takes the cost of ResNet-38 at a sixteenth
             of its width.
-        full: whether to take both networks at their full width, and no budget; a machine for that is needed.
+        full: whether to take both networks at their full width, without a budget; this needs a suitable machine.
         output_stride: as for `Spec`; None takes the paper's 8, and 4 for images of less than 128 pixels.
-        head_dilation: as for `Spec`; None takes 12 at 504 pixels and stride 8, as the paper's code has it, and as much
-            of the images otherwise, by their shorter side.
-        tolerance: how far a network's cost may lie from the budget, as a share of it.
-        seeds: how many trainings of each, 2 to 16.
+        head_dilation: as for `Spec`; None takes 12 at 504 pixels and stride 8, as in the paper's code, and otherwise
+            the same share of the image's shorter side.
+        tolerance: allowed deviation of a network's cost from the budget, as a share of it.
+        seeds: trainings of each, 2 to 16.
         epochs: as for `keras_resnets.train`.
-        seed: the first one; the others follow it.
-        verbose: whether to say a line for each network trained.
+        seed: the first seed; the others follow it.
+        verbose: whether to print a line for each trained network.
 
     Returns:
         A `Study` with a row for every network and seed: `arm`, `parameters`, `macs`, `activations`, `mean_iou` on the
-        test split after the last epoch, of whole images, no mirror images or scales, `error` of its pixels, and the
+        test split after the last epoch, on whole images without flips or scales, `error` of its pixels, and the
         other columns of `keras_resnets.studies.cells.train_cells`. The summary gives means, standard deviations and
-        intervals over seeds, and the differences to ResNet-38, paired by seed.
+        intervals over seeds, and the differences from ResNet-38, paired by seed.
 
     Raises:
         ArgumentError: an argument breaks its rule, or no width meets the budget.
@@ -87,6 +87,7 @@ def segment(
         >>> study = kr.studies.segment("scenes", out="segment")  # doctest: +SKIP
         >>> print(kr.studies.describe(study))  # doctest: +SKIP
     """
+    # The data, and the networks for images of their size.
     if full and macs is not None:
         raise ArgumentError(f"macs is for the slim networks; got {macs} with full=True. Leave out one of them.")
     name = data.name if isinstance(data, Data) else str(data)
@@ -98,12 +99,16 @@ def segment(
     images = next(iter(data.test))[0].shape[1:]
     strides = {"output_stride": output_stride, "head_dilation": head_dilation}
     specs = _networks(tuple(images), data.classes, macs, full, tolerance, **strides)
+
+    # Their trainings, and their costs as columns.
     length = recipe.total_epochs(data.steps_per_epoch) if epochs is None else epochs
     cells = [Cell({"arm": arm}, spec, recipe, length) for arm, spec in specs.items()]
     rows = train_arms(cells, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
     costs = {arm: {"depth": spec.depth, **budget.costs(spec)} for arm, spec in specs.items()}
     for place, column in enumerate(costs["plain"], 2):
         rows.insert(place, column, [costs[arm][column] for arm in rows["arm"]])
+
+    # Statistics of each network, and differences from ResNet-38.
     by_arm = {arm: rows[rows["arm"] == arm] for arm in specs}
     summary = {
         "data": data.name,
@@ -111,8 +116,10 @@ def segment(
         "epochs": length,
         "first": "resnet38",
         **facts(rows),
-        "most_frequent": _most_frequent(data),
-        "arms": {arm: {**costs[arm], **over_seeds(found, "mean_iou", "error")} for arm, found in by_arm.items()},
+        "most_frequent": _score_most_frequent(data),
+        "arms": {
+            arm: {**costs[arm], **over_seeds(rows_of_arm, "mean_iou", "error")} for arm, rows_of_arm in by_arm.items()
+        },
         "differences": {
             arm: {column: against(by_arm[arm], by_arm["resnet38"], column) for column in ("mean_iou", "error")}
             for arm in specs
@@ -131,7 +138,8 @@ def _networks(
     output_stride: int | None = None,
     head_dilation: int | None = None,
 ) -> dict[str, Spec]:
-    """The specs that are compared, each for images of that shape."""
+    """Returns the specs to compare, for images of that shape."""
+    # The two residual networks, with the same head and stride.
     side = min(shape[:2])
     stride = output_stride or (8 if side >= SMALL else 4)
     fields: dict[str, Any] = {"input_shape": shape, "classes": classes}
@@ -140,9 +148,13 @@ def _networks(
         dense(variants.spec(name), output_stride=stride).replace(head_dilation=reach, **fields)
         for name in ("resnet38_a1", "resnet101_v15")
     )
+
+    # The plain network.
     stages = tuple(Stage(2, (width,), (3,), stride=2) for width in (128, 256, 512))
     plain = Spec("plain_fcn", stages, shortcut="none", head="1conv", stem_width=64, head_dilation=1, **fields)
     plain = plain.replace(output_stride=stride if stride in plain.strides else None)
+
+    # All of them at the budget.
     if macs is None:
         slim = wide if full else wide.replace(width=SLIM, stem_width=8)
         macs = counting.count(slim).macs
@@ -152,8 +164,8 @@ def _networks(
     return {arm: budget.solve(spec, "macs", macs, tolerance) for arm, spec in specs.items()}
 
 
-def _most_frequent(data: Data) -> dict[str, float]:
-    """Mean IoU and accuracy on the test split of the class that most pixels of the training split have."""
+def _score_most_frequent(data: Data) -> dict[str, float]:
+    """Returns mean IoU and accuracy, on the test split, of predicting the training split's most frequent class."""
     frequent, confusion = int(np.argmax(data.class_share())), np.zeros((data.classes, data.classes), "int64")
     for _, labels in data.test:
         labels = np.asarray(labels)
@@ -163,28 +175,32 @@ def _most_frequent(data: Data) -> dict[str, float]:
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: mean IoU by seed."""
+    """Curves for TensorBoard: mean IoU by seed."""
     return {arm: rows.set_index("seed")["mean_iou"] for arm, rows in study.rows.groupby("arm", sort=False)}
 
 
 def draw(study: Study):
-    """The mean IoU of each network, seed by seed, and what it costs in parameters and memory."""
+    """Plots the mean IoU of each network, seed by seed, and its costs in parameters and memory."""
     from keras_resnets.reports import figures
 
     summary, arms = study.summary, list(study.summary["arms"])
     figure, (left, right) = figures.panels(2, 3.8)
+
+    # Left: mean IoU.
     values = study.rows.pivot(index="seed", columns="arm", values="mean_iou")[arms]
     means = {
-        arm: (found["mean_iou_mean"], 2 * (found["mean_iou_half_interval"],)) for arm, found in summary["arms"].items()
+        arm: (stats["mean_iou_mean"], 2 * (stats["mean_iou_half_interval"],)) for arm, stats in summary["arms"].items()
     }
     figures.seeds_by_arm(left, values, means, NAMES, figures.OURS, figures.MEAN)
     left.axvline(summary["most_frequent"]["mean_iou"], color=figures.INTACT, lw=1.2, label="most frequent class")
     left.set(xlabel=f"mean IoU over {summary['examples']:,} test images", xlim=(0, None))
     left.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+
+    # Right: costs, relative to the first network.
     first = summary["arms"][summary["first"]]
     measures = {"parameters": "parameters", "macs": "multiply-adds", "activations": "activations (memory)"}
     for i, (measure, name) in enumerate(measures.items()):
-        shares = [found[measure] / first[measure] for found in summary["arms"].values()]
+        shares = [stats[measure] / first[measure] for stats in summary["arms"].values()]
         places = np.arange(len(arms)) + 0.24 * (i - 1)
         right.barh(places, shares, 0.22, color=figures.COLOURS[i], label=name)
     right.set_yticks(range(len(arms)), [f"{NAMES[arm]}\n{summary['arms'][arm]['depth']} layers" for arm in arms])
@@ -196,15 +212,15 @@ def draw(study: Study):
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s = study.summary
     lines = []
-    for arm, found in s["arms"].items():
+    for arm, stats in s["arms"].items():
         name = NAMES[arm].replace("\n", " ")
         line = (
-            f"{name}, {found['depth']} layers: mean IoU {found['mean_iou_mean']:.2%} (standard deviation "
-            f"{found['mean_iou_sd']:.2%} over {s['seeds']} seeds), pixel accuracy {1 - found['error_mean']:.2%}, "
-            f"{found['parameters']:,} parameters, {found['macs']:,} multiply-adds, {found['activations']:,} activations"
+            f"{name}, {stats['depth']} layers: mean IoU {stats['mean_iou_mean']:.2%} (standard deviation "
+            f"{stats['mean_iou_sd']:.2%} over {s['seeds']} seeds), pixel accuracy {1 - stats['error_mean']:.2%}, "
+            f"{stats['parameters']:,} parameters, {stats['macs']:,} multiply-adds, {stats['activations']:,} activations"
         )
         if arm != s["first"]:
             line += f"; against {NAMES[s['first']]} {verdict(s['differences'][arm]['mean_iou'])}"

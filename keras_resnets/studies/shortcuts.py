@@ -1,4 +1,4 @@
-"""What a skip connection does to what it carries: He et al. 2015, Table 3, and He et al. 2016, Table 1."""
+"""Kinds of shortcuts: He et al. 2015, Table 3, and He et al. 2016, Table 1."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shortcuts(
     seed: int = 0,
     verbose: bool = False,
 ) -> Study:
-    """Trains a network with other shortcuts, and with shortcuts that scale, gate or drop what they carry.
+    """Trains a network with other shortcuts, and with shortcuts that scale, gate or drop their input.
 
     He et al. (2015, Table 3) find, for ResNet-34 on ImageNet, top-1 errors of 25.03 % with shortcut A,
     24.52 % with B and 24.19 % with C. He et al. (2016, Table 1) find, for ResNet-110 on CIFAR-10, 6.61 %
@@ -40,24 +40,24 @@ def shortcuts(
     with gates on the shortcut alone that start at -6 and 0. With no shortcut, 0.5:1, exclusive gates from 0 to
     -5 or a dropout of 0.5 on the shortcut, training failed: an error above 20 %.
 
-    Nothing but the shortcut differs between arms, the seeds included. A change that adds weights
-    changes which random numbers the others start from, too. With many arms, one in twenty that makes no
-    difference is told to be significant nevertheless.
+    Arms differ only in the shortcut; their seeds are the same. A shortcut with weights of its own also
+    changes the random initial values of the others. With many arms, about one in twenty without an effect
+    is reported as significant by chance.
 
     Args:
         network: a variant's name or a spec.
         data: as for `keras_resnets.train`.
         recipe: as for `keras_resnets.train`.
-        out: where the networks are trained, below `cells`; the same call goes on there after a kill.
-        arms: what to compare the network with as it is: `"A"`, `"B"`, `"C"` or `"none"`, a `shortcut`
+        out: where the networks are trained, below `cells`; after an interruption, the same call resumes there.
+        arms: shortcuts to compare with the unchanged network: `"A"`, `"B"`, `"C"` or `"none"`, a `shortcut`
             of `keras_resnets.Spec`; or a `skip` of it, such as `"gate:-6"`. None takes all of both tables.
-        seeds: how many trainings of each, 2 to 16.
+        seeds: trainings of each, 2 to 16.
         epochs: as for `keras_resnets.train`.
-        seed: the first one; the others follow it.
-        verbose: whether to say a line for each network trained.
+        seed: the first seed; the others follow it.
+        verbose: whether to print a line for each trained network.
 
     Returns:
-        A `Study`, as `keras_resnets.studies.arms.compare` gives it; its first arm is the network as it is.
+        A `Study`, as `keras_resnets.studies.arms.compare` returns it; its first arm is the unchanged network.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -70,13 +70,13 @@ def shortcuts(
     spec = spec_of(network)
     own = spec.shortcut if spec.skip == "identity" else spec.skip
     chosen = (*SHORTCUTS, *SCALES, *GATES, "dropout:0.5") if arms is None else arms
-    specs = {own: spec} | {arm: _changed(spec, arm) for arm in chosen if arm != own}
+    specs = {own: spec} | {arm: _change_shortcut(spec, arm) for arm in chosen if arm != own}
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seeds": seeds, "seed": seed, "verbose": verbose}
     return by_arms.compare("shortcuts", specs, data, recipe, **how)
 
 
-def _changed(spec: Spec, arm: str) -> Spec:
-    """The spec with another shortcut, which does nothing to what it carries, or with another skip."""
+def _change_shortcut(spec: Spec, arm: str) -> Spec:
+    """Returns the spec with another shortcut and an identity for a skip, or with another skip."""
     if arm in SHORTCUTS:
         return spec.replace(shortcut=arm, skip="identity")
     try:
@@ -89,7 +89,7 @@ curves, describe = by_arms.curves, by_arms.describe
 
 
 def draw(study: Study):
-    """The error of each arm, and its difference to that of the network as it is."""
+    """Plots the error of each arm, and its difference from that of the unchanged network."""
     title = f"{study.summary['model']}: shortcuts, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
     return by_arms.draw(study, title, {arm: SHORTCUTS.get(arm, arm) for arm in study.summary["arms"]})
 

@@ -1,8 +1,8 @@
-"""Remove skips instead of residuals: what a network is without its shortcuts.
+"""Removes skips instead of residual branches.
 
-Veit et al. 2016 delete residual branches and find little lost, for most paths remain. Removing the
-skip of a block halves the paths in the same way, and yet what is left is a plain layer that was
-trained as a correction. Which of the two decides is what this study shows.
+Veit et al. 2016 delete residual branches and find little loss in accuracy, since most paths remain. Removing the
+skip of a block halves the number of paths in the same way, but leaves a plain layer that was
+trained as a correction. This study shows which of the two matters.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def unskip(
 ) -> Study:
     """Measures the network without its identity skips, one at a time and one after the other.
 
-    Nothing is retrained or rescaled. Beside each removed skip stands the same block with its
-    residual branch deleted instead.
+    Nothing is retrained or rescaled. For comparison, the residual branch of the same block is
+    deleted instead.
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes.
         data: as for `keras_resnets.studies.lesion`.
         budget: as for `lesion`.
         verbose: as for `lesion`.
@@ -46,7 +46,7 @@ def unskip(
     Returns:
         A `Study` with rows of `kind` `"unskip"` (one skip removed), `"delete"` (the same block's
         residual branch deleted), `"from_input"` and `"from_output"` (the skips of the first and of
-        the last `count` such blocks removed), `count`, `block` (the last one touched), `stage`,
+        the last `count` such blocks removed), `count`, `block` (the last one changed), `stage`,
         and the measures of `lesion`.
 
     Raises:
@@ -59,6 +59,7 @@ def unskip(
         >>> study.rows["kind"].value_counts()["unskip"]  # 9 blocks, 2 of them with another shortcut
         np.int64(7)
     """
+    # The blocks with identity skips, and all changes to them.
     network = adopt(model)
     blocks = [i for i, block in enumerate(network.blocks) if block.has_identity_shortcut and block.residual is not None]
     if not blocks:
@@ -69,6 +70,8 @@ def unskip(
         "from_input": [dict.fromkeys(blocks[: n + 1], RESIDUAL) for n in range(len(blocks))],
         "from_output": [dict.fromkeys(blocks[-n - 1 :], RESIDUAL) for n in range(len(blocks))],
     }
+
+    # All of them are measured in one pass.
     programs = [program(network, choices) for rows in kinds.values() for choices in rows]
     rows, facts = evaluate(
         network, data, programs, budget=budget, verbose=verbose, resume=resume, task="removing skips"
@@ -78,6 +81,8 @@ def unskip(
     rows.insert(1, "count", [len(choices) for lists in kinds.values() for choices in lists])
     rows.insert(2, "block", [network.blocks[i].name for i in last])
     rows.insert(3, "stage", [network.stages[i] for i in last])
+
+    # Quartiles over blocks, and what removed skips cost beside deleted branches.
     one = {kind: rows[rows["kind"] == kind].reset_index(drop=True) for kind in kinds}
     facts |= {
         "blocks": len(network.blocks),
@@ -88,7 +93,7 @@ def unskip(
         "unskip_within_one_point": int((one["unskip"]["error"] <= facts["intact"]["error"] + 0.01).sum()),
         "delete_within_one_point": int((one["delete"]["error"] <= facts["intact"]["error"] + 0.01).sum()),
         "removed_until_half_of_chance": {
-            kind: _until(one[kind], facts["intact"]["error"], 1 - 1 / facts["classes"])
+            kind: _count_until_half_of_chance(one[kind], facts["intact"]["error"], 1 - 1 / facts["classes"])
             for kind in ("from_input", "from_output")
         },
     }
@@ -96,38 +101,43 @@ def unskip(
 
 
 def _quartiles(errors) -> dict[str, float]:
+    """Returns quartiles and extremes of errors, by name."""
     names = {"min": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75, "max": 1.0}
     return {name: float(errors.quantile(share)) for name, share in names.items()}
 
 
-def _until(rows, intact: float, chance: float) -> int | None:
-    """How many skips are gone when the error first passes the middle between intact and chance."""
+def _count_until_half_of_chance(rows, intact: float, chance: float) -> int | None:
+    """Returns the number of removed skips at which the error first passes the mean of intact and chance level."""
     beyond = rows[rows["error"] > (intact + chance) / 2]
     return int(beyond["count"].iloc[0]) if len(beyond) else None
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: error by number of the block, or of skips removed."""
-    found = {}
+    """Curves for TensorBoard: error by number of the block, or of removed skips."""
+    series = {}
     for kind in study.rows["kind"].unique():
         errors = study.rows[study.rows["kind"] == kind]["error"]
-        found[kind] = errors.set_axis(np.arange(1, len(errors) + 1))
-    return found
+        series[kind] = errors.set_axis(np.arange(1, len(errors) + 1))
+    return series
 
 
 def draw(study: Study):
-    """One skip or one residual branch removed, block by block; skips removed one after the other."""
+    """Plots errors with one skip or one residual branch removed, and with skips removed one after the other."""
     from keras_resnets.reports import figures
 
     summary, (figure, (left, right)) = study.summary, figures.panels(2, 4.8)
     rows = {kind: study.rows[study.rows["kind"] == kind] for kind in study.rows["kind"].unique()}
     index = range(1, len(rows["unskip"]) + 1)
+
+    # Left: one block at a time.
     figures.stage_bands(left, list(rows["unskip"]["stage"]))
     figures.levels(left, summary["intact"]["error"], summary["classes"])
     figures.with_intervals(left, index, rows["delete"], figures.OURS, "its residual branch deleted")
     figures.with_intervals(left, index, rows["unskip"], figures.OTHER, "its skip removed", "^")
     left.set_xlabel("block, of those with an identity skip")
     figures.errors(left, summary, ", 95% interval")
+
+    # Right: one skip after the other.
     figures.levels(right, summary["intact"]["error"], summary["classes"])
     for kind, style, colour, label in (
         ("from_input", "o-", "tab:green", "skips removed from the input on"),
@@ -145,15 +155,15 @@ def draw(study: Study):
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s = study.summary
-    until = {kind: f"{n} gone" if n else "never" for kind, n in s["removed_until_half_of_chance"].items()}
+    until = {kind: f"{n} removed" if n else "never" for kind, n in s["removed_until_half_of_chance"].items()}
     return (
         f"one skip removed: median error {s['unskip']['median']:.1%} (quartiles {s['unskip']['lower_quartile']:.1%} to "
-        f"{s['unskip']['upper_quartile']:.1%}) over {s['identity_skips']} blocks; its residual deleted instead: "
+        f"{s['unskip']['upper_quartile']:.1%}) over {s['identity_skips']} blocks; its residual branch deleted instead: "
         f"{s['delete']['median']:.1%} ({s['delete']['lower_quartile']:.1%} to {s['delete']['upper_quartile']:.1%})\n"
         f"removing the skip costs more in {s['unskip_costs_more']} of {s['identity_skips']} blocks; half way to chance "
-        f"with {until['from_input']} from the input on, {until['from_output']} from the output back"
+        f"level with {until['from_input']} from the input on, {until['from_output']} from the output back"
     )
 
 

@@ -1,4 +1,4 @@
-"""How deep a network is in effect, measured after epochs of its training and kept on disk."""
+"""Measures the effective depth of a network after epochs of its training, and stores it on disk."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ FILE = "effective_depth.json"
 
 
 class EffectiveDepth(keras.callbacks.Callback):
-    """Measures how deep the network is in effect, before training and after epochs of it.
+    """Measures the network's effective depth before training and after epochs.
 
-    What is measured says `keras_resnets.studies.dynamics`. The training is left as it was:
+    See `keras_resnets.studies.dynamics` for what is measured. Training is not affected:
     weights, statistics, optimiser and random state are only read.
 
     TensorBoard gets the scalars `depth/BLOCK/energy_ratio`, `depth/BLOCK/gamma` (where the branch
     has a batch-norm), `depth/BLOCK/gradient_share` and `depth/BLOCK/taught_by`,
     `depth/effective_mean`, `depth/effective_argmax`, `depth/effective_length` and the image
-    `depth/figure`, by number of finished epochs. What was measured is kept in `log_dir`, too, so
-    that a training that goes on after a stop has all of it.
+    `depth/figure`, by number of finished epochs. The measurements are also stored in `log_dir`, so
+    that a resumed training has all of them.
 
     Args:
         data: as for `keras_resnets.studies.lesion`; its first examples are measured. Without labels,
-            the network's answers stand in for them where gradients are taken.
-        log_dir: where to; a run of its own within TensorBoard's log directory.
-        every: epochs between measurements; the first of all is made before training.
-        examples: how many examples to measure, all at once.
-        gradients: of how many of them to take the gradient apart by length of path; 0 for none. It
-            is done with the moving averages of batch-norm, so not before training.
+            the network's predictions stand in for them where gradients are computed.
+        log_dir: the folder to write; a run of its own within TensorBoard's log directory.
+        every: epochs between measurements; the first one is made before training.
+        examples: number of examples to measure, in one batch.
+        gradients: number of these examples whose gradient is split by path length; 0 for none. This
+            uses the moving averages of batch-norm, so it is not done before training.
 
     Attributes:
-        rows: what was measured so far: `epoch` and the columns of
+        rows: the measurements so far: `epoch` and the columns of
             `keras_resnets.studies.energy.measure` and `keras_resnets.studies.teaching.measure`.
 
     Raises:
-        ArgumentError: a number is less than 1, or a training that goes on was measured otherwise.
+        ArgumentError: a number is less than 1, or a resumed training was measured with other arguments.
 
     Example:
         >>> import keras_resnets as kr, numpy as np, tempfile
@@ -88,7 +88,7 @@ class EffectiveDepth(keras.callbacks.Callback):
         self._begun = True
         self.rows = None
         if epoch:
-            # A training that goes on; what was measured behind the last whole epoch will be again.
+            # A resumed training; measurements after the last whole epoch will be repeated.
             self.load()
             earlier = [] if self.rows is None else self.rows[self.rows["epoch"] <= epoch]
             self.rows = earlier if len(earlier) else None
@@ -100,60 +100,65 @@ class EffectiveDepth(keras.callbacks.Callback):
             self._measure(epoch + 1)
 
     def load(self) -> None:
-        """Reads what an earlier process measured in `log_dir`; without a file, there are no rows."""
+        """Reads the measurements of an earlier process from `log_dir`; without a file, there are no rows."""
         import pandas as pd
 
         file = Path(self.log_dir) / FILE
         self.rows = None
         if not file.exists():
             return
-        kept = json.loads(file.read_text())
-        for name, value in self._asked().items():
-            if kept[name] != value:
+        stored = json.loads(file.read_text())
+        for name, value in self._settings().items():
+            if stored[name] != value:
                 raise ArgumentError(
-                    f"{str(file)!r} was measured with {name} = {kept[name]!r}, now it is {value!r}; give what it was "
-                    f"measured with, or another place."
+                    f"{str(file)!r} was measured with {name} = {stored[name]!r}, now it is {value!r}; give what it was "
+                    f"measured with, or another log_dir."
                 )
-        self.rows = pd.DataFrame(kept["rows"])
+        self.rows = pd.DataFrame(stored["rows"])
 
     def study(self) -> Study:
-        """Returns the study `dynamics` of what was measured so far.
+        """Returns the study `dynamics` of the measurements so far.
 
         Raises:
-            ArgumentError: nothing was.
+            ArgumentError: there are none.
         """
         if self.rows is None:
             raise ArgumentError(
-                f"Nothing was measured yet for {str(self.log_dir)!r}; train with the callback before you ask for its "
-                f"study."
+                f"Nothing was measured yet for {str(self.log_dir)!r}; train with the callback before calling study()."
             )
         facts = {
             "model": self.model.name,
             "examples": len(self._examples()),
             "every": self.every,
-            "probe_fingerprint": self._asked()["probe"],
+            "probe_fingerprint": self._settings()["probe"],
         }
         return Study("dynamics", self.rows, facts | summarise(self.rows))
 
     def _examples(self) -> np.ndarray:
+        """Returns the inputs that are measured."""
         if self._probe is None:
             self._probe = next(batches(self.data, self.examples))
         return self._probe[0]
 
-    def _asked(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
+        """Returns what measurements must have in common to be continued."""
         return {"probe": fingerprint([self._examples()]), "every": self.every, "gradients": self.gradients}
 
     def _measure(self, done: int) -> None:
+        """Measures the network after `done` epochs, and writes the result."""
         import pandas as pd
 
+        # The rows of all epochs, stored after each measurement.
         self._network = self._network or adopt(self.model)
-        found = measure(self._network, self._examples()).join(self._taught(done), on="block")
-        found.insert(0, "epoch", done)
-        self.rows = found if self.rows is None else pd.concat([self.rows, found], ignore_index=True)
-        write_json(Path(self.log_dir) / FILE, {**self._asked(), "rows": self.rows.to_dict("list")})
+        measured = measure(self._network, self._examples()).join(self._measure_teaching(done), on="block")
+        measured.insert(0, "epoch", done)
+        self.rows = measured if self.rows is None else pd.concat([self.rows, measured], ignore_index=True)
+        write_json(Path(self.log_dir) / FILE, {**self._settings(), "rows": self.rows.to_dict("list")})
+
+        # Scalars of each block and of the whole network.
         depth = by_epoch(self.rows).loc[done]
         with Events(self.log_dir) as events:
-            for row in found.itertuples():
+            for row in measured.itertuples():
                 events.scalar(f"depth/{row.block}/energy_ratio", row.energy_ratio, done)
                 for name in ("gamma", *teaching.COLUMNS):
                     if np.isfinite(getattr(row, name)):
@@ -164,8 +169,8 @@ class EffectiveDepth(keras.callbacks.Callback):
                 events.scalar("depth/effective_length", depth["length"], done)
             events.figure("depth/figure", self.study().figure(), done)
 
-    def _taught(self, done: int) -> pd.DataFrame:
-        """Which blocks learn, and by what paths; no rows where that is not known."""
+    def _measure_teaching(self, done: int) -> pd.DataFrame:
+        """Measures which blocks learn, and by what paths; returns no rows before training or if not asked to."""
         import pandas as pd
 
         if not self.gradients or not done or self._network is None or self._probe is None:
@@ -178,35 +183,36 @@ class EffectiveDepth(keras.callbacks.Callback):
 
 
 def by_epoch(rows: pd.DataFrame) -> pd.DataFrame:
-    """The effective depth after each epoch, in residual branches passed.
+    """Returns the effective depth after each epoch, in residual branches passed.
 
     Returns:
         By epoch: `mean` and `argmax` of `path_lengths.by_energy`; `mean_in_phase` and
-        `argmax_in_phase` of the squares of `path_lengths.by_amplitude`; `length`, the largest that
-        any block is taught by.
+        `argmax_in_phase` of the squares of `path_lengths.by_amplitude`; `length`, the largest path length
+        that any block is taught by.
     """
     import pandas as pd
 
-    found = {}
+    depths = {}
     for epoch, measured in rows.groupby("epoch"):
         ratios = measured["energy_ratio"]
         shares, squares = path_lengths.by_energy(ratios), path_lengths.by_amplitude(ratios) ** 2
-        found[epoch] = {
+        depths[epoch] = {
             "mean": path_lengths.mean(shares),
             "argmax": path_lengths.peak(shares),
             "mean_in_phase": path_lengths.mean(squares),
             "argmax_in_phase": path_lengths.peak(squares),
             "length": teaching.effective_length(measured),
         }
-    return pd.DataFrame.from_dict(found, orient="index")
+    return pd.DataFrame.from_dict(depths, orient="index")
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, Any]:
-    """The numbers worth quoting: effective depth at the start and the end, and what grew by how much."""
+    """Returns the main numbers: effective depth at the start and the end, and how much each measure grew."""
+    # How much the measures of blocks grew.
     depth = by_epoch(rows)
     first, last = (rows[rows["epoch"] == epoch].reset_index(drop=True) for epoch in (depth.index[0], depth.index[-1]))
     grown = {
-        # Without a batch-norm there is no gamma, and none that grew.
+        # Without batch-norm there is no gamma.
         name: {
             "blocks": int((last[name] > first[name]).sum()),
             "start": float(first[name].median()),
@@ -215,17 +221,20 @@ def summarise(rows: pd.DataFrame) -> dict[str, Any]:
         for name in ("energy_ratio", "gamma")
         if first[name].notna().any()
     }
+
+    # Which paths teach the blocks.
     lengths, taught = depth.pop("length").dropna(), None
     if len(lengths):
-        learnt = rows[rows["epoch"] == lengths.index[-1]]
+        last_taught = rows[rows["epoch"] == lengths.index[-1]]
         taught = {
             "first_epoch": int(lengths.index[0]),
             "length_then": int(lengths.iloc[0]),
             "length": int(lengths.iloc[-1]),
             "over_deepened": bool(lengths.iloc[-1] < len(first)),
-            "most_of_gradient": str(learnt.loc[learnt["gradient_share"].idxmax(), "block"]),
-            "its_share": float(learnt["gradient_share"].max()),
+            "most_of_gradient": str(last_taught.loc[last_taught["gradient_share"].idxmax(), "block"]),
+            "its_share": float(last_taught["gradient_share"].max()),
         }
+
     return {
         "blocks": len(first),
         "first_epoch": int(depth.index[0]),

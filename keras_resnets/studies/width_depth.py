@@ -12,7 +12,7 @@ from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, nearest, whole_number
 from keras_resnets.reports.statistics import paired, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
-from keras_resnets.studies.arms import facts, over_seeds, told, train_arms
+from keras_resnets.studies.arms import describe_error, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
 from keras_resnets.training import recipes
 from keras_resnets.training.feeding import data_for
@@ -37,39 +37,38 @@ def width_depth(
     verbose: bool = False,
     **budgets: int,
 ) -> Study:
-    """Trains networks of several depths, each as wide as an equal budget lets it be.
+    """Trains networks of several depths, each as wide as an equal budget allows.
 
     Zagoruyko & Komodakis (2016, Table 5) find errors on CIFAR-10 of 4.53 % with WRN-40-4, which has 8.9 M
     parameters, of 4.27 % with WRN-16-8 (11.0 M) and of 4.00 % with WRN-28-10 (36.5 M). Wu et al. (2016, Table 1)
     find top-1 errors on ImageNet of 19.2 % with 38 wide layers and 20.7 % with a pre-activation ResNet of 200.
     In both, budgets differ. Here they are equal: all stages have the same number of blocks,
-    and the widths are those at which the network costs what it may.
+    and the widths are those at which the network meets the budget.
 
-    Which depth is best is not known beforehand, and one that was chosen by the errors it is then judged by would come
-    out too well. So for each seed that depth is taken which has the least mean error with all other seeds, the
-    shallowest of equals, and judged by that seed alone. Both are done by the same test split: what is inferred is about
-    other seeds with it.
+    The best depth is not known in advance, and choosing it by the same errors that judge it would overstate it. So for
+    each seed, the depth with the smallest mean error over all other seeds is chosen (the shallowest of equals) and
+    judged by that seed alone. Both use the same test split, so conclusions are about other seeds with that split.
 
     Args:
-        network: a variant's name or a spec, which gives kind, proportions and number of stages.
+        network: a variant's name or a spec, which determines kind, proportions and number of stages.
         data: as for `keras_resnets.train`.
         recipe: as for `keras_resnets.train`.
-        out: where the networks are trained, below `cells`; the same call goes on there after a kill.
-        depths: blocks in each stage, a network for each number; at least two.
-        tolerance: how far a network's cost may lie from the budget, as a share of it.
-        seeds: how many trainings of each, 2 to 16.
+        out: where the networks are trained, below `cells`; after an interruption, the same call resumes there.
+        depths: numbers of blocks in each stage, a network for each; at least two.
+        tolerance: allowed deviation of a network's cost from the budget, as a share of it.
+        seeds: trainings of each, 2 to 16.
         epochs: as for `keras_resnets.train`.
-        seed: the first one; the others follow it.
-        verbose: whether to say a line for each network trained.
+        seed: the first seed; the others follow it.
+        verbose: whether to print a line for each trained network.
         **budgets: one of `parameters`, trainable ones; `macs`, multiply-adds for one example; and `activations`,
-            elements of all convolutions' outputs for one example (Wu et al.'s memory). Without any, the parameters
-            that `network` itself has.
+            elements of all convolutions' outputs for one example (Wu et al.'s memory). Without any, the number of
+            parameters of `network`.
 
     Returns:
         A `Study` with a row for every depth and seed: `depth` in layers, `blocks` of a stage, `width` of the last
         one, `parameters`, `macs`, `activations`, and the columns of
         `keras_resnets.studies.cells.train_cells`. The summary gives means, standard deviations and
-        intervals over seeds, and the differences of the chosen depth to the least and the greatest, paired by seed.
+        intervals over seeds, and the differences of the chosen depth from the smallest and the largest, paired by seed.
 
     Raises:
         ArgumentError: an argument breaks its rule, or no width meets the budget.
@@ -79,6 +78,7 @@ def width_depth(
         >>> study = kr.studies.width_depth("preresnet20", out="width_depth")  # doctest: +SKIP
         >>> print(kr.studies.describe(study))  # doctest: +SKIP
     """
+    # The budget, in one measure.
     spec = spec_of(network)
     if len({*depths}) < max(2, len(depths)):
         raise ArgumentError(f"depths must be two or more numbers, each of them once; got {list(depths)!r}.")
@@ -86,23 +86,26 @@ def width_depth(
         whole_number("depths", blocks, 1)
     for name in budgets.keys() - set(budget.MEASURES):
         raise ArgumentError(f"width_depth takes no {name!r}; did you mean one of: {nearest(name, budget.MEASURES)}?")
-    asked = {measure: budgets[measure] for measure in budget.MEASURES if budgets.get(measure) is not None}
-    if len(asked) > 1:
+    given = {measure: budgets[measure] for measure in budget.MEASURES if budgets.get(measure) is not None}
+    if len(given) > 1:
         raise ArgumentError(
-            f"The budget must be of one of {', '.join(budget.MEASURES)}; got {' and '.join(asked)}. Leave out all "
-            f"others."
+            f"The budget must be given as one of {', '.join(budget.MEASURES)}; got {' and '.join(given)}. Leave out "
+            f"all others."
         )
     recipe = recipes.get(recipe)
     if not isinstance(data, Data):
         data = data_for(recipe, data, seed=seed)
     spec = spec.replace(input_shape=data.input_shape, classes=data.classes)
-    measure, amount = next(iter(asked.items()), ("parameters", counting.count(spec).parameters))
+    measure, amount = next(iter(given.items()), ("parameters", counting.count(spec).parameters))
+
+    # A network of each depth at that budget, and its trainings.
     specs = [budget.solve(budget.with_blocks(spec, n), measure, amount, tolerance) for n in sorted(depths)]
-    networks = {found.depth: _costs(found) for found in specs}
-    arms = [Cell({"depth": found.depth}, found, recipe, epochs) for found in specs]
+    networks = {solved.depth: _costs(solved) for solved in specs}
+    arms = [Cell({"depth": solved.depth}, solved, recipe, epochs) for solved in specs]
     rows = train_arms(arms, data, out=out, seeds=seeds, seed=seed, verbose=verbose)
     for place, column in enumerate(next(iter(networks.values())), 2):
         rows.insert(place, column, [networks[depth][column] for depth in rows["depth"]])
+
     summary = {
         "model": spec.name,
         "measure": measure,
@@ -111,32 +114,33 @@ def width_depth(
         "epochs": epochs,
         **facts(rows),
         "networks": [
-            {"depth": depth, **networks[depth], **over_seeds(found, "error", "loss")}
-            for depth, found in rows.groupby("depth")
+            {"depth": depth, **networks[depth], **over_seeds(rows_of_depth, "error", "loss")}
+            for depth, rows_of_depth in rows.groupby("depth")
         ],
-        "best": _best(rows),
+        "best": _judge_best(rows),
     }
     return Study("width_depth", rows, summary)
 
 
 def _costs(spec: Spec) -> dict[str, int]:
-    """Blocks, width and costs of a network, by column."""
+    """Returns blocks, width and costs of a network, by column."""
     last = spec.stages[-1]
     return {"blocks": last.blocks, "width": spec.widths(last)[-1], **budget.costs(spec)}
 
 
-def _best(rows: pd.DataFrame) -> dict[str, Any]:
-    """The best depth, chosen for each seed by the others, against the least and the greatest."""
+def _depth_of_least_error(errors: pd.DataFrame) -> int:
+    """Returns the depth with the smallest mean error, the shallowest of equals."""
+    # Means that are equal in exact arithmetic may differ by rounding.
+    return int(errors.mean().round(12).idxmin())
+
+
+def _judge_best(rows: pd.DataFrame) -> dict[str, Any]:
+    """Compares the best depth, chosen for each seed by the others, with the smallest and the largest."""
     errors = rows.pivot(index="seed", columns="depth", values="error")
-
-    def least(table) -> int:
-        # What is equal on paper differs by rounding; the first of equals is the shallowest.
-        return int(table.mean().round(12).idxmin())
-
-    chosen = {int(seed): least(errors.drop(seed)) for seed in errors.index}
+    chosen = {int(seed): _depth_of_least_error(errors.drop(seed)) for seed in errors.index}
     ends = {"shallowest": int(errors.columns[0]), "deepest": int(errors.columns[-1])}
     return {
-        "depth": least(errors),
+        "depth": _depth_of_least_error(errors),
         "chosen": [{"seed": seed, "depth": depth} for seed, depth in chosen.items()],
         "against": {
             end: {
@@ -149,21 +153,25 @@ def _best(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: mean error by depth."""
+    """Curves for TensorBoard: mean error by depth."""
     return {"error": study.rows.groupby("depth")["error"].mean()}
 
 
 def draw(study: Study):
-    """Error against depth at the budget, and what the networks cost beside it."""
+    """Plots error against depth at the budget, and the networks' other costs."""
     import pandas as pd
 
     from keras_resnets.reports import figures
 
     summary, points = study.summary, pd.DataFrame(study.summary["networks"])
     figure, (left, right) = figures.panels(2)
+
+    # Left: errors.
     points, dots = (table.assign(group=summary["model"]) for table in (figures.ends(points), study.rows))
     figures.over_depth(left, points, figures.MEAN, dots)
     figures.errors(left, summary, limits=figures.room(points["error_high"], dots["error"]))
+
+    # Right: costs.
     for (measure, name), colour in zip(MEASURES.items(), figures.COLOURS[1:], strict=False):
         right.plot(points["depth"], points[measure] / points[measure].iloc[0], ".-", color=colour, label=name)
     right.set(ylabel="relative to the shallowest network", ylim=(0, None))
@@ -176,23 +184,23 @@ def draw(study: Study):
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Summarises the result in a few lines."""
     s = study.summary
     best = s["best"]
     lines = [
-        f"{found['depth']} layers, blocks a stage {found['blocks']}, width of the last {found['width']}: "
-        f"{told(found, s['seeds'])}, {found['parameters']:,} parameters, {found['macs']:,} multiply-adds, "
-        f"{found['activations']:,} activations"
-        for found in s["networks"]
+        f"{network['depth']} layers, blocks a stage {network['blocks']}, width of the last {network['width']}: "
+        f"{describe_error(network, s['seeds'])}, {network['parameters']:,} parameters, {network['macs']:,} "
+        f"multiply-adds, {network['activations']:,} activations"
+        for network in s["networks"]
     ]
-    chosen = ", ".join(f"{found['depth']}" for found in best["chosen"])
+    chosen = ", ".join(f"{choice['depth']}" for choice in best["chosen"])
     lines.append(
         f"least mean error: {best['depth']} layers, of {s['seeds']} seeds; chosen for each seed by the others: {chosen}"
     )
-    for end, found in best["against"].items():
-        itself = {choice["depth"] for choice in best["chosen"]} == {found["depth"]}
-        told_of = "it is that one" if itself else verdict(found["error"])
-        lines.append(f"so chosen, against the {end}, {found['depth']} layers: {told_of}")
+    for end, comparison in best["against"].items():
+        itself = {choice["depth"] for choice in best["chosen"]} == {comparison["depth"]}
+        judgement = "it is that one" if itself else verdict(comparison["error"])
+        lines.append(f"so chosen, against the {end}, {comparison['depth']} layers: {judgement}")
     return "\n".join(lines)
 
 

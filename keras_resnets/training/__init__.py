@@ -1,4 +1,4 @@
-"""Training by a recipe, in a run directory that a stopped training goes on in to the bit."""
+"""Training by a recipe, in a run directory from which an interrupted training resumes bit for bit."""
 
 from keras_resnets.training import optimizers, recipes
 from keras_resnets.training.fine_tuning import fine_tune

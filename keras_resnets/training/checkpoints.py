@@ -1,4 +1,4 @@
-"""The whole state of a training, stored after each epoch and put back."""
+"""Stores the whole state of a training after each epoch, and restores it."""
 
 from __future__ import annotations
 
@@ -15,48 +15,53 @@ from keras_resnets.runs import Run, whole
 
 
 def state_of(model) -> dict[str, Any]:
-    """All state of training by name: weights, random state, optimiser.
+    """Returns the whole state of a training by name: weights, random state, optimiser.
 
-    Without the numbers that Keras gives to seed generators and optimisers in the order they were made, so that a run
-    can also go on in a process that has trained before.
+    Names leave out the numbers that Keras gives to seed generators and optimisers in order of creation, so that a run
+    can also resume in a process that has trained before.
     """
-    found = [*model.trainable_variables, *model.non_trainable_variables]
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
     if getattr(model, "optimizer", None) is not None:
-        found += model.optimizer.variables
-    return {f"{i:05d} {re.sub(r'_[0-9]+/', '/', variable.path)}": variable for i, variable in enumerate(found)}
+        variables += model.optimizer.variables
+    return {f"{i:05d} {re.sub(r'_[0-9]+/', '/', variable.path)}": variable for i, variable in enumerate(variables)}
 
 
 def snapshot(model) -> dict[str, np.ndarray]:
+    """Copies the state of a training into arrays."""
     return {name: np.asarray(variable) for name, variable in state_of(model).items()}
 
 
 def assign(model, values: dict[str, np.ndarray]) -> None:
+    """Writes arrays of a `snapshot` back into the model."""
     variables = state_of(model)
     for name, value in values.items():
         variables[name].assign(value)
 
 
 def _plain_state(callback) -> dict[str, Any]:
-    """What a callback has come to know, without what it was made with: Keras negates some `min_delta` once a run."""
-    made_with = {name for kind in type(callback).__mro__[:-1] for name in inspect.signature(kind).parameters}
+    """Returns the plain attributes of a callback, without its constructor's arguments.
+
+    Keras changes some of those in each run: it negates `min_delta`.
+    """
+    arguments = {name for kind in type(callback).__mro__[:-1] for name in inspect.signature(kind).parameters}
     return {
         name: value
         for name, value in vars(callback).items()
-        if not name.startswith("_") and name not in made_with and isinstance(value, int | float | str | None)
+        if not name.startswith("_") and name not in arguments and isinstance(value, int | float | str | None)
     }
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Stores the whole state of training after each epoch, and the weights of the best one.
 
-    Numbers, strings and None among the attributes of the other callbacks are stored and put back,
-    unless they are arguments of the constructor. That is the state of Keras' EarlyStopping (without
+    Numbers, strings and None among the attributes of the other callbacks are stored and restored,
+    unless they are arguments of the constructor. This covers the state of Keras' EarlyStopping (without
     `restore_best_weights`) and ReduceLROnPlateau.
 
     Args:
-        run: where to store.
-        callbacks: those whose state belongs to the training.
-        monitor: the metric whose largest value is the best.
+        run: the run to store in.
+        callbacks: the callbacks whose state is part of the training.
+        monitor: the metric whose largest value marks the best epoch.
     """
 
     def __init__(self, run: Run, callbacks: Sequence[keras.callbacks.Callback], monitor: str):
@@ -65,7 +70,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
 
     def load(self, model) -> int:
-        """Puts the stored state into `model`; returns the epoch to go on with."""
+        """Restores the stored state into `model`; returns the epoch to resume at."""
         stored = self.run.restore("last")
         if stored is None:
             return 0

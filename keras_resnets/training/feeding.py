@@ -1,4 +1,4 @@
-"""Data as a recipe has it: a set is one thing, how it is batched, normalised and augmented another."""
+"""Applies a recipe to data: the recipe, not the data set, decides on batches, normalisation and augmentation."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Run
 from keras_resnets.training.recipes import Recipe
 
-# Images for segmentation are filled up to multiples of the usual output stride.
+# Images for segmentation are padded to multiples of the usual output stride.
 _PAD_TO = 8
 _OF_RECIPE = ("batch_size", "normalize", "augmentation", "drop_remainder")
 
 
 def data_for(recipe: Recipe, name: str | os.PathLike, task: str = "classification", **options: Any) -> datasets.Data:
-    """Loads data as a recipe has it.
+    """Loads data with the batching of a recipe.
 
     Args:
         recipe: the recipe.
         name: as for `keras_resnets.data.load`.
         task: as for `load`.
-        **options: as for `load`, but for what the recipe says.
+        **options: further arguments of `load`, except those that the recipe sets.
     """
     if task == "segmentation":
         options = {"pad_to": _PAD_TO, **options}
@@ -39,29 +39,32 @@ def fed(
     out: str | os.PathLike | None = None,
     normalized: bool = False,
 ) -> datasets.Data:
-    """Returns data as a training sees them: in the recipe's batches, in the order of the training's seed.
+    """Returns data as a training sees them: in the recipe's batches, ordered by the training's seed.
 
-    What was given to `keras_resnets.data.load` by name, such as `batch_size=64`, goes before the recipe.
+    Arguments given to `keras_resnets.data.load` by name, such as `batch_size=64`, take precedence over the recipe.
 
     Args:
         data: a `Data`, or the name of a set.
         recipe: the recipe.
-        seed: the training's.
-        task: of a set given by name.
+        seed: the training's seed.
+        task: the task of a set given by name.
         out: the training's run directory, if there is one. Early versions trained a `Data` in batches of its own; a
-            training that was started so goes on so.
-        normalized: whether images stay normalised as the data have it, as a network wants them that has been trained.
+            training started by one of them resumes with those.
+        normalized: whether to keep the data's normalisation, as an already trained network needs it.
 
     Raises:
-        ArgumentError: the recipe normalises images otherwise than the data do, and nobody has said which is wanted.
+        ArgumentError: recipe and data normalise images differently, and the caller has not chosen one.
     """
     if not isinstance(data, datasets.Data):
         return data_for(recipe, data, task, seed=seed)
-    if out is not None and (started := _started(out)) is not None:
-        batching = datasets.Batching.of(started)
+
+    # A run of an early version resumes in the batches it was started with.
+    if out is not None and (options := _options_of_early_run(out)) is not None:
+        batching = datasets.Batching.of(options)
         own = {field: getattr(batching, field) for field in (*_OF_RECIPE, "pad_to") if field not in data.given}
-        return data.batched(**own).seeded(data.options["seed"] if "seed" in data.given else started["seed"])
-    # A study of the network takes the same `Data`, so its images must be normalised as those that it learnt from.
+        return data.batched(**own).seeded(data.options["seed"] if "seed" in data.given else options["seed"])
+
+    # Studies of the network use the same `Data`, so training must normalise images as the data do.
     kept = data.given | {"normalize"}
     norm = data.batching.normalize
     if norm != recipe.normalize and not (normalized or "normalize" in data.given or data.prepare):
@@ -69,15 +72,17 @@ def fed(
             f"data: {data.name!r} is normalised by {norm!r}, and the recipe {recipe.name!r} has {recipe.normalize!r}. "
             f"Load it with normalize={recipe.normalize!r}; or with normalize={norm!r}, if that is what is wanted."
         )
-    wanted = {field: getattr(recipe, field) for field in _OF_RECIPE if field not in kept}
+
+    # All other fields are the recipe's.
+    fields = {field: getattr(recipe, field) for field in _OF_RECIPE if field not in kept}
     if data.task == "segmentation" and "pad_to" not in kept:
-        wanted["pad_to"] = _PAD_TO
-    batched = dataclasses.replace(data.batched(**wanted), given=data.given)
+        fields["pad_to"] = _PAD_TO
+    batched = dataclasses.replace(data.batched(**fields), given=data.given)
     return batched if "seed" in data.given else batched.seeded(seed)
 
 
-def _started(out: str | os.PathLike) -> dict[str, Any] | None:
-    """The data options of a run of an early version that does not batch as its recipe says; else None."""
+def _options_of_early_run(out: str | os.PathLike) -> dict[str, Any] | None:
+    """Returns the data options of an early version's run if its batches differ from its recipe's, else None."""
     try:
         record = Run(out, {}).record or {}
         if "format" in record:
@@ -85,10 +90,10 @@ def _started(out: str | os.PathLike) -> dict[str, Any] | None:
         asked = record["asked"]
         options, recipe = asked["data"], Recipe.from_dict(asked["recipe"])
         batching = datasets.Batching.of(options)
-        alike = all(getattr(batching, field) == getattr(recipe, field) for field in _OF_RECIPE)
-    except (ArgumentError, KeyError, TypeError):  # no run yet, or one that the run itself mends or refuses
+        same = all(getattr(batching, field) == getattr(recipe, field) for field in _OF_RECIPE)
+    except (ArgumentError, KeyError, TypeError):  # no run yet, or one that `Run` itself repairs or refuses
         return None
-    return None if alike and options["seed"] == asked["seed"] else options
+    return None if same and options["seed"] == asked["seed"] else options
 
 
 def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) -> datasets.Data:
@@ -97,7 +102,7 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
     Args:
         source: a run directory, or anything else when `name` is given.
         name: another data set; None takes the run's.
-        **options: as for `keras_resnets.data.load`; those that are None are left to the run.
+        **options: as for `keras_resnets.data.load`; None takes the run's value.
     """
     options = {key: value for key, value in options.items() if value is not None}
     if name is not None:

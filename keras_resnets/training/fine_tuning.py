@@ -1,4 +1,4 @@
-"""Training that goes on with a network that is there, by the mechanism of `training`."""
+"""Trains an existing network further, with the mechanism of `training`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_resnets.training.feeding import fed
 from keras_resnets.training.opening import load_model
 from keras_resnets.training.training import fit
 
-# Share of the recipe's learning rate at which fine-tuning starts.
+# The initial learning rate of fine-tuning, as a share of the recipe's.
 RATE = 0.1
 
 
@@ -33,25 +33,25 @@ def fine_tune(
     seed: int = 0,
     verbose: int | str = "auto",
 ) -> ResidualNetwork:
-    """Trains a network that has been trained, edited or adopted some epochs more, in a run directory.
+    """Trains a trained, edited or adopted network for some more epochs, in a run directory.
 
     The learning rate starts at a tenth of the recipe's and falls to 0 by a cosine, without a warm-up; all else is as
-    in the recipe. As with `keras_resnets.train`, a training that was killed and is started again with the same
-    arguments goes on, and ends with the same weights, bit for bit; a finished one is opened.
+    in the recipe. As with `keras_resnets.train`, an interrupted training that is started again with the same
+    arguments resumes and ends with the same weights, bit for bit; a finished one is opened.
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes; it is left alone. Where its layers have
-            weight decay of their own, that takes the place of the recipe's.
+        model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes; it is not changed. Weight decay of its
+            layers replaces the recipe's.
         data: what `keras_resnets.data.load` gives, with as many classes as the network has outputs.
         recipe: a recipe or its name.
         out: the run directory, as for `train`.
-        epochs: length.
-        rate: the share of the recipe's learning rate to start at.
-        seed: of data order, augmentation and dropout.
+        epochs: length of the training.
+        rate: initial learning rate, as a share of the recipe's.
+        seed: seed of data order, augmentation and dropout.
         verbose: as for `train`.
 
     Returns:
-        The network as after the last epoch, with weights of its own, and with the spec of the one given.
+        The network after the last epoch, with weights of its own and the spec of the one given.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds another run.
@@ -64,6 +64,7 @@ def fine_tune(
         >>> round(float(tuned.optimizer.learning_rate), 6)
         0.0
     """
+    # The network, the shortened recipe and the data in its batches.
     network = adopt(model)
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)
@@ -71,6 +72,8 @@ def fine_tune(
     data = fed(data, recipe, seed, out=out, normalized=True)
     if any(getattr(variable, "regularizer", None) for variable in network.trainable_variables):
         recipe = recipe.replace(weight_decay=0.0)
+
+    # A copy is trained, unless the run is finished.
     asked = {
         "network": network.name,
         "weights": fingerprint(network.weights),
@@ -88,7 +91,7 @@ def fine_tune(
 
 
 def short(recipe: str | recipes.Recipe, epochs: int, rate: float = RATE) -> recipes.Recipe:
-    """Returns a recipe for fine-tuning: `epochs` from a share of its learning rate to 0 by a cosine.
+    """Returns a recipe for fine-tuning: a cosine from a share of its learning rate to 0 in `epochs`.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -115,7 +118,7 @@ def short(recipe: str | recipes.Recipe, epochs: int, rate: float = RATE) -> reci
 
 
 def check_data(network: ResidualNetwork, data) -> None:
-    """Demands data that a classifier can be trained on."""
+    """Raises `ArgumentError` unless the classifier can be trained on the data."""
     if not isinstance(data, Data) or data.task != "classification":
         raise ArgumentError(
             f"data must be what keras_resnets.data.load gives for classification, to train on its training split; "

@@ -1,4 +1,4 @@
-"""`load_model`: a saved network, compiled as it was."""
+"""`load_model`: opens a saved network, compiled as it was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 from keras_resnets.network import saving
 
-# A file names the classes that a network was compiled with; importing these registers them.
+# A file refers to the classes that a network was compiled with; importing these modules registers them.
 from keras_resnets.segmentation import losses, metrics
 from keras_resnets.training import optimizers, recipes
 

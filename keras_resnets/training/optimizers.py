@@ -1,4 +1,4 @@
-"""`SGD` as the papers ran it, in either form of momentum and with L2 in the gradient; `AdamW` with the same decays."""
+"""`SGD` as in the papers, with either form of momentum and L2 in the gradient; `AdamW` with the same decay scopes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from keras import ops
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.network import private
 
-# What weight decay may be of: the parts of variables' names.
+# Scopes of weight decay, as parts of variables' names.
 DECAYS = {"kernels": ("kernel",), "weights": ("kernel", "gamma"), "all": ("",)}
 
 
 def decays(variable, decay: str) -> bool:
-    """Whether a variable is among those that decay."""
+    """Whether weight decay of that scope applies to a variable."""
     return any(kind in variable.name for kind in DECAYS[decay])
 
 
@@ -21,10 +21,10 @@ def decays(variable, decay: str) -> bool:
 class SGD(keras.optimizers.SGD):
     """Keras' SGD with two additions: the Torch form of momentum, and L2 decay inside the gradient.
 
-    With `form="keras"` (and Caffe), the velocity holds the learning rate: `v = m v - rate g`,
+    With `form="keras"` (and Caffe), the velocity includes the learning rate: `v = m v - rate g`,
     `w += v`. With `form="torch"` it does not: `v = m v + g`, `w -= rate v`. Both are the same
-    while the rate is constant and differ for some ten steps after it changes. He et al. trained in
-    the first form, Wide ResNets, ResNet-38 and stochastic depth in the second.
+    while the rate is constant and differ for some ten steps after it changes. He et al. used
+    the first form; Wide ResNets, ResNet-38 and stochastic depth used the second.
 
     `l2` adds `l2 * weight` to the gradient, as all of these papers did; Keras' own
     `weight_decay` bypasses the momentum. On TensorFlow a step is one fused operation per weight.
@@ -32,12 +32,12 @@ class SGD(keras.optimizers.SGD):
     Args:
         learning_rate: a number or a schedule.
         momentum: share of the velocity that is kept.
-        nesterov: whether to look ahead.
+        nesterov: whether to use Nesterov momentum.
         l2: weight decay, added to the gradient.
-        decay: what decays: `"kernels"`, `"weights"`, kernels and the scales of normalisation (MXNet), or `"all"`,
-            offsets and biases too.
-        bias_rate: what the learning rate of biases and of the offsets of normalisation is multiplied with (Wu et al.
-            2016's segmentation: 2).
+        decay: scope of the decay: `"kernels"`; `"weights"`, kernels and the scales of normalisation (MXNet); or
+            `"all"`, offsets and biases too.
+        bias_rate: factor of the learning rate of biases and of the offsets of normalisation (Wu et al. 2016's
+            segmentation: 2).
         form: `"keras"` or `"torch"`.
         **kwargs: as for `keras.optimizers.SGD`.
 
@@ -96,6 +96,7 @@ class SGD(keras.optimizers.SGD):
             self.assign_add(variable, -rate * step if torch else step)
 
     def _fused_step(self, gradient, variable, velocity, rate):
+        """Updates a variable and its velocity in one operation of TensorFlow."""
         import tensorflow as tf
 
         apply = tf.raw_ops.ResourceApplyKerasMomentum
@@ -117,13 +118,13 @@ class SGD(keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class AdamW(keras.optimizers.AdamW):
-    """Keras' AdamW, of which the weights that decay are named as for `SGD`.
+    """Keras' AdamW, with the scope of weight decay chosen as for `SGD`.
 
-    Keras itself leaves weights out by patterns that are lost when a model is saved.
+    Keras itself excludes weights by patterns that are lost when a model is saved.
 
     Args:
         learning_rate: a number or a schedule.
-        weight_decay: share of a weight that is taken off at each step, times the rate; apart from the gradient.
+        weight_decay: decoupled weight decay: each step subtracts this share of a weight, times the learning rate.
         decay: as for `SGD`.
         **kwargs: as for `keras.optimizers.AdamW`.
 

@@ -1,4 +1,4 @@
-"""Batch-norm statistics taken anew, for a network that was edited since they were learnt."""
+"""Recomputes batch-norm statistics, for a network that was edited since they were learned."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ DROPOUTS = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.Alp
 
 
 def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_size: int = 128) -> int:
-    """Takes the moving statistics of batch-norm anew, as plain averages over batches of data.
+    """Recomputes the moving statistics of batch-norm as plain averages over batches of data.
 
-    Training follows the statistics with a momentum. What reads a deleted block still goes by those of the whole
-    network; a few batches, without labels and without a gradient, fit them to the network that is left. Each batch is
-    normalised by its own mean and variance, as in training, but without dropout; then the layer's mean becomes that
-    of all examples, and its variance likewise, that between the batches' means included (Wu and Johnson 2021 call
-    this precise batch-norm). Layers that are not trainable, or `frozen`, keep theirs. No other weight changes.
+    Training updates these statistics with a momentum. After a block is deleted, the layers behind it still use those
+    of the whole network; a few batches, without labels and without a gradient, fit them to the network that is left.
+    Each batch is normalised by its own mean and variance, as in training, but without dropout. Then the layer's mean
+    becomes that of all examples, and its variance likewise, including that between the batches' means (precise
+    batch-norm, Wu and Johnson 2021). Layers that are not trainable, or `frozen`, keep their statistics. No other
+    weight changes.
 
     Args:
         model: any Keras model; its moving statistics are replaced, in place.
         data: `(x, y)` arrays, where y may be None, batched `tf.data`, or what `keras_resnets.data.load` gives, of which
-            the training split is taken, in order and without augmentation. Classes should be mixed, for each batch
-            stands for all.
-        batches: how many to read; None for all there are.
+            the training split is used, in order and without augmentation. Classes should be mixed, since each batch
+            represents all examples.
+        batches: number of batches to read; None for all.
         batch_size: examples in a batch.
 
     Returns:
-        The number of examples read; 0 where no layer has statistics to take.
+        The number of examples read; 0 if no layer has statistics to recompute.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -56,34 +57,38 @@ def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_siz
     norms = [layer for layer in layers if layer.trainable and not getattr(layer, "frozen", False)]
     if not norms:
         return 0
-    found = [Moments() for _ in norms]
+
+    # The mean and variance of each batch, merged into those of all examples.
+    moments = [Moments() for _ in norms]
     source = data.train_in_order if isinstance(data, Data) else data
-    with _of_single_batches(model, norms):
+    with _keep_batch_statistics(model, norms):
         for x, _ in itertools.islice(batches_of(source, batch_size), batches):
             for layer in norms:
                 _assign(layer, 0.0, 0.0)
             model(ops.convert_to_tensor(x, model.inputs[0].dtype), training=True)
-            for layer, moments in zip(norms, found, strict=True):
+            for layer, merged in zip(norms, moments, strict=True):
                 mean, variance = _statistics(layer)
-                moments.merge(len(x), mean, len(x) * variance)
-    for layer, moments in zip(norms, found, strict=True):
-        _assign(layer, moments.mean, moments.squares / moments.count)
-    return found[0].count
+                merged.merge(len(x), mean, len(x) * variance)
+    for layer, merged in zip(norms, moments, strict=True):
+        _assign(layer, merged.mean, merged.squares / merged.count)
+    return moments[0].count
 
 
 def _statistics(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the moving mean and variance of a layer."""
     mean, variance = (ops.convert_to_numpy(v).astype("float64") for v in (layer.moving_mean, layer.moving_variance))
     return mean, variance
 
 
 def _assign(layer: keras.layers.BatchNormalization, mean, variance) -> None:
+    """Sets the moving mean and variance of a layer."""
     for variable, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         variable.assign(np.broadcast_to(np.asarray(value, variable.dtype), variable.shape))
 
 
 @contextlib.contextmanager
-def _of_single_batches(model: keras.Model, norms: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
-    """Has layers note the statistics of a batch as they are, and switches dropout off; after an error, as it was."""
+def _keep_batch_statistics(model: keras.Model, norms: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Makes layers keep the statistics of a batch unaveraged, without dropout; an error restores the old statistics."""
     changed = [(layer, "momentum", 0.0) for layer in norms]
     changed += [(layer, "rate", 0.0) for layer in private.flattened(model) if isinstance(layer, DROPOUTS)]
     settings = [(layer, name, getattr(layer, name)) for layer, name, _ in changed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,13 @@ from keras_resnets.training.optimizers import SGD, AdamW
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class Held(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that is held up to a step, and from there falls in a straight line from a share of it to 0.
+    """A learning rate that is constant up to a step, then falls linearly from a share of it to 0.
 
     Args:
-        rate: the rate that is held.
-        boundary: the first step of the fall.
-        factor: the share of the rate at which the fall begins.
-        total: the step at which 0 is reached.
+        rate: the constant learning rate.
+        boundary: the first step of the decay.
+        factor: the share of the rate at which the decay begins.
+        total: the step at which the rate reaches 0.
     """
 
     def __init__(self, rate: float, boundary: int, factor: float, total: int):
@@ -43,12 +43,12 @@ class Held(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises in a straight line over the first steps, and then follows another schedule.
+    """A learning rate with a linear warm-up, followed by another schedule.
 
     Args:
         start: the rate of the first step.
-        steps: the number of steps of the rise, at least 1.
-        then: the schedule that follows; its step 0 is the end of the rise.
+        steps: the number of warm-up steps, at least 1.
+        then: the schedule that follows; its step 0 is the end of the warm-up.
     """
 
     def __init__(self, start: float, steps: int, then: keras.optimizers.schedules.LearningRateSchedule):
@@ -77,30 +77,30 @@ class Recipe:
 
     Args:
         name: the recipe's name.
-        algorithm: `"sgd"`, or `"adamw"`, to which momentum and `bias_rate` say nothing.
+        algorithm: `"sgd"`, or `"adamw"`, which ignores momentum and `bias_rate`.
         epochs: length of the training; ignored when `iterations` is given.
         iterations: length in optimiser steps, rounded up to whole epochs; 0 to count in epochs.
         batch_size: examples in a step.
         learning_rate: the rate after the warm-up.
-        momentum: of SGD.
-        nesterov: whether momentum looks ahead.
+        momentum: momentum of SGD.
+        nesterov: whether SGD uses Nesterov momentum.
         momentum_form: `"keras"` or `"torch"`, as for `keras_resnets.optimizers.SGD`.
         schedule: `"steps"`, multiply by `factor` at each of `boundaries`; `"cosine"` or
-            `"linear"`, fall to 0 at the end; `"poly"`, to 0 with the power 0.9; `"held"`, the same rate up to the one
-            boundary, from there `factor` of it, falling to 0 in a straight line.
+            `"linear"`, fall to 0 at the end; `"poly"`, to 0 with the power 0.9; `"held"`, constant up to the one
+            boundary, then `factor` of the rate, falling linearly to 0.
         boundaries: where the rate drops, in iterations when `iterations` is given, else epochs.
-        factor: what the rate is multiplied with at each boundary.
+        factor: the rate is multiplied by this at each boundary.
         warmup_iterations: number of first steps at `warmup_rate` (`"steps"`), or over which the
-            rate rises from `warmup_rate` in a straight line (`"cosine"`, `"linear"`, `"poly"`); none with `"held"`.
+            rate rises linearly from `warmup_rate` (`"cosine"`, `"linear"`, `"poly"`); none with `"held"`.
         warmup_rate: rate of the warm-up.
-        weight_decay: L2 in the gradient; of AdamW, apart from it.
+        weight_decay: L2 in the gradient; for AdamW, decoupled from it.
         decay: its scope, as for `keras_resnets.optimizers.SGD`.
         bias_rate: as for `SGD`.
         normalize: as for `keras_resnets.data.load`.
         augmentation: as for `keras_resnets.data.load`.
-        drop_remainder: leave out an incomplete last batch.
-        hardest: of segmentation, as for `keras_resnets.segmentation.PixelLoss`.
-        loss_at: of segmentation, the argument `at` of `PixelLoss`.
+        drop_remainder: drop an incomplete last batch.
+        hardest: for segmentation, as for `keras_resnets.segmentation.PixelLoss`.
+        loss_at: for segmentation, the argument `at` of `PixelLoss`.
     """
 
     name: str
@@ -142,19 +142,12 @@ class Recipe:
             raise ArgumentError(f"learning_rate must be positive; got {self.learning_rate!r}.")
 
     def replace(self, **overrides: Any) -> Recipe:
-        """Returns a copy with some fields replaced.
-
-        Another number of epochs keeps the schedule's shape: boundaries and `iterations` scale
-        with it.
-        """
-        known = {f.name for f in dataclasses.fields(self)}
-        for key in overrides:
-            if key not in known:
-                raise ArgumentError(f"Recipe has no field {key!r}; did you mean one of: {nearest(key, known)}?")
+        """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""
+        _check_fields(overrides)
         return dataclasses.replace(self, **overrides)
 
     def lasting(self, epochs: int, steps_per_epoch: int) -> Recipe:
-        """Returns the recipe stretched or shortened to `epochs`, drops at the same fractions of it."""
+        """Returns the recipe with its schedule scaled to `epochs`: rates drop at the same fractions."""
         whole_number("epochs", epochs, 1)
         old = self.total_epochs(steps_per_epoch)
         if self.iterations:
@@ -182,7 +175,7 @@ class Recipe:
                 steps, rates = [self.warmup_iterations, *steps], [self.warmup_rate, *rates]
             if not steps:
                 return self.learning_rate
-            # Keras drops behind the boundary, the papers at it.
+            # Keras drops the rate after the boundary, the papers at it.
             return schedules.PiecewiseConstantDecay([s - 1 for s in steps], rates)
         decay = max(1, total - self.warmup_iterations)
         if self.schedule == "held":
@@ -198,7 +191,7 @@ class Recipe:
         )
 
     def optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-        """Returns a fresh optimiser with the recipe's schedule and decay."""
+        """Returns a new optimiser with the recipe's schedule and decay."""
         if self.algorithm == "adamw":
             return AdamW(self.rate(steps_per_epoch), self.weight_decay, decay=self.decay)
         return SGD(
@@ -217,17 +210,22 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Inverse of `to_dict`, also of what JSON made of it; an unknown key is an `ArgumentError`."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known:
-                raise ArgumentError(f"Recipe has no field {key!r}; did you mean one of: {nearest(key, known)}?")
-        found: dict[str, Any] = {
+        """Inverse of `to_dict`, also after a round trip through JSON; an unknown key is an `ArgumentError`."""
+        _check_fields(values)
+        fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
-        if isinstance(found.get("augmentation"), Mapping):
-            found["augmentation"] = Augmentation(**found["augmentation"])
-        return cls(**found)
+        if isinstance(fields.get("augmentation"), Mapping):
+            fields["augmentation"] = Augmentation(**fields["augmentation"])
+        return cls(**fields)
+
+
+def _check_fields(names: Iterable[str]) -> None:
+    """Raises `ArgumentError` for a name that is not a field of `Recipe`."""
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    for name in names:
+        if name not in fields:
+            raise ArgumentError(f"Recipe has no field {name!r}; did you mean one of: {nearest(name, fields)}?")
 
 
 _CIFAR = Augmentation(pad=4, flip=True)
@@ -268,7 +266,7 @@ RECIPES = {
             normalize="pixel",
             augmentation=_CIFAR,
         ),
-        # Ours: He et al.'s batch, augmentation and normalisation, with a schedule for 30 epochs instead of 182.
+        # Not from a paper: He et al.'s batch, augmentation and normalisation, with a schedule of 30 epochs, not 182.
         Recipe(
             "cifar_short",
             epochs=30,
@@ -315,16 +313,16 @@ RECIPES = {
             augmentation=Augmentation(flip=True, crop=500, scale=(0.7, 1.3)),
             hardest=0.6,
         ),
-        # Ours, of segmentation from random weights on two processor cores: any set, CamVid at 180x240, scenes.
+        # Not from a paper: segmentation from random weights on two CPU cores, for any set, CamVid at 180x240, scenes.
         _SEGMENTATION,
         _SEGMENTATION.replace(
             name="camvid", augmentation=Augmentation(flip=True, crop=(176, 240), scale=(0.75, 1.5), color=0.3)
         ),
-        # No mirror images: most digits in a mirror are none.
+        # No flips: most mirrored digits are not digits.
         _SEGMENTATION.replace(
             name="scenes", epochs=40, augmentation=Augmentation(crop=128, scale=(0.7, 1.3), color=0.3)
         ),
-        # Ours: scikit-learn's 8x8 digits on two processor cores in minutes.
+        # Not from a paper: scikit-learn's 8x8 digits on two CPU cores in minutes.
         Recipe(
             "digits",
             epochs=20,

@@ -1,4 +1,4 @@
-"""How long training takes, told so that a training that was stopped and went on is told alike."""
+"""Training time per epoch, unaffected by interruptions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keras_resnets.runs import read_csv, whole
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Notes how long the training steps of each epoch took, in a file with a row per epoch.
+    """Records how long the training steps of each epoch took, in a file with a row per epoch.
 
-    The clock runs from the end of an epoch's first step to the end of its last, and what it shows is
-    multiplied with steps / (steps - 1). So the first step, in which the network is traced and the
-    pipeline of data is filled, is left out of every epoch alike, and validation, checkpoints and
-    other callbacks are not in it either. An epoch that a kill cut short is noted only when it has been
-    trained again, from its start. So a training that was stopped has the same rows as one that was not.
+    The clock runs from the end of an epoch's first step to the end of its last, and the result is
+    multiplied by steps / (steps - 1). So every epoch excludes the first step, in which the network is
+    traced and the data pipeline is filled, and also validation, checkpoints and
+    other callbacks. An interrupted epoch is recorded only after it has been trained again from its
+    start, so an interrupted training has the same rows as one that was not.
 
     Args:
-        file: where to; a table of `epoch`, `steps` and `seconds`.
+        file: the file to write: a table of `epoch`, `steps` and `seconds`.
     """
 
     def __init__(self, file: str | os.PathLike):
@@ -50,14 +50,14 @@ class Stopwatch(keras.callbacks.Callback):
         seconds = (ends[-1] - ends[0]) * steps / (steps - 1) if steps > 1 else ends[0] - begun
         table = pd.DataFrame([{"epoch": epoch + 1, "steps": steps, "seconds": seconds}])
         if self.file.exists():
-            known = read_csv(self.file)
-            table = pd.concat([known[known["epoch"] <= epoch], table])
+            earlier = read_csv(self.file)
+            table = pd.concat([earlier[earlier["epoch"] <= epoch], table])
         with whole(self.file) as part:
             table.to_csv(part, index=False)
 
     def _stop(self) -> None:
-        """Takes the time of the last step's end, once in an epoch: before validation, if there is any."""
+        """Records the end of the last step, once per epoch: before validation, if there is any."""
         if self._running:
-            # Steps are handed to an accelerator ahead of time; a weight can be read when all are done.
+            # An accelerator runs steps asynchronously; reading a weight waits for all of them.
             keras.ops.convert_to_numpy(self.model.trainable_variables[0])
             self._marks[-1], self._running = self._clock(), False

@@ -1,4 +1,4 @@
-"""Training by a recipe in a run directory, resumable to the bit."""
+"""Training by a recipe in a run directory, resumable bit for bit."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ def train(
     verbose: int | str = "auto",
     **overrides: Any,
 ) -> ResidualNetwork:
-    """Trains a network in a run directory, or goes on with a training that was stopped.
+    """Trains a network in a run directory, or resumes a training that was interrupted.
 
-    A training that was killed and is started again with the same arguments ends with the weights,
-    bit for bit on the same machine, of one that was never killed: weights, optimiser, random
+    An interrupted training that is started again with the same arguments ends with the same
+    weights, bit for bit on the same machine, as an uninterrupted one: weights, optimiser, random
     state, data order, augmentation and the plain state of callbacks are restored from the last
     whole epoch. A finished run is not repeated; its network is opened and returned.
 
     Args:
         network: a variant's name or a spec; input shape and classes are set from the data. A
-            spec with weight decay of its own keeps it in place of the recipe's. One without a head for segmentation
-            gets the usual one, as `keras_resnets.segmentation.dense` has it, where the data are for that.
-        data: the name of a set, as `keras_resnets.data.load` takes it, or what `load` gave: where it lies, how large
-            its images are and what is held out is said there. Batches and augmentation are the recipe's, but for what
-            was given to `load` by name; a normalisation that is not the recipe's must be.
+            spec's own weight decay replaces the recipe's. With data for segmentation, a spec without a head for it
+            gets the default one of `keras_resnets.segmentation.dense`.
+        data: the name of a set, as `keras_resnets.data.load` takes it, or what `load` gave: its arguments set where
+            the data are stored, the image size and what is held out. Batches and augmentation are the recipe's, except
+            for what was given to `load` by name; a normalisation other than the recipe's must be given there.
         recipe: a recipe or its name.
-        task: of a set given by name, `"classification"` or `"segmentation"`; a `Data` has its own.
+        task: task of a set given by name, `"classification"` or `"segmentation"`; a `Data` has its own.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
             TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy, or mean
             intersection over union; of training, where nothing is held out).
-        epochs: length; None takes the recipe's. The schedule is stretched to it.
-        until: stop after so many of these epochs, with the run left unfinished; the same call with a
-            larger one, or with None for the whole length, goes on as if it had never stopped.
+        epochs: length of the training, to which the schedule is scaled; None takes the recipe's.
+        until: stop after this many of these epochs, and leave the run unfinished; the same call with a
+            larger number, or with None for the whole length, resumes as if it had never stopped.
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
-            `get`, such as `"fixed:23"`; None for all. Without a seed of its own, it gets this one.
-        seed: of initial weights, data order, augmentation, dropout and paths.
+            `get`, such as `"fixed:23"`; None for all. A policy without a seed gets this one.
+        seed: seed of initial weights, data order, augmentation, dropout and paths.
         callbacks: further Keras callbacks.
-        verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else a line per epoch.
+        verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
         **overrides: fields of `Spec` to replace.
 
     Returns:
-        The trained network, as after the last epoch trained.
+        The network after the last epoch trained.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds a run with other arguments.
@@ -90,25 +90,19 @@ def train(
     policy = policies.get(paths)
     if policy is not None and policy.seed is None:
         policy = policy.replace(seed=seed)
+
+    # The data in the recipe's batches; from their number follows the schedule.
     data = fed(data, recipe, seed, task=task, out=out)
     if epochs is not None:
         recipe = recipe.lasting(epochs, data.steps_per_epoch)
-    # Seeded before the network is made, so that the same seed means the same initial weights.
+
+    # Seeded before the network is made, so that the same seed gives the same initial weights.
     keras.utils.set_random_seed(seed)
-    shape = data.input_shape
-    if data.task == "segmentation":
-        # Crops in training, whole images elsewhere.
-        network, shape = segmentation.dense(network), (None, None, shape[2])
-    spec = variants.spec(network, **{"input_shape": shape, "classes": data.classes, **overrides})
-    model = assemble(spec)
-    if model.spec.is_dense != (data.task == "segmentation"):
-        raise ArgumentError(
-            f"network must end in a classifier, head='classifier', for the data set {data.name!r}, whose labels are of "
-            f"whole images; got head={model.spec.head!r}."
-        )
-    model.preprocessing = data.preprocessing
+    model = _assemble_for(data, network, overrides)
     if model.spec.weight_decay:
         recipe = recipe.replace(weight_decay=0.0)
+
+    # All that the weights depend on, which a directory compares before it resumes.
     asked: dict[str, Any] = {
         "spec": model.spec.to_dict(),
         "data": {"name": data.name, **data.options},
@@ -120,16 +114,38 @@ def train(
     if policy is not None:
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
+
     with Run(out, asked) as run:
         if not run.finished and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
         return load_model(run.path)
 
 
+def _assemble_for(data: datasets.Data, network: str | Spec, overrides: dict[str, Any]) -> ResidualNetwork:
+    """Makes the network with the data's input shape, classes and preprocessing.
+
+    Raises:
+        ArgumentError: a network for segmentation is to be trained on labels of whole images.
+    """
+    shape = data.input_shape
+    if data.task == "segmentation":
+        # Training takes crops, evaluation whole images.
+        network, shape = segmentation.dense(network), (None, None, shape[2])
+    spec = variants.spec(network, **{"input_shape": shape, "classes": data.classes, **overrides})
+    model = assemble(spec)
+    if model.spec.is_dense != (data.task == "segmentation"):
+        raise ArgumentError(
+            f"network must end in a classifier, head='classifier', for the data set {data.name!r}, whose labels are of "
+            f"whole images; got head={model.spec.head!r}."
+        )
+    model.preprocessing = data.preprocessing
+    return model
+
+
 def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:
     """Whether a directory holds the finished training of that variant, length and seed.
 
-    Reads one small file, where `train` would build the network to find out.
+    Reads one small file, whereas `train` would build the network to find out.
     """
     run = Run(out, {})
     asked = (run.record or {}).get("asked")
@@ -144,10 +160,10 @@ def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) ->
 def compile_for(
     model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None, from_logits: bool = False
 ) -> None:
-    """Compiles a network for training by a recipe, its optimiser's state made."""
+    """Compiles a network for training by a recipe, and creates the optimiser's state."""
     optimizer = recipe.optimizer(steps_per_epoch)
     optimizer.build(model.trainable_variables)
-    # Metrics made here and not by name inside the first step, which Keras would trace twice for their variables.
+    # Metrics are made here: given by name, they would be made inside the first step, which Keras then traces twice.
     loss: Any = "sparse_categorical_crossentropy"
     if from_logits:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -165,19 +181,20 @@ def _is_dense(model: ResidualNetwork) -> bool:
 def fit(
     model, data, recipe, policy, run: Run, callbacks=(), verbose="auto", until: int | None = None, from_logits=False
 ) -> bool:
-    """Trains up to an epoch, and finishes the run where that is its last; returns whether it is finished.
+    """Trains up to an epoch, and finishes the run if that is its last; returns whether it is finished.
 
     Args:
-        model: the network, which is trained as it is.
+        model: the network, which is trained in place.
         data: a `Data`.
-        recipe: of the length that the training is to have.
-        policy: of the paths, or None.
+        recipe: the recipe, with the length of this training.
+        policy: the policy of the paths, or None.
         run: the run, entered.
         callbacks: as for `train`.
         verbose: as for `train`.
         until: as for `train`.
-        from_logits: whether the network ends in logits and not in probabilities.
+        from_logits: whether the network ends in logits instead of probabilities.
     """
+    # The state of the last whole epoch, if there is one.
     steps = data.steps_per_epoch
     total = recipe.total_epochs(steps)
     last = min(until or total, total)
@@ -185,6 +202,8 @@ def fit(
     score = "mean_iou" if _is_dense(model) else "accuracy"
     checkpoint = Checkpoint(run, callbacks, f"val_{score}" if data.validation is not None else score)
     first = checkpoint.load(model)
+
+    # The epochs from there on.
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     if first < last and not checkpoint.state["stopped"]:
@@ -197,40 +216,41 @@ def fit(
             steps_per_epoch=steps,
             validation_data=data.watched,
             shuffle=False,
-            # The checkpoint comes last: it stores what the others have become.
-            callbacks=[*_watching(model, data, run.path / "logs", total), *callbacks, checkpoint],
+            # The checkpoint comes last, so that it stores the updated state of the others.
+            callbacks=[*_tensorboard_callbacks(model, data, run.path / "logs", total), *callbacks, checkpoint],
             verbose=verbose,
         )
     checkpoint.write_history()
     if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
         return False
+
+    # The networks of the best and the last epoch; the last one's test scores.
     final = snapshot(model)
     best, state = run.restore("best") or ({}, {})
     assign(model, best)
     _save(model, run.path / "best.keras")
     assign(model, final)
     _save(model, run.path / "model.keras")
-    measured = model.evaluate(data.test, verbose=0, return_dict=True)
+    scores = model.evaluate(data.test, verbose=0, return_dict=True)
     results = {
         "epochs": checkpoint.state["epoch"],
         "test_examples": data.sizes["test"],
-        **{f"test_{name}": round(float(measured[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
+        **{f"test_{name}": round(float(scores[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
         "best_epoch": state.get("epoch"),
     }
     run.finish(results)
     return True
 
 
-def _watching(model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int) -> list[keras.callbacks.Callback]:
-    """What a training shows in TensorBoard."""
-    shown = [tensorboard(logs, epochs)]
+def _tensorboard_callbacks(
+    model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int
+) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that write a training's curves and, for segmentation, images for TensorBoard."""
+    callbacks = [tensorboard(logs, epochs)]
     if _is_dense(model):
-        shown.append(
-            segmentation.Overlays(
-                data.watched or data.test, np.array(data.colors), logs / "images", every=epochs // 8 or 1
-            )
-        )
-    return shown
+        images, colors = data.watched or data.test, np.array(data.colors)
+        callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=epochs // 8 or 1))
+    return callbacks
 
 
 def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:
