@@ -31,6 +31,8 @@ RATES = [
     ("imagenet", 5005, {0: 0.1, 30 * 5005 - 1: 0.1, 30 * 5005: 0.01, 60 * 5005: 0.001, 90 * 5005 - 1: 0.001}),
     # From 0.01 straight up to 0.1, then half a cosine down.
     ("digits", 40, {0: 0.01, 20: 0.055, 40: 0.1, 40 + 190: 0.05 * (1 + 0.5**0.5), 40 + 380: 0.05, 800: 0.0}),
+    # From 0.01 straight up to 0.1, then straight down; 352 steps, a tenth held out.
+    ("cifar_short", 352, {0: 0.01, 200: 0.055, 400: 0.1, 400 + 1016: 0.09, 400 + 5080: 0.05, 30 * 352: 0.0}),
 ]
 
 
@@ -38,6 +40,22 @@ RATES = [
 def test_learning_rates_of_the_papers(name, steps, rates):
     rate = kr.recipes.get(name).rate(steps)
     np.testing.assert_allclose([float(rate(step)) for step in rates], list(rates.values()), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "poly"])
+def test_a_fall_behind_a_warm_up_comes_back_from_its_configuration(schedule):
+    recipe = kr.recipes.get("cifar_short").replace(schedule=schedule)
+    rate = recipe.rate(352)
+    again = type(rate).from_config(rate.get_config())
+    power, fall = (0.9 if schedule == "poly" else 1.0), 30 * 352 - 400
+    for step in (0, 133, 399, 400, 401, 5000, 30 * 352 - 1):
+        expected = 0.01 + 0.09 * step / 400 if step < 400 else 0.1 * (1 - (step - 400) / fall) ** power
+        np.testing.assert_allclose([float(rate(step)), float(again(step))], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_held_rate_takes_no_warm_up():
+    with pytest.raises(ArgumentError, match=r"warmup_iterations must be 0 with schedule='held'.*got 5"):
+        kr.recipes.get("wu").replace(warmup_iterations=5)
 
 
 # Length in epochs, batch, decay, nesterov, form; pad, mode of padding, flip; normalisation; He et al. 2015 section 4.2,

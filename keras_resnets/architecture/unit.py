@@ -22,6 +22,7 @@ class Placement:
         total: after the addition.
         stem: after a 3x3 stem. A 7x7 stem always has batch-norm and ReLU before its max-pool.
         end: after the last block, before the pooling.
+        title: what the paper calls it.
     """
 
     before: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Placement:
     total: tuple[str, ...] = ()
     stem: tuple[str, ...] = ()
     end: tuple[str, ...] = ()
+    title: str = ""
 
     @property
     def projection(self) -> tuple[str, ...]:
@@ -42,11 +44,13 @@ _BOTH = ("bn", "relu")
 # He et al. 2016, Table 2. Layers before the convolutions are missing after the stem and occur once more at the end: the
 # appendix says so of full pre-activation.
 PLACEMENTS = {
-    "post": Placement(behind=_BOTH, last=("bn",), total=("relu",), stem=_BOTH),
-    "bn_after": Placement(behind=_BOTH, total=_BOTH, stem=_BOTH),
-    "relu_before": Placement(behind=_BOTH, last=_BOTH, stem=_BOTH),
-    "relu_only": Placement(before=("relu",), behind=("bn",), last=("bn",), stem=("bn",), end=("relu",)),
-    "pre": Placement(before=_BOTH, end=_BOTH),
+    "post": Placement(behind=_BOTH, last=("bn",), total=("relu",), stem=_BOTH, title="original"),
+    "bn_after": Placement(behind=_BOTH, total=_BOTH, stem=_BOTH, title="BN after addition"),
+    "relu_before": Placement(behind=_BOTH, last=_BOTH, stem=_BOTH, title="ReLU before addition"),
+    "relu_only": Placement(
+        before=("relu",), behind=("bn",), last=("bn",), stem=("bn",), end=("relu",), title="ReLU-only pre-activation"
+    ),
+    "pre": Placement(before=_BOTH, end=_BOTH, title="full pre-activation"),
 }
 
 

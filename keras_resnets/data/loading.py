@@ -92,19 +92,12 @@ def load(
 
 def _find_classification(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
     """Finds a set with a class for each image; returns it as a `Source`, and its splits for the augmentation."""
-    image_size = where["image_size"]
     if name == "scenes":
         raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
-    if name == "digits":
-        read_splits = functools.partial(sources.digits, image_size)
-    elif Path(name).is_dir():
-        read_splits = functools.partial(sources.folder, Path(name), image_size)
-    elif os.sep in name or is_path:
+    found = next((source for source in sources.SOURCES if source.has(name)), sources.SETS)
+    if found is sources.SETS and (os.sep in name or is_path):
         raise FileNotFoundError(f"There is no folder {name!r}; give a folder with one folder of images per class.")
-    else:
-        read_splits = functools.partial(
-            sources.tensorflow_datasets, name, where["data_dir"], image_size, download=download
-        )
+    read_splits = functools.partial(found.read, name, where["data_dir"], where["image_size"], download)
 
     splits, names = read_splits(augmentation)
     held_out = "test" not in splits

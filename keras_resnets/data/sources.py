@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +93,7 @@ def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {"train": (x, y), "test": (x_test, y_test)}
 
 
-def digits(image_size: int | None, augmentation: Augmentation):
+def digits(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
     """Returns `digit_images` as a set for classification: its splits and class names."""
     import tensorflow as tf
 
@@ -125,9 +127,7 @@ def prepared(name: str, data_dir, download: bool):
     return builder
 
 
-def tensorflow_datasets(
-    name: str, data_dir, image_size: int | None, augmentation: Augmentation, download: bool = False
-):
+def tensorflow_datasets(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
     """Reads a set of tensorflow-datasets with a class for each image; returns its splits and class names."""
     builder = prepared(name, data_dir, download)
     feature = builder.info.features
@@ -145,13 +145,14 @@ def tensorflow_datasets(
     return _read(name, splits, feature["image"].shape, image_size, augmentation), feature["label"].names
 
 
-def folder(path: Path, image_size: int | None, augmentation: Augmentation):
+def folder(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
     """Reads a folder with one folder per class, at its top or under train, validation and test.
 
     Returns its splits and class names.
     """
     import tensorflow as tf
 
+    path = Path(name)
     if image_size is None:
         raise ArgumentError("image_size is needed for a folder of images, whose sizes may differ; got None.")
     roots = {split: path / split for split in ("train", "validation", "test") if (path / split).is_dir()}
@@ -268,3 +269,25 @@ def _hold_out_of_stream(split: Stream, count: int) -> tuple[Stream, Stream]:
     kept = numbered.filter(lambda i, _: ~is_held_out(i)).map(lambda _, item: item)
     held = numbered.filter(lambda i, _: is_held_out(i)).map(lambda _, item: item)
     return Stream(kept, split.size - count, split.evaluate, split.train), Stream(held, count, split.evaluate)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Where sets with a class for each image come from.
+
+    Attributes:
+        has: whether a name given to `load` is of this source.
+        read: gives the splits and the class names, by the name, `data_dir`, `image_size` and `download` of `load` and
+            the augmentation, which may crop training images before they are brought to one size.
+    """
+
+    has: Callable[[str], bool]
+    read: Callable[[str, Any, int | None, bool, Augmentation], tuple[dict[str, Arrays | Stream], Sequence[str]]]
+
+
+# The first that has a name reads it; a name that none has is one of tensorflow-datasets. A new source is an entry here.
+SETS = ImageSource(lambda name: True, tensorflow_datasets)
+SOURCES = (
+    ImageSource(lambda name: name == "digits", digits),
+    ImageSource(lambda name: Path(name).is_dir(), folder),
+)

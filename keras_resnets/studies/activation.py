@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_resnets.architecture.spec import Spec
+from keras_resnets.architecture.unit import PLACEMENTS
 from keras_resnets.data import Data
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import arms as by_arms
 from keras_resnets.studies.cells import spec_of
 from keras_resnets.training.recipes import Recipe
 
-PLACEMENTS = {
-    "post": "post: original",
-    "bn_after": "bn_after: BN after addition",
-    "relu_before": "relu_before: ReLU before addition",
-    "relu_only": "relu_only: ReLU-only pre-activation",
-    "pre": "pre: full pre-activation",
-}
+# What the figure calls them.
+TITLES = {name: f"{name}: {placement.title or name}" for name, placement in PLACEMENTS.items()}
 
 
 def activation(
@@ -81,7 +77,7 @@ curves, describe = by_arms.curves, by_arms.describe
 def draw(study: Study):
     """Plots the error of each placement, and its difference from that of the network's own."""
     title = f"{study.summary['model']}: activations, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
-    return by_arms.draw(study, title, PLACEMENTS)
+    return by_arms.draw(study, title, TITLES)
 
 
 DRAWINGS["activation"] = Drawing(draw, describe, curves)

@@ -266,13 +266,16 @@ RECIPES = {
             normalize="pixel",
             augmentation=_CIFAR,
         ),
-        # Not from a paper: He et al.'s batch, augmentation and normalisation, with a schedule of 30 epochs, not 182.
+        # Not from a paper: He et al.'s batch, augmentation and normalisation, with 30 epochs instead of 164, and
+        # the weight decay of Wide ResNets, which was better than theirs: 87.3 against 85.5 % of 5,000 validation images
+        # right, after 12 epochs of resnet20, one seed each.
         Recipe(
             "cifar_short",
             epochs=30,
             schedule="linear",
             warmup_iterations=400,
             warmup_rate=0.01,
+            weight_decay=5e-4,
             normalize="pixel",
             augmentation=_CIFAR,
         ),
