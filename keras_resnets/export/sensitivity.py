@@ -19,7 +19,7 @@ from keras_resnets.export.inference import inference
 from keras_resnets.export.representative import EXAMPLES, inputs
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import BOTH, Lanes, Program
-from keras_resnets.instruments.taps import in_inference, passed
+from keras_resnets.instruments.taps import call_in_inference, run_link
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 
@@ -129,14 +129,14 @@ def _visited(link: keras.Layer, x, at: Callable[[Place, Any], Any], kernel: Call
     def call(part: str, number: int, operation, *args, **kwargs):
         variable = kernel_of(operation)
         if variable is None:
-            return in_inference(operation, *args, **kwargs)
+            return call_in_inference(operation, *args, **kwargs)
         args = (replaced(part, number, args[0]), *args[1:])
         if kernel is None:
-            return in_inference(operation, *args, **kwargs)
+            return call_in_inference(operation, *args, **kwargs)
         with keras.StatelessScope([(variable, kernel(operation))]):
-            return in_inference(operation, *args, **kwargs)
+            return call_in_inference(operation, *args, **kwargs)
 
-    return passed(link, x, call, lambda part, value: replaced(part, None, value))
+    return run_link(link, x, call, lambda part, value: replaced(part, None, value))
 
 
 def kernel_of(operation) -> keras.Variable | None:
