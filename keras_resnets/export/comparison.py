@@ -50,7 +50,7 @@ class Comparison:
                 self._add(np.asarray(x), y)
 
     def _add(self, x: np.ndarray, labels: np.ndarray | None) -> None:
-        # The file beside the exported network.
+        # Compare the file with the exported network.
         expected, outputs = self.served.expected(x), self.run(x)
         if outputs.shape != expected.shape:
             raise RuntimeError(
@@ -64,14 +64,14 @@ class Comparison:
         self._alike += int((best == outputs.argmax(-1)).sum())
         self._answers += best.size
 
-        # The exported network beside the model in its own precision.
+        # Compare the exported network with the model in its own precision.
         if self.served.network is not self.served.model:
             own = self.served.answered(x)
             difference = np.abs(self.served.as_answered(expected) - own).max()
             self._own_difference = float(np.maximum(self._own_difference, difference))
             self._own_alike += int((best == own.argmax(-1)).sum())
 
-        # Both beside the labels.
+        # Compare both with the labels.
         if labels is not None:
             self._before.append(_score(own, labels))
             self._after.append(_score(outputs, labels))

@@ -44,10 +44,20 @@ def trace(model: keras.Model) -> tuple[list[Step], int]:
     Raises:
         ArgumentError: the model is not functional.
     """
-    steps: list[Step] = []
-    count = [0]
+    tracer = _Tracer()
+    outputs = tracer.visit(model, [Value(0)], None)
+    return tracer.steps, outputs[0].index
 
-    def visit(functional, entries: list[Value], training) -> list[Value]:
+
+class _Tracer:
+    """Collects the steps of a functional model and of the models nested in it."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._count = 0
+
+    def visit(self, functional, entries: list[Value], training) -> list[Value]:
+        """Appends the steps of a model for input values and a mode; returns its output values."""
         functional = _as_functional(functional)
         values = {id(tensor): value for tensor, value in zip(functional.inputs, entries, strict=True)}
 
@@ -62,18 +72,15 @@ def trace(model: keras.Model) -> tuple[list[Step], int]:
             mode = training if mode is None else mode
             if is_functional(operation):
                 inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
-                results = visit(operation, inner, mode)
+                results = self.visit(operation, inner, mode)
             else:
                 if mode is not None and private.takes_training(operation):
                     kwargs = {**kwargs, "training": mode}
-                results = [Value(count[0] + i) for i in range(1, len(outputs) + 1)]
-                count[0] += len(results)
-                steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in results)))
+                results = [Value(self._count + i) for i in range(1, len(outputs) + 1)]
+                self._count += len(results)
+                self.steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in results)))
             values.update({id(tensor): value for tensor, value in zip(outputs, results, strict=True)})
         return [values[id(tensor)] for tensor in functional.outputs]
-
-    outputs = visit(model, [Value(0)], None)
-    return steps, outputs[0].index
 
 
 def is_functional(operation) -> bool:
