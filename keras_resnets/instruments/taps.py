@@ -130,7 +130,7 @@ class Reader:
             # A schedule of path policies may have changed the scale since.
             key = (link.name, getattr(link, "scale", 1.0))
             if key not in self._functions:
-                self._functions[key] = traced(functools.partial(_run_and_read, link, taps), link)
+                self._functions[key] = traced(functools.partial(_read_taps, link, taps), link)
             x, values = self._functions[key](x)
             for tap, value in zip(taps, values, strict=True):
                 yield tap, ops.convert_to_numpy(value)
@@ -164,7 +164,7 @@ def run_link(link: keras.Layer, x, call: Callable, replace: Callable = lambda pa
     return replace("", y)
 
 
-def _run_and_read(link: keras.Layer, taps: Sequence[Tap], x):
+def _read_taps(link: keras.Layer, taps: Sequence[Tap], x):
     """Returns a link's output and the values of its taps."""
     values: dict[Tap, Any] = {}
 
