@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
-from keras_resnets.export import contents as files
+from keras_resnets.export import inspection
 from keras_resnets.export.inference import convertible, inference
 from keras_resnets.export.sensitivity import in_8_bits, kernel_in_8_bits, ranges_of, rounded
 from keras_resnets.network.layers import MaxPool
@@ -56,7 +56,7 @@ def test_operations_are_those_that_tensorflow_finds(tiny, tmp_path, capfd):
     capfd.readouterr()
     tf.lite.experimental.Analyzer.analyze(str(tmp_path / "net.tflite"))
     listed = re.findall(r"Op#\d+ (\w+)\(", capfd.readouterr().out)
-    assert report["operators"] == files.counted(listed)
+    assert report["operators"] == inspection.count(listed)
     assert report["bytes"] == (tmp_path / "net.tflite").stat().st_size
 
 

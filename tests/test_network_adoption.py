@@ -170,7 +170,7 @@ class Subclassed(keras.Model):
 REFUSED = {
     "DenseNet": (lambda: keras.applications.DenseNet121(weights=None), ["'conv2_block1_concat'", "no addition"]),
     "Inception": (lambda: keras.applications.InceptionV3(weights=None), ["'mixed0'", "no addition"]),
-    "VGG": (lambda: keras.applications.VGG16(weights=None), ["'vgg16'", "adds nothing"]),
+    "VGG": (lambda: keras.applications.VGG16(weights=None), ["'vgg16'", "no addition of two branches"]),
     "crossing": (lambda: graph(crossing), ["'second_add'", "'inside'", "both of its branches"]),
     "shared layer": (lambda: graph(shared), ["'twice'", "more than once"]),
     "hidden": (lambda: graph(hidden), ["'inner_add'", "'joint'"]),

@@ -203,5 +203,6 @@ def test_an_error_of_a_worker_is_told_by_the_command(start, tmp_path):
     process = start(*ASKED, "--workers", "1", "--choose", "momentum=0.9,1.5", out=out)
     assert process.process.wait(STUCK) == 1
     said = process.log.read_text()
-    assert re.search(r"keras-resnets: Worker \S+ failed: .*momentum.* The same command goes on\.", said), said
+    sentence = r"keras-resnets: Worker \S+ failed: .*momentum.* Run the same command again to continue\."
+    assert re.search(sentence, said), said
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""Networks as files that run without this package, each compared with the network that it came from."""
+"""Exports networks to files that run without this package, and compares each file with its network."""
 
 from keras_resnets.export.cards import describe
 from keras_resnets.export.exporting import litert, onnx, saved_model

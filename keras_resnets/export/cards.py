@@ -1,4 +1,4 @@
-"""The report of an export in words: one line for the console, and a model card in Markdown."""
+"""Formats the report of an export: a few lines for the console, and a model card in Markdown."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# Blocks that a line and a card name.
+# How many of the most sensitive blocks `describe` names.
 COSTLIEST = 3
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """Where the card of an exported file stands."""
+def card_path(path: Path, suffix: str) -> Path:
+    """Returns the path of an exported file's card."""
     return path.with_name(f"{path.name}.card.{suffix}")
 
 
 def describe(report: dict[str, Any]) -> str:
-    """What was written and how it agrees, in a few lines.
+    """Describes what was exported and how it compares with the network, in a few lines.
 
     Args:
-        report: what an export returned, or the contents of its `.card.json`.
+        report: the report that an export returned, or the contents of its `.card.json`.
 
     Example:
         >>> import keras_resnets as kr, tempfile
@@ -35,19 +35,19 @@ def describe(report: dict[str, Any]) -> str:
     if accuracy:
         lines.append(
             f"{accuracy['measure']} {_share(accuracy['before'])} before and {_share(accuracy['after'])} after, over "
-            f"{accuracy['examples']} examples: {_lost(accuracy['lost'])}"
+            f"{accuracy['examples']} examples: {_loss(accuracy['lost'])}"
         )
     if latency:
-        told = ", ".join(f"{_milliseconds(latency[name])} {label}" for name, label in _CALLED.items())
-        lines.append(f"one example takes {told}")
+        times = ", ".join(f"{_milliseconds(latency[name])} {label}" for name, label in _RUNTIMES.items())
+        lines.append(f"one example takes {times}")
     if report["sensitivity"]:
         worst = report["sensitivity"][:COSTLIEST]
-        told = ", ".join(f"{row['block']} {100 * row['lost']:+.1f} points" for row in worst)
-        lines.append(f"in 8 bits alone, error: {told}")
+        errors = ", ".join(f"{row['block']} {100 * row['lost']:+.1f} points" for row in worst)
+        lines.append(f"in 8 bits alone, error: {errors}")
     return "\n".join(lines)
 
 
-_CALLED = {
+_RUNTIMES = {
     "file": "in its own runtime",
     "tf.function": "as a tf.function of Keras",
     "predict_on_batch": "by predict_on_batch",
@@ -55,7 +55,8 @@ _CALLED = {
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as a model card."""
+    """Returns the report as a model card."""
+    # The facts about the network, the file and the comparison, a row each; empty ones are left out.
     network, checks = report["network"], report["checks"]
     macs = f", {network['macs']:,} multiply-adds an example" if network["macs"] else ""
     blocks = f", {network['blocks']} blocks" if network["blocks"] else ""
@@ -71,7 +72,7 @@ def markdown(report: dict[str, Any]) -> str:
             f"the largest), same class for {report['agreement']:.2%}, over {report['examples']} examples of "
             f"{report['compared_on']}",
         ),
-        ("own precision", _own(report["own_precision"])),
+        ("own precision", _own_precision(report["own_precision"])),
         ("quality", _quality(report["accuracy"])),
         ("operations", ", ".join(f"{name} {count}" for name, count in report["operators"].items())),
     ]
@@ -81,6 +82,8 @@ def markdown(report: dict[str, Any]) -> str:
         facts.append(("not folded behind a convolution", ", ".join(checks["unfolded"]) or "nothing"))
     versions = ", ".join(f"{name} {version}" for name, version in report["environment"]["versions"].items())
     facts += [("versions", versions), ("command", f"`{' '.join(report['environment']['command'])}`")]
+
+    # The sections.
     parts = [f"# {Path(report['path']).name}", _table(("", ""), (fact for fact in facts if fact[1]))]
     if report["latency"]:
         parts += ["## Latency", _latency(report["latency"])]
@@ -91,27 +94,27 @@ def markdown(report: dict[str, Any]) -> str:
 
 def _end(end: dict[str, Any], name: str | None) -> str:
     shape = " x ".join("any" if side is None else str(side) for side in end["shape"])
-    told = f"{end['dtype']}, {shape}; seen from {end['range'][0]:.4g} to {end['range'][1]:.4g}"
-    told = f"{name}: {told}" if name else told
+    text = f"{end['dtype']}, {shape}; seen from {end['range'][0]:.4g} to {end['range'][1]:.4g}"
+    text = f"{name}: {text}" if name else text
     scale = end["quantisation"]
-    return f"{told}; value = {scale['scale']:.6g} x (number - {scale['zero_point']})" if scale else told
+    return f"{text}; value = {scale['scale']:.6g} x (number - {scale['zero_point']})" if scale else text
 
 
-def _preprocessing(known: dict[str, Any] | None) -> str:
-    if known is None:
+def _preprocessing(preprocessing: dict[str, Any] | None) -> str:
+    if preprocessing is None:
         return "not known"
-    mean, std = (", ".join(f"{value:g}" for value in known[name]) for name in ("mean", "std"))
-    order = f"{known['channels'].upper()} " if len(known["mean"]) == 3 else ""
-    done = f"({order}pixels - [{mean}]) / [{std}]"
-    return f"inside: {done}" if known["inside"] else f"expected of whoever calls: {done}"
+    mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
+    order = f"{preprocessing['channels'].upper()} " if len(preprocessing["mean"]) == 3 else ""
+    formula = f"({order}pixels - [{mean}]) / [{std}]"
+    return f"inside: {formula}" if preprocessing["inside"] else f"expected of whoever calls: {formula}"
 
 
-def _own(own: dict[str, Any] | None) -> str:
-    if own is None:
+def _own_precision(comparison: dict[str, Any] | None) -> str:
+    if comparison is None:
         return ""
     return (
-        f"beside the network as it is, {own['precision']}: largest difference {own['max_difference']:.2e}, same class "
-        f"for {own['agreement']:.2%}"
+        f"beside the network as it is, {comparison['precision']}: largest difference "
+        f"{comparison['max_difference']:.2e}, same class for {comparison['agreement']:.2%}"
     )
 
 
@@ -120,37 +123,39 @@ def _quality(accuracy: dict[str, Any] | None) -> str:
         return "not measured: no labelled data were given"
     return (
         f"{accuracy['measure']} {_share(accuracy['before'], True)} before, {_share(accuracy['after'], True)} after, "
-        f"over {accuracy['examples']} examples; {_lost(accuracy['lost'])}"
+        f"over {accuracy['examples']} examples; {_loss(accuracy['lost'])}"
     )
 
 
-def _lost(lost: float) -> str:
+def _loss(lost: float) -> str:
     if lost <= 0:
         return "nothing is lost"
     return f"{100 * lost:.2f} points are lost, {'no more' if lost <= 0.01 else 'and that is more'} than one"
 
 
 def _share(measured: dict[str, float], interval: bool = False) -> str:
-    told = f"{measured['value']:.2%}"
-    return f"{told} (95 % interval {measured['low']:.2%} to {measured['high']:.2%})" if interval else told
+    share = f"{measured['value']:.2%}"
+    return f"{share} (95 % interval {measured['low']:.2%} to {measured['high']:.2%})" if interval else share
 
 
-def _milliseconds(taken: dict[str, float]) -> str:
-    return f"{1000 * taken['median']:.3g} ms"
+def _milliseconds(times: dict[str, float]) -> str:
+    return f"{1000 * times['median']:.3g} ms"
 
 
 def _latency(latency: dict[str, Any]) -> str:
     rows = []
-    for name, label in _CALLED.items():
-        found = latency[name]
-        quartiles = f"{1000 * found['low']:.3g} to {1000 * found['high']:.3g} ms"
-        rows.append((label, _milliseconds(found), quartiles, str(found["threads"] or "all")))
-    told = f"Batches of {latency['batch']}, {latency['calls']} calls each, on {latency['processor']}."
-    return f"{told}\n\n{_table(('one call', 'median', 'quartiles', 'threads'), rows)}"
+    for name, label in _RUNTIMES.items():
+        times = latency[name]
+        quartiles = f"{1000 * times['low']:.3g} to {1000 * times['high']:.3g} ms"
+        rows.append((label, _milliseconds(times), quartiles, str(times["threads"] or "all")))
+    setting = f"Batches of {latency['batch']}, {latency['calls']} calls each, on {latency['processor']}."
+    return f"{setting}\n\n{_table(('one call', 'median', 'quartiles', 'threads'), rows)}"
 
 
 def _sensitivity(rows: list[dict[str, Any]]) -> str:
-    told = "Each alone rounded to 8 bits, as simulated by `keras_resnets.export.sensitivity`, the others as they are."
+    setting = (
+        "Each alone rounded to 8 bits, as simulated by `keras_resnets.export.sensitivity`, the others as they are."
+    )
     cells = (
         (
             row["block"],
@@ -161,7 +166,7 @@ def _sensitivity(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     )
-    return f"{told}\n\n{_table(('block', 'error', 'points lost', 'loss', 'same class'), cells)}"
+    return f"{setting}\n\n{_table(('block', 'error', 'points lost', 'loss', 'same class'), cells)}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

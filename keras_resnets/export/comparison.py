@@ -1,4 +1,4 @@
-"""How the outputs of an exported file compare with the network's: by their values, and by their classes."""
+"""Compares the outputs of an exported file with the network's, by values and by classes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.data.batches import batches
-from keras_resnets.errors import ArgumentError
 from keras_resnets.export.inference import Inference
+from keras_resnets.instruments.evaluation import class_labels
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
@@ -20,18 +20,18 @@ ROWS = 32
 
 
 class Comparison:
-    """Compares batch by batch what a file answers with what it should.
+    """Compares the outputs of a file with the network's, batch by batch.
 
     Args:
         served: the network.
-        run: the file, as `formats.Opened` has it.
+        run: computes the outputs of the file, as `formats.Opened.run`.
 
     Attributes:
-        examples: how many were compared.
-        difference: the largest of an output; NaN where one is no number.
-        largest: the largest output of the network, in absolute value.
-        inputs: the least and the largest input.
-        outputs: the least and the largest output of the file.
+        examples: the number of examples compared.
+        difference: the largest difference of an output; NaN if an output is NaN.
+        largest: the largest absolute output of the network.
+        inputs: the smallest and the largest input.
+        outputs: the smallest and the largest output of the file.
     """
 
     def __init__(self, served: Inference, run: Callable[[np.ndarray], np.ndarray]):
@@ -44,34 +44,41 @@ class Comparison:
         self._after: list[np.ndarray] = []
 
     def add(self, data) -> None:
-        """Takes in data, as for `keras_resnets.studies.evaluation.batches`."""
+        """Compares on data, as for `keras_resnets.data.batches.batches`."""
         with _in_full_precision():
             for x, y in batches(data, 1 if None in self.served.input[1] else ROWS):
                 self._add(np.asarray(x), y)
 
     def _add(self, x: np.ndarray, labels: np.ndarray | None) -> None:
-        expected, found = self.served.expected(x), self.run(x)
-        if found.shape != expected.shape:
-            raise RuntimeError(f"The file answers {found.shape} and the network {expected.shape} to inputs {x.shape}.")
+        # Compare the file with the exported network.
+        expected, outputs = self.served.expected(x), self.run(x)
+        if outputs.shape != expected.shape:
+            raise RuntimeError(
+                f"The file returns {outputs.shape} and the network {expected.shape} for inputs {x.shape}."
+            )
         self.examples += len(x)
-        self.difference = float(np.maximum(self.difference, np.abs(expected - found).max()))
+        self.difference = float(np.maximum(self.difference, np.abs(expected - outputs).max()))
         self.largest = max(self.largest, float(np.abs(expected).max()))
-        self.inputs, self.outputs = _wider(self.inputs, x), _wider(self.outputs, found)
+        self.inputs, self.outputs = _widen(self.inputs, x), _widen(self.outputs, outputs)
         best, own = expected.argmax(-1), expected
-        self._alike += int((best == found.argmax(-1)).sum())
+        self._alike += int((best == outputs.argmax(-1)).sum())
         self._answers += best.size
+
+        # Compare the exported network with the model in its own precision.
         if self.served.network is not self.served.model:
             own = self.served.answered(x)
-            apart = np.abs(self.served.as_answered(expected) - own).max()
-            self._own_difference = float(np.maximum(self._own_difference, apart))
+            difference = np.abs(self.served.as_answered(expected) - own).max()
+            self._own_difference = float(np.maximum(self._own_difference, difference))
             self._own_alike += int((best == own.argmax(-1)).sum())
+
+        # Compare both with the labels.
         if labels is not None:
-            self._before.append(_right(own, labels))
-            self._after.append(_right(found, labels))
+            self._before.append(_score(own, labels))
+            self._after.append(_score(outputs, labels))
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the report says of it."""
+        """The differences and agreements, as in the report."""
         own = None
         if self.served.network is not self.served.model:
             own = {
@@ -88,9 +95,9 @@ class Comparison:
 
     @property
     def accuracy(self) -> dict[str, Any] | None:
-        """Before and after, and what is lost; None without labels.
+        """The quality before and after the export, and the loss; None without labels.
 
-        Accuracy with Wilson's interval or, of labels for pixels, mean intersection over union with an interval by
+        Accuracy with Wilson's interval or, with labels of pixels, mean intersection over union with an interval by
         bootstrap over images.
         """
         if not self._before:
@@ -109,7 +116,7 @@ class Comparison:
 
 @contextlib.contextmanager
 def _in_full_precision() -> Iterator[None]:
-    """Has accelerators multiply in all 23 bits of float32: in 10, as some do by default, no file would agree."""
+    """Disables TensorFloat-32: with products of 10 bits, a default on some accelerators, no file would agree."""
     import tensorflow as tf
 
     before = tf.config.experimental.tensor_float_32_execution_enabled()
@@ -120,33 +127,27 @@ def _in_full_precision() -> Iterator[None]:
         tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
-def _wider(limits: list[float], values: np.ndarray) -> list[float]:
+def _widen(limits: list[float], values: np.ndarray) -> list[float]:
     return [min(limits[0], float(values.min())), max(limits[1], float(values.max()))]
 
 
-def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each example whether it is answered rightly, or the confusion matrix of its pixels."""
+def _score(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns for each example whether it is classified correctly, or the confusion matrix of its pixels."""
     classes = scores.shape[-1]
     if scores.ndim == 4:
         labels = labels[..., 0] if labels.ndim == 4 else labels
-        answers = np.asarray(enlarged(scores, labels)).argmax(-1)
-        return np.stack([confusion_matrix(*pair, classes) for pair in zip(labels, answers, strict=True)])
-    labels = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ArgumentError(
-            f"data: labels must be from 0 to {classes - 1}, the outputs of the network; got "
-            f"{labels.min() if labels.min() < 0 else labels.max()}."
-        )
-    return scores.argmax(-1) == labels
+        predictions = np.asarray(enlarged(scores, labels)).argmax(-1)
+        return np.stack([confusion_matrix(*pair, classes) for pair in zip(labels, predictions, strict=True)])
+    return scores.argmax(-1) == class_labels(labels, classes)
 
 
-def _share(right: np.ndarray) -> dict[str, float]:
-    share = float(right.mean())
-    low, high = wilson(share, len(right))
+def _share(correct: np.ndarray) -> dict[str, float]:
+    share = float(correct.mean())
+    low, high = wilson(share, len(correct))
     return {"value": share, "low": low, "high": high}
 
 
-def _mean_iou(each: np.ndarray) -> dict[str, float]:
-    scores, intervals = scored(each)
+def _mean_iou(matrices: np.ndarray) -> dict[str, float]:
+    scores, intervals = scored(matrices)
     low, high = intervals["mean_iou"]
     return {"value": scores.mean_iou, "low": low, "high": high, "pixel_accuracy": scores.accuracy}

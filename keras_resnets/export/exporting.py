@@ -1,4 +1,4 @@
-"""Writes a network, opens what was written in its own runtime, compares the two, and says so on a card."""
+"""Exports a network to a file, compares the file in its own runtime with the network, and writes a card."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import numpy as np
 from keras_resnets import runs
 from keras_resnets.data.batches import batches
 from keras_resnets.errors import ArgumentError, one_of, whole_number
-from keras_resnets.export import contents as files
-from keras_resnets.export import reports
-from keras_resnets.export.cards import beside, markdown
+from keras_resnets.export import inspection, report_fields
+from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS, Format, Opened
 from keras_resnets.export.inference import Inference, inference
@@ -36,36 +35,36 @@ def saved_model(
     output: str = "model",
     calls: int = 50,
 ) -> dict[str, Any]:
-    """Writes a TensorFlow SavedModel, loads it again and compares it with the network.
+    """Writes a TensorFlow SavedModel, loads it and compares it with the network.
 
-    The file takes batches of any size, at the signature `serve` (and `serving_default`, whose input is called `inputs`,
-    or `pixels` with preprocessing, and whose output `output_0`), and runs wherever TensorFlow does, without Keras or
-    this package. A network of another precision is written in float32; a path policy leaves its scales, and no gates.
+    The SavedModel takes batches of any size, at the signature `serve` (and `serving_default`, whose input is named
+    `inputs`, or `pixels` with preprocessing, and whose output `output_0`), and runs wherever TensorFlow does, without
+    Keras or this package. A network of another precision is written in float32. From a path policy, the scales are
+    exported, but no gates.
 
-    Beside it, a card is written as JSON and as Markdown: `PATH.card.json` and `PATH.card.md`.
+    A card is written next to it as JSON and as Markdown: `PATH.card.json` and `PATH.card.md`.
 
     Args:
         model: the network, any Keras model with one input and one output.
-        path: the folder to write; replaced when it is a SavedModel already.
-        examples: inputs to compare on, as the file takes them; None takes those of `data`, or 32 drawn, seeded: from a
-            standard normal distribution or, with preprocessing, whole numbers from 0 to 255.
-        data: what the accuracy is measured on, before and after: `(x, y)` arrays, batched `tf.data`, or what
-            `keras_resnets.data.load` gives, of which the test split is taken, as raw pixels where the file takes those.
-        preprocessing: whether the file takes raw pixels, as float32, and does what `model.preprocessing` says.
-        output: `"model"`, what the network gives; `"logits"` or `"probabilities"`, without or with a softmax at its
-            end.
+        path: the folder to write; replaced if it is already a SavedModel.
+        examples: inputs to compare on, as the file takes them; None takes those of `data`, or 32 seeded random inputs:
+            from a standard normal distribution or, with preprocessing, whole numbers from 0 to 255.
+        data: labelled data for the accuracy before and after: `(x, y)` arrays, batched `tf.data`, or what
+            `keras_resnets.data.load` returns, of which the test split is used, as raw pixels if the file takes those.
+        preprocessing: whether the file takes raw pixels, as float32, and applies `model.preprocessing`.
+        output: `"model"`, the network's output; `"logits"` or `"probabilities"`, without or with a softmax at its end.
         calls: measured calls of the latency, of one example each; 0 measures none.
 
     Returns:
-        The report that the card holds: `path`, `format`, `bytes`, `network`, `input`, `output`, `preprocessing`,
+        The report, as in the card: `path`, `format`, `bytes`, `network`, `input`, `output`, `preprocessing`,
         `examples` and `compared_on`, `max_difference` of the outputs, `relative_difference` (its share of the largest
-        output), `agreement` of the classes, `own_precision` (the same beside the network in the precision that it has),
+        output), `agreement` of the classes, `own_precision` (the same compared with the network in its own precision),
         `accuracy`, `latency` (seconds), `operators`, `environment`.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or the folder holds something else.
-        RuntimeError: what was written does not compute what the network does (differs by more than 1e-5, or by that
-            share of the largest output); nothing is kept then.
+        ArgumentError: an argument breaks its rule, or the folder is something else than a SavedModel.
+        RuntimeError: the file's outputs differ from the network's (by more than 1e-5, or by that share of the largest
+            output); nothing is kept then.
 
     Example:
         >>> import keras_resnets as kr, tempfile
@@ -73,8 +72,8 @@ def saved_model(
         >>> report["max_difference"] < 1e-5
         True
     """
-    how = {"data": data, "preprocessing": preprocessing, "output": output, "calls": calls}
-    return _export("saved_model", model, path, examples, **how)
+    options = {"data": data, "preprocessing": preprocessing, "output": output, "calls": calls}
+    return _export("saved_model", model, path, examples, **options)
 
 
 def litert(
@@ -92,17 +91,17 @@ def litert(
 ) -> dict[str, Any]:
     """Writes a LiteRT (TensorFlow Lite) file, runs it in its interpreter and compares it with the network.
 
-    Batch-norm behind a convolution is folded into it, and nothing but the runtime's own operations is used, none of
-    them conditional. The file takes batches of any size, once its input is resized.
+    Batch-norm behind a convolution is folded into it, and the file uses only the runtime's built-in operations, none of
+    them conditional. It takes batches of any size after its input is resized.
 
     Args:
         model: as for `saved_model`.
-        path: the file to write, ending in `.tflite`; replaced when it is there.
-        kind: `"float32"`; `"float16"`, weights of half precision; `"dynamic"`, weights of 8 bits, computed with inputs
-            that are brought to 8 bits as they come; `"int8"`, all of it in whole numbers of 8 bits, input and output,
-            too (by the scale and zero point that the card gives).
-        representative: inputs from which `"int8"` takes the ranges of what is computed, as the file takes them,
-            without the batch; None draws 200 of the training split of `data`.
+        path: the file to write, ending in `.tflite`; an existing file is replaced.
+        kind: `"float32"`; `"float16"`, weights in half precision; `"dynamic"`, weights in 8 bits, computed with inputs
+            that are quantized to 8 bits at run time; `"int8"`, everything in 8-bit integers, including input and output
+            (with the scale and zero point that the card gives).
+        representative: inputs that calibrate the ranges for `"int8"`, as the file takes them, without the batch axis;
+            None draws 200 from the training split of `data`.
         examples: as for `saved_model`.
         data: as for `saved_model`.
         preprocessing: as for `saved_model`.
@@ -112,14 +111,14 @@ def litert(
 
     Returns:
         The report, as of `saved_model`, with `checks`: `unfolded` products and additions behind convolutions,
-        `additions` by type, and how many computed tensors are `floats`. Where `"int8"` costs a classifier that is a
-        `ResidualNetwork` more than a point of accuracy, or without labels of agreement, `sensitivity` says what each
-        block costs.
+        `additions` by type, and how many computed tensors are `floats`. If `"int8"` costs a classifier that is a
+        `ResidualNetwork` more than a point of accuracy (of agreement without labels), `sensitivity` holds the cost of
+        each block.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or `"int8"` has nothing to take its ranges from.
-        RuntimeError: what was written does not compute what the network does (float32: differs by more than 1e-4;
-            float16: by more than 1e-2; as for `saved_model`), or holds operations that it must not; nothing is kept.
+        ArgumentError: an argument breaks its rule, or `"int8"` has no inputs to take its ranges from.
+        RuntimeError: the file's outputs differ from the network's (float32: by more than 1e-4; float16: by more than
+            1e-2; as for `saved_model`), or it has operations that are not allowed; nothing is kept.
 
     Example:
         >>> import keras_resnets as kr, tempfile
@@ -132,8 +131,8 @@ def litert(
     one_of("kind", kind, KINDS)
     if representative is not None and kind != "int8":
         raise ArgumentError(f"representative is for kind='int8'; leave it out for {kind!r}.")
-    how = {"data": data, "preprocessing": preprocessing, "output": output, "calls": calls}
-    return _export(KINDS[kind], model, path, examples, representative, seed=seed, **how)
+    options = {"data": data, "preprocessing": preprocessing, "output": output, "calls": calls}
+    return _export(KINDS[kind], model, path, examples, representative, seed=seed, **options)
 
 
 def onnx(
@@ -148,12 +147,12 @@ def onnx(
 ) -> dict[str, Any]:
     """Writes an ONNX file, runs it in ONNX Runtime and compares it with the network.
 
-    It takes batches of any size, channels last, at `inputs` (`pixels` with preprocessing), and answers at `outputs`.
+    Its input `inputs` (`pixels` with preprocessing) takes batches of any size, channels last; its output is `outputs`.
     Batch-norm behind a convolution of more than one pixel is folded into it.
 
     Args:
         model: as for `saved_model`.
-        path: the file to write, ending in `.onnx`; replaced when it is there.
+        path: the file to write, ending in `.onnx`; an existing file is replaced.
         examples: as for `saved_model`.
         data: as for `saved_model`.
         preprocessing: as for `saved_model`.
@@ -166,8 +165,8 @@ def onnx(
     Raises:
         ArgumentError: an argument breaks its rule.
         ImportError: the extra `onnx` is not installed.
-        RuntimeError: what was written does not compute what the network does (differs by more than 1e-4; as for
-            `saved_model`); nothing is kept.
+        RuntimeError: the file's outputs differ from the network's (by more than 1e-4; as for `saved_model`); nothing is
+            kept.
 
     Example:
         >>> import keras_resnets as kr, tempfile
@@ -177,8 +176,8 @@ def onnx(
         ...     True
         True
     """
-    how = {"data": data, "preprocessing": preprocessing, "output": output, "calls": calls}
-    return _export("onnx", model, path, examples, **how)
+    options = {"data": data, "preprocessing": preprocessing, "output": output, "calls": calls}
+    return _export("onnx", model, path, examples, **options)
 
 
 def _export(
@@ -194,69 +193,78 @@ def _export(
     calls: int,
     seed: int = 0,
 ) -> dict[str, Any]:
-    form, path = FORMATS[name], Path(path)
-    _check(name, form, path, calls)
+    """Writes one format, compares it and writes the card; see `saved_model`, `litert` and `onnx`."""
+    # Check the arguments, and collect the inputs, before any work is done.
+    file_format, path = FORMATS[name], Path(path)
+    _check_path(name, file_format, path, calls)
     served = inference(model, preprocessing, output)
     data = data.raw if preprocessing and hasattr(data, "raw") else data
-    ranges: Sequence[np.ndarray] | np.ndarray = ()
+    calibration: Sequence[np.ndarray] | np.ndarray = ()
     if name == "litert-int8":
-        ranges = inputs(served.input[1], representative, data, seed=seed)
-    compared, told = _compared(served, examples, data)
-    first = _first(served, compared)
+        calibration = inputs(served.input[1], representative, data, seed=seed)
+    compared, compared_on = _inputs_to_compare(served, examples, data)
+    first = _first_input(served, compared)
+
+    # Write the file, and keep it only if it computes what the network does.
     with runs.whole(path) as part:
-        form.write(served, part, ranges)
-        opened = form.open(part)
-        _refuse(path, opened, name)
-        found = Comparison(served, opened.run)
-        found.add(compared)
-        _refuse_other(name, form, served, found)
-        accuracy = found.accuracy if examples is None else _accuracy(served, opened, data)
+        file_format.write(served, part, calibration)
+        opened = file_format.open(part)
+        _check_operators(path, opened, name)
+        comparison = Comparison(served, opened.run)
+        comparison.add(compared)
+        _check_outputs(name, file_format, served, comparison)
+        accuracy = comparison.accuracy if examples is None else _accuracy(served, opened, data)
         report: dict[str, Any] = {
             "path": str(path),
             "format": name,
-            "bytes": reports.size(part),
-            "network": reports.network(served),
-            **reports.ends(served, opened, found, output),
-            "preprocessing": reports.preprocessing(served),
-            "examples": found.examples,
-            "compared_on": told,
-            **found.summary,
+            "bytes": report_fields.size(part),
+            "network": report_fields.network(served),
+            **report_fields.ends(served, opened, comparison, output),
+            "preprocessing": report_fields.preprocessing(served),
+            "examples": comparison.examples,
+            "compared_on": compared_on,
+            **comparison.summary,
             "accuracy": accuracy,
-            "latency": reports.latency(served, opened, first, calls) if calls else None,
+            "latency": report_fields.latency(served, opened, first, calls) if calls else None,
             "operators": opened.operators,
             "checks": opened.facts.get("checks"),
             "sensitivity": None,
-            "environment": runs.environment(*form.packages),
+            "environment": runs.environment(*file_format.packages),
         }
+
+    # If 8 bits cost more than a point, measure which blocks cost it.
     lost = accuracy["lost"] if accuracy else 1 - report["agreement"]
     if name == "litert-int8" and lost > 0.01 and isinstance(model, ResidualNetwork) and len(model.output_shape) == 2:
-        measured = _prepared(served, data if accuracy else compared)
-        rows = sensitivity(model, measured, [served.prepared(np.asarray(x)) for x in ranges])
+        prepared = _prepare(served, data if accuracy else compared)
+        rows = sensitivity(model, prepared, [served.prepared(np.asarray(x)) for x in calibration])
         report["sensitivity"] = rows.to_dict("records")
-    runs.write_json(beside(path, "json"), report)
-    with runs.whole(beside(path, "md")) as part:
+
+    # Write the card.
+    runs.write_json(card_path(path, "json"), report)
+    with runs.whole(card_path(path, "md")) as part:
         part.write_text(markdown(report))
     return report
 
 
-def _check(name: str, form: Format, path: Path, calls: int) -> None:
+def _check_path(name: str, file_format: Format, path: Path, calls: int) -> None:
+    """Raises an error unless the format can be written to the path."""
     whole_number("calls", calls, 0)
-    if form.missing:
+    if file_format.missing:
         raise ImportError(
-            f"To write ONNX, {', '.join(form.missing)} must be installed: pip install 'keras_resnets[onnx]'."
+            f"To write ONNX, {', '.join(file_format.missing)} must be installed: pip install 'keras_resnets[onnx]'."
         )
-    if form.suffix is None:
+    if file_format.suffix is None:
         if path.exists() and not (path / "saved_model.pb").is_file():
             raise ArgumentError(f"path: {str(path)!r} exists and is no SavedModel; give a new folder.")
         return
-    if path.suffix != form.suffix:
-        raise ArgumentError(f"path must end in {form.suffix} for {name}; got {str(path)!r}.")
+    if path.suffix != file_format.suffix:
+        raise ArgumentError(f"path must end in {file_format.suffix} for {name}; got {str(path)!r}.")
     if path.is_dir():
         raise ArgumentError(f"path: {str(path)!r} is a folder; give a file.")
 
 
-def _compared(served: Inference, examples, data) -> tuple[Any, str]:
-    """What is compared on, and what it is called."""
+def _inputs_to_compare(served: Inference, examples, data) -> tuple[Any, str]:
+    """Returns the data to compare on, and its description."""
     if examples is not None:
         return (np.asarray(examples), None), "the examples given"
     if data is not None:
@@ -269,24 +277,25 @@ def _compared(served: Inference, examples, data) -> tuple[Any, str]:
     return (rng.normal(size=shape).astype("float32"), None), "a standard normal distribution, drawn"
 
 
-def _first(served: Inference, compared) -> np.ndarray:
-    """The first of the inputs compared on, a batch of one; in case that it does not fit, before work is done."""
+def _first_input(served: Inference, compared) -> np.ndarray:
+    """Returns the first of the inputs to compare on, a batch of one, after checking its shape."""
     first, shape = np.asarray(next(batches(compared, 1))[0]), served.input[1]
     if first.ndim != len(shape) + 1 or any(
         want not in (None, have) for want, have in zip(shape, first.shape[1:], strict=True)
     ):
         raise ArgumentError(
-            f"examples, or data, must hold inputs of {shape}; got {first.shape[1:]}. Bring them to the size of "
+            f"examples, or data, must hold inputs of {shape}; got {first.shape[1:]}. Resize them for "
             f"{served.model.name!r}."
         )
     return first
 
 
-def _refuse(path: Path, opened: Opened, name: str) -> None:
-    strange = files.forbidden(opened.operators)
-    if strange:
+def _check_operators(path: Path, opened: Opened, name: str) -> None:
+    """Raises `RuntimeError` if a file has operations that it must not have."""
+    forbidden = inspection.forbidden(opened.operators)
+    if forbidden:
         raise RuntimeError(
-            f"{path.name!r} would need {', '.join(strange)}, which not every runtime has; it was not kept."
+            f"{path.name!r} would need {', '.join(forbidden)}, which not every runtime has; it was not kept."
         )
     if name == "litert-int8" and opened.facts["checks"]["floats"]:
         raise RuntimeError(
@@ -295,33 +304,34 @@ def _refuse(path: Path, opened: Opened, name: str) -> None:
         )
 
 
-def _refuse_other(name: str, form: Format, served: Inference, found: Comparison) -> None:
-    """Refuses a file that does not compute what the network does."""
-    summary, largest = found.summary, max(1.0, found.largest)
-    differences = [(summary["max_difference"], form.tolerance or np.inf)]
-    if summary["own_precision"] and served.precision == "float32":  # made anew for its end alone
+def _check_outputs(name: str, file_format: Format, served: Inference, comparison: Comparison) -> None:
+    """Raises `RuntimeError` if a file's outputs differ from the network's by more than its tolerance."""
+    summary, largest = comparison.summary, max(1.0, comparison.largest)
+    differences = [(summary["max_difference"], file_format.tolerance or np.inf)]
+    if summary["own_precision"] and served.precision == "float32":  # copied only to change its output activation
         differences.append((summary["own_precision"]["max_difference"], 1e-5))
     for difference, tolerance in differences:
         if not (np.isfinite(difference) and difference <= tolerance * largest):
             raise RuntimeError(
                 f"The {name} file of {served.model.name!r} differs from it by {difference:.2g}, where its outputs "
-                f"reach {found.largest:.2g}; it was not kept."
+                f"reach {comparison.largest:.2g}; it was not kept."
             )
 
 
 def _accuracy(served: Inference, opened: Opened, data) -> dict[str, Any] | None:
+    """Returns the quality on labelled data before and after; None without data."""
     if data is None:
         return None
-    found = Comparison(served, opened.run)
-    found.add(data)
-    return found.accuracy
+    comparison = Comparison(served, opened.run)
+    comparison.add(data)
+    return comparison.accuracy
 
 
-def _prepared(served: Inference, data):
-    """The data as the network takes them."""
-    prepare = served.preprocessing
-    if prepare is None:
+def _prepare(served: Inference, data):
+    """Returns the data as the network takes them."""
+    preprocessing = served.preprocessing
+    if preprocessing is None:
         return data
     if isinstance(data, tuple):
         return served.prepared(np.asarray(data[0])), data[1]
-    return getattr(data, "test", data).map(lambda x, *y: (prepare(x), *y) if y else prepare(x))
+    return getattr(data, "test", data).map(lambda x, *y: (preprocessing(x), *y) if y else preprocessing(x))

@@ -1,4 +1,4 @@
-"""The formats: how each is written and opened in its own runtime. A new one is a row in `FORMATS`."""
+"""The export formats: writes each, and opens it in its own runtime. A new format is a row in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.export import contents as files
-from keras_resnets.export import private
+from keras_resnets.export import inspection, private
 from keras_resnets.export.inference import Inference, convertible
 from keras_resnets.quiet import quiet
 
 OPSET = 17
-# Of LiteRT and ONNX Runtime; TensorFlow takes what it is given.
+# Threads of LiteRT and ONNX Runtime; TensorFlow uses its configured number.
 THREADS = 1
 
 
@@ -25,10 +24,10 @@ class Opened:
     """An exported file in its own runtime.
 
     Attributes:
-        run: gives the outputs, in floating point, of an array of inputs.
-        operators: how often each operation comes.
-        threads: how many the runtime may use; 0 for all.
-        facts: what else is known of the file.
+        run: returns the outputs, in floating point, for an array of inputs.
+        operators: the count of each operation.
+        threads: how many threads the runtime may use; 0 for all.
+        facts: further facts about the file.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
@@ -39,16 +38,16 @@ class Opened:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        suffix: what its name must end in; None for a folder.
-        tolerance: by how much an output may differ, as a share of the largest where that is more than 1; None where
-            the classes decide.
-        write: writes the network, with the inputs that int8 takes its ranges from.
-        open: opens what was written.
-        packages: what its card gives the versions of.
-        needs: packages of the extra `onnx` that it cannot do without.
+        suffix: the required ending of its name; None for a folder.
+        tolerance: the largest allowed difference of an output, relative to the largest output if that exceeds 1; None
+            if only the classes matter.
+        write: writes the network, with inputs that calibrate the ranges of int8.
+        open: opens a file.
+        packages: the packages whose versions the card lists.
+        needs: the required packages of the extra `onnx`.
     """
 
     suffix: str | None
@@ -60,12 +59,12 @@ class Format:
 
     @property
     def missing(self) -> list[str]:
-        """Which of the packages needed are not installed."""
+        """The required packages that are not installed."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
 def traced(served: Inference):
-    """Returns the network as a function of TensorFlow, for batches of any size."""
+    """Returns the network as a TensorFlow function for batches of any size."""
     import tensorflow as tf
 
     name, shape, dtype = served.input
@@ -74,7 +73,7 @@ def traced(served: Inference):
 
 
 def _archive(served: Inference):
-    """One function, `serve`, and the variables that it reads."""
+    """Returns an object with one function, `serve`, and the variables that it reads."""
     archive = private.holder()
     archive.trainable_variables = [v.value for v in served.network.trainable_variables]
     archive.non_trainable_variables = [v.value for v in served.network.non_trainable_variables]
@@ -84,9 +83,9 @@ def _archive(served: Inference):
 
 
 def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarray = ()) -> None:
-    """Writes what serving needs.
+    """Writes a SavedModel with only what serving needs.
 
-    `keras.Model.export` stores every layer object besides, which for a network of 110 layers takes
+    `keras.Model.export` also stores every layer object, which for a network of 110 layers takes
     more than twice the time and the space.
     """
     import tensorflow as tf
@@ -104,16 +103,16 @@ def open_saved_model(path: Path) -> Opened:
     ((_, spec),) = serve.structured_input_signature[1].items()
 
     def run(x: np.ndarray) -> np.ndarray:
-        # By way of what was loaded, which owns the variables.
+        # Through `loaded`, which must stay alive because it owns the variables.
         (y,) = loaded.signatures["serving_default"](**{spec.name: tf.cast(x, spec.dtype)}).values()
         return y.numpy()
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    return Opened(run, files.of_graph(serve.graph.as_graph_def()), threads)
+    return Opened(run, inspection.of_graph(serve.graph.as_graph_def()), threads)
 
 
 def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]:
-    """Returns what writes one of the kinds of LiteRT files."""
+    """Returns the function that writes one kind of LiteRT file."""
 
     def write(served: Inference, path: Path, representative: Sequence[np.ndarray] | np.ndarray) -> None:
         import tensorflow as tf
@@ -122,7 +121,7 @@ def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.n
         with convertible(served.network, "litert"):
             function = archive.serve.get_concrete_function()
         with quiet():
-            # Without what holds the variables, or with the model in its place, the converter loses the weights.
+            # Without the object that holds the variables, or with the model instead, the converter loses the weights.
             converter = tf.lite.TFLiteConverter.from_concrete_functions([function], archive)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if kind != "float32":
@@ -145,9 +144,9 @@ def open_litert(path: Path) -> Opened:
     from ai_edge_litert.interpreter import Interpreter
 
     content = path.read_bytes()
-    found = files.of_litert(content)
-    if found.pop("unbounded"):
-        # The interpreter ends the process.
+    checks = inspection.of_litert(content)
+    if checks.pop("unbounded"):
+        # The interpreter would abort the process.
         raise RuntimeError(f"{path.name!r} would hold infinities in whole numbers; it was not kept.")
     with quiet():
         interpreter = Interpreter(model_content=content, num_threads=THREADS)
@@ -158,16 +157,16 @@ def open_litert(path: Path) -> Opened:
         if tuple(interpreter.get_input_details()[0]["shape"]) != x.shape:
             interpreter.resize_tensor_input(source["index"], x.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(source["index"], _quantised(x, source))
+        interpreter.set_tensor(source["index"], _quantize(x, source))
         interpreter.invoke()
-        return _floating(interpreter.get_tensor(target["index"]), target)
+        return _dequantize(interpreter.get_tensor(target["index"]), target)
 
-    facts = {"input": _ends(source), "output": _ends(target), "checks": found}
-    return Opened(run, found.pop("operators"), facts=facts)
+    facts = {"input": _type_of(source), "output": _type_of(target), "checks": checks}
+    return Opened(run, checks.pop("operators"), facts=facts)
 
 
-def _ends(details: dict[str, Any]) -> dict[str, Any]:
-    """Type of an input or output, and the scale and zero point that its whole numbers are read with."""
+def _type_of(details: dict[str, Any]) -> dict[str, Any]:
+    """Returns the type of an input or output, with the scale and zero point of quantized values."""
     scale, zero = details["quantization"]
     return {
         "dtype": np.dtype(details["dtype"]).name,
@@ -175,7 +174,7 @@ def _ends(details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _quantised(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+def _quantize(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     scale, zero = details["quantization"]
     if not scale:
         return x.astype(details["dtype"])
@@ -183,7 +182,7 @@ def _quantised(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     return np.clip(np.round(x / scale) + zero, limits.min, limits.max).astype(details["dtype"])
 
 
-def _floating(y: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+def _dequantize(y: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     scale, zero = details["quantization"]
     return (y.astype("float32") - zero) * np.float32(scale) if scale else y
 
@@ -199,20 +198,22 @@ def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarr
         frozen = private.frozen(function)
         ends = [frozen.inputs[0].name], [frozen.outputs[0].name]
         model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *ends, opset=OPSET)
+
+    # Rename the input and the output, and leave the size of the batch open.
     graph = model.graph
-    called = {graph.input[0].name: served.input[0], graph.output[0].name: "outputs"}
+    new_names = {graph.input[0].name: served.input[0], graph.output[0].name: "outputs"}
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = [called.get(name, name) for name in names]
+            names[:] = [new_names.get(name, name) for name in names]
     for end in (graph.input[0], graph.output[0]):
-        end.name = called[end.name]
+        end.name = new_names[end.name]
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
 
 def open_onnx(path: Path) -> Opened:
-    """Loads an ONNX file with ONNX Runtime, on the processor, in one thread."""
+    """Loads an ONNX file with ONNX Runtime, on the CPU, in one thread."""
     import onnx
     import onnxruntime
 
@@ -226,7 +227,7 @@ def open_onnx(path: Path) -> Opened:
     def run(x: np.ndarray) -> np.ndarray:
         return session.run(None, {source.name: x.astype(dtype)})[0]
 
-    operators = files.counted(node.op_type for node in onnx.load(path).graph.node)
+    operators = inspection.count(node.op_type for node in onnx.load(path).graph.node)
     return Opened(run, operators)
 
 

@@ -1,4 +1,4 @@
-"""The network that is exported: static, in float32, with what goes in front of it and behind it."""
+"""Prepares a network for export: static, in float32, with preprocessing before it and a softmax behind it if asked."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ OUTPUTS = ("model", "logits", "probabilities")
 
 @dataclass(frozen=True)
 class Inference:
-    """A network as it answers when its training is over. Made by `inference`.
-
-    Calling it with a tensor computes the answer; it is what the formats trace.
+    """A network in inference mode, as `inference` returns it; the formats trace its call.
 
     Attributes:
-        model: the network as it came.
-        network: the same in float32, without the activation at its end where logits are asked; the model itself where
-            nothing is to be changed.
-        preprocessing: what is done to raw pixels in front of it; None for nothing.
-        softmax: whether a softmax is put behind it.
-        cut: whether a softmax at its end was taken away.
+        model: the original network.
+        network: the same in float32, and for logits without the activation at its end; the model itself if nothing
+            changes.
+        preprocessing: the preprocessing of raw pixels before it; None for none.
+        softmax: whether a softmax is added behind it.
+        cut: whether the softmax at its end was removed.
     """
 
     model: keras.Model
@@ -53,7 +51,7 @@ class Inference:
 
     @property
     def precision(self) -> str:
-        """What the model itself computes in."""
+        """The precision of the original model."""
         return _precision(self.model)
 
     def __call__(self, inputs):
@@ -62,34 +60,34 @@ class Inference:
         return ops.softmax(y) if self.softmax else y
 
     def expected(self, x: np.ndarray) -> np.ndarray:
-        """What the file should answer: the network as Keras runs it, its ends computed by NumPy."""
+        """Returns the output that the file should have: the network's in Keras, with a softmax computed by NumPy."""
         y = self.network.predict_on_batch(self.prepared(x))
         return _softmax(y) if self.softmax else y
 
     def answered(self, x: np.ndarray) -> np.ndarray:
-        """What the model itself answers, in its own precision, with a softmax where one is added."""
+        """Returns the output of the original model in its own precision, with the softmax if one is added."""
         y = np.asarray(self.model.predict_on_batch(self.prepared(x)), "float32")
         return _softmax(y) if self.softmax else y
 
     def as_answered(self, y: np.ndarray) -> np.ndarray:
-        """What `expected` gives as `answered` would give it: with the softmax that was cut."""
+        """Converts outputs of `expected` to those of `answered`: applies the softmax that was removed."""
         return _softmax(y) if self.cut else y
 
     def prepared(self, x: np.ndarray) -> np.ndarray:
-        """The network's input for an input of the file."""
+        """Converts the file's inputs to the network's."""
         return x if self.preprocessing is None else self.preprocessing(x)
 
 
 def inference(model: keras.Model, preprocessing: bool = False, output: str = "model") -> Inference:
-    """Returns a network as it is exported.
+    """Returns a network prepared for export.
 
-    What a path policy scales is scaled as at this step of the training; no gate is left. Layers that compute in another
-    precision are made anew in float32, with the same weights.
+    The scales of a path policy are those of the current training step; there are no gates. A model with layers in
+    another precision is copied to float32, with the same weights.
 
     Args:
         model: a Keras model with one input and one output.
-        preprocessing: whether to put `model.preprocessing` in front.
-        output: `"model"`, what it gives; `"logits"` or `"probabilities"`, without or with a softmax at its end.
+        preprocessing: whether to add `model.preprocessing` before it.
+        output: `"model"`, its own output; `"logits"` or `"probabilities"`, without or with a softmax at its end.
 
     Raises:
         ArgumentError: an argument breaks its rule, or does not fit the model.
@@ -101,6 +99,7 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
         >>> bool(served.expected(np.ones((1, 8, 8, 1), "float32")).sum() == 1)
         False
     """
+    # Check the arguments.
     if not isinstance(model, keras.Model):
         raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
     one_of("preprocessing", preprocessing, (True, False))
@@ -114,83 +113,88 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
     prepare = getattr(model, "preprocessing", None) if preprocessing else None
     if preprocessing and prepare is None:
         raise ArgumentError(
-            f"preprocessing: {model.name!r} does not carry its own, so what its pixels need is not known (a mean "
+            f"preprocessing: {model.name!r} does not carry its own, so it is not known what its pixels need (a mean "
             f"image, as data normalised by 'pixel' have it, is no Preprocessing); set model.preprocessing, or export "
-            f"it for inputs that are prepared."
+            f"it for inputs that are already prepared."
         )
-    if isinstance(model, ResidualNetwork):
-        model.rescale()
     end = _activation(model) if output != "model" else None
     if end not in (None, "linear", "softmax"):
         raise ArgumentError(
-            f"output: {model.name!r} ends in {end}, and {output!r} is for what ends in a softmax or in logits; give "
-            f"output='model'."
+            f"output: {model.name!r} ends in {end}, and {output!r} is for networks that end in a softmax or in logits; "
+            f"give output='model'."
         )
+
+    # Update the scales, and copy the network if its precision or its end must change.
+    if isinstance(model, ResidualNetwork):
+        model.rescale()
     cut = output == "logits" and end == "softmax"
     network = model
     if cut or _precision(model) != "float32":
         network = _in_float32(model)
     if cut:
-        _last(network).activation = keras.activations.linear
+        _last_layer(network).activation = keras.activations.linear
     return Inference(model, network, prepare, output == "probabilities" and end == "linear", cut)
 
 
 @contextlib.contextmanager
 def convertible(network: keras.Model, runtime: str) -> Iterator[None]:
-    """Has some layers traced such that a converter finds what they are; they compute the same.
+    """Temporarily replaces layer methods so that converters recognise the layers; the outputs stay the same.
 
-    TensorFlow makes three operations of a dilated convolution, which moves space to the batch and back, for the sake of
-    gradients alone; converters do not see through it, and leave batch-norm unfolded behind it. It is traced as one.
-    `MaxPool` pads with minus infinity, which has no place in a range of whole numbers. It is padded with its edge.
+    TensorFlow traces a dilated convolution as three operations, of which two move space to the batch and back; they
+    only serve gradients. Converters do not recognise them, and do not fold batch-norm behind them. So the convolution
+    is traced as one operation. `MaxPool` pads with minus infinity, which no range of integers can hold. So it is padded
+    with its edge.
 
     Args:
-        network: what is traced.
-        runtime: `"litert"`, or `"onnx"`, which is told the padding of a dilated convolution in pixels, for it takes no
-            "same" there, and does not know how to pad with an edge.
+        network: the network to trace.
+        runtime: `"litert"`, or `"onnx"`, where the padding of a dilated convolution is given in pixels, because ONNX
+            does not support "same" there, and where `MaxPool` is not replaced, because padding with the edge is not
+            supported.
     """
-    changed = []
+    replacements = []
     for layer in private.flattened(network):
         if type(layer) is keras.layers.Conv2D and max(layer.dilation_rate) > 1:
-            changed.append((layer, "convolution_op", functools.partial(_convolution, layer, runtime == "onnx")))
+            replacements.append((layer, "convolution_op", functools.partial(_convolve, layer, runtime == "onnx")))
         elif type(layer) is MaxPool and runtime == "litert":
-            changed.append((layer, "call", functools.partial(_max_pool, layer)))
-    with private.replaced(changed):
+            replacements.append((layer, "call", functools.partial(_max_pool, layer)))
+    with private.replaced(replacements):
         yield
 
 
-def _convolution(layer: keras.layers.Conv2D, padded: bool, inputs, kernel):
+def _convolve(layer: keras.layers.Conv2D, pad_in_pixels: bool, inputs, kernel):
+    """Computes a dilated convolution as a single operation."""
     import tensorflow as tf
 
     padding = layer.padding.upper()
-    if padded and padding == "SAME":
+    if pad_in_pixels and padding == "SAME":
         reaches = [rate * (size - 1) for rate, size in zip(layer.dilation_rate, layer.kernel_size, strict=True)]
         padding = [[0, 0], *([reach // 2, reach - reach // 2] for reach in reaches), [0, 0]]
     return tf.nn.conv2d(inputs, kernel, layer.strides, padding, dilations=layer.dilation_rate)
 
 
 def _max_pool(layer: MaxPool, inputs):
-    """The pooling of a layer, no pixel beyond the edge being made up.
+    """Computes a layer's max-pooling without padding values of its own.
 
-    With a stride, every window that reaches beyond the edge has the pixel at the edge in it, too. Without, the map is
-    moved pixel by pixel, and what is moved beyond the edge takes its old place.
+    With a stride, every window that extends beyond the edge also contains the pixel at the edge. Without a stride, the
+    map is shifted pixel by pixel, and pixels from beyond the edge are replaced by the unshifted ones.
     """
     before, after = layer.padding_pixels
     if layer.stride > 1:
         around = [[0, 0], [before, after], [before, after], [0, 0]]
         return ops.max_pool(ops.pad(inputs, around, "symmetric"), layer.window, layer.stride, "valid")
     x = inputs
-    # Of an even window that is padded on both sides, less is padded than it reaches.
+    # An even window with padding on both sides is padded by less than it extends, so the map shrinks.
     lost = layer.dilation * (layer.window - 1) - before - after
     for axis in (1, 2):
         distances = [layer.dilation * i - before for i in range(layer.window)]
-        moved = [_moved(x, distance, axis) if distance else x for distance in distances]
-        x = functools.reduce(ops.maximum, moved)
+        shifted = [_shift(x, distance, axis) if distance else x for distance in distances]
+        x = functools.reduce(ops.maximum, shifted)
         x = _cut(x, slice(None, -lost or None), axis)
     return x
 
 
-def _moved(x, distance: int, axis: int):
-    """What lies so far ahead of each pixel, or the pixel itself where that is beyond the edge."""
+def _shift(x, distance: int, axis: int):
+    """Returns for each pixel the one at a distance along an axis, or itself if that is beyond the edge."""
     if distance > 0:
         parts = [slice(distance, None), slice(-distance, None)]
     else:
@@ -203,10 +207,10 @@ def _cut(x, part: slice, axis: int):
 
 
 def _precision(model: keras.Model) -> str:
-    """float32, or the first policy of a layer that has another."""
+    """Returns "float32", or the policy of the first layer with another precision."""
     floats = ("float16", "bfloat16", "float64")
     for layer in private.flattened(model):
-        # What holds others computes nothing, and may have the global policy.
+        # Models and inputs compute nothing, and may have the global policy.
         if isinstance(layer, keras.Model | keras.layers.InputLayer):
             continue
         if layer.compute_dtype in floats or layer.variable_dtype in floats:
@@ -220,25 +224,26 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _last(layer):
-    """The innermost layer that gives a network's output."""
+def _last_layer(layer):
+    """Returns the innermost layer that computes a network's output."""
     if isinstance(layer, Segment):
-        return _last(layer.body)
+        return _last_layer(layer.body)
     if isinstance(layer, Graph):
-        return _last(next(step.operation for step in layer.steps if layer.result in step.outputs))
+        return _last_layer(next(step.operation for step in layer.steps if layer.result in step.outputs))
     if isinstance(layer, keras.Sequential):
-        return _last(layer.layers[-1])
+        return _last_layer(layer.layers[-1])
     if isinstance(layer, keras.Function):
-        return _last(private.operation_of(layer.outputs[0]))
+        return _last_layer(private.operation_of(layer.outputs[0]))
     return layer
 
 
 def _activation(model: keras.Model) -> str:
-    last = _last(model)
-    found = getattr(last, "activation", None) or last
-    return getattr(found, "__name__", None) or found.name
+    """Returns the name of a network's output activation, or of its last layer."""
+    last = _last_layer(model)
+    activation = getattr(last, "activation", None) or last
+    return getattr(activation, "__name__", None) or activation.name
 
 
 def _softmax(y: np.ndarray) -> np.ndarray:
-    raised = np.exp(y - y.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)
+    exponentials = np.exp(y - y.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)

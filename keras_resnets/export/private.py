@@ -1,6 +1,6 @@
-"""What the package takes from TensorFlow that TensorFlow does not promise: a function for each such name, and why.
+"""Access to private names of TensorFlow: one function for each name, with the reason.
 
-No other file uses these names, which `make check` sees to. Where a new version of TensorFlow drops one, a test of
+No other file uses these names; `make check` enforces it. If a new version of TensorFlow drops one, a test in
 `tests/test_private.py` fails and says what needs it.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 def holder() -> Any:
-    """Returns an object whose attributes `tf.saved_model.save` writes, and nothing else.
+    """Returns an object for `tf.saved_model.save`, which writes its attributes and nothing else.
 
-    In a public `tf.Module` the attributes `variables` and `trainable_variables` are taken, and Keras' `TFSMLayer` reads
-    these from what was saved.
+    The public `tf.Module` reserves the attributes `variables` and `trainable_variables`, which Keras' `TFSMLayer` reads
+    from a SavedModel.
     """
     import tensorflow as tf
 
@@ -21,10 +21,10 @@ def holder() -> Any:
 
 
 def frozen(function: Any) -> Any:
-    """Returns a concrete function with its variables made constants.
+    """Returns a concrete function with its variables replaced by constants.
 
-    tf2onnx takes constants that a function holds for further inputs. What is public freezes only on the way to a LiteRT
-    file.
+    tf2onnx mistakes the captured constants of a function for inputs. The public API freezes variables only while it
+    converts to LiteRT.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -32,9 +32,9 @@ def frozen(function: Any) -> Any:
 
 
 def schema() -> Any:
-    """Returns the module of classes that read a LiteRT file.
+    """Returns the module with the classes that read a LiteRT file.
 
-    The public analyser of such files prints a text.
+    The public analyser of such files only prints text.
     """
     from tensorflow.lite.python import schema_py_generated
 

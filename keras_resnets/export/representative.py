@@ -1,4 +1,4 @@
-"""The inputs that ranges for 8 bits are taken from."""
+"""Representative inputs, which calibrate the ranges of 8-bit quantization."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError
 
-# How many are drawn.
+# The number of inputs to draw by default.
 EXAMPLES = 200
 
 
@@ -19,24 +19,24 @@ def inputs(
     examples: int = EXAMPLES,
     seed: int = 0,
 ) -> Sequence[np.ndarray] | np.ndarray:
-    """Returns real inputs, without the batch: those given, or some of the training split, drawn.
+    """Returns real inputs, without the batch axis: those given, or a random sample of the training split.
 
     Args:
-        shape: of an input, None for what may differ.
+        shape: the shape of an input, with None for sides that may vary.
         given: inputs, or None.
-        data: where they are drawn from, where it is what `keras_resnets.data.load` gives.
+        data: the data to draw from, if `keras_resnets.data.load` returned it.
         examples: how many to draw.
         seed: of the draw.
 
     Raises:
-        ArgumentError: there are none, or one is of another shape.
+        ArgumentError: there are no inputs, or one has another shape.
     """
     if given is None and hasattr(data, "sample"):
         return data.sample(examples, seed)
     if given is None or len(given) == 0:
         raise ArgumentError(
-            "representative: the ranges of what 8 bits are to hold are taken from real inputs; give some, or data that "
-            "keras_resnets.data.load gives, whose training split is drawn from."
+            "representative: 8-bit quantization takes its ranges from real inputs; give some, or data from "
+            "keras_resnets.data.load, whose training split is sampled."
         )
     for x in given:
         fits = np.ndim(x) == len(shape) and all(
@@ -44,6 +44,6 @@ def inputs(
         )
         if not fits:
             raise ArgumentError(
-                f"representative must hold inputs of {tuple(shape)}, without a batch; got one of {np.shape(x)}."
+                f"representative must hold inputs of {tuple(shape)}, without a batch axis; got one of {np.shape(x)}."
             )
     return given

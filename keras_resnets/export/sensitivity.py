@@ -1,8 +1,8 @@
-"""Which block costs how much when it is computed in 8 bits: each alone, the others as they are.
+"""Measures the cost of 8-bit quantization for each block alone, with the other blocks unchanged.
 
-It is simulated: values are rounded to what 8 bits can hold, and go on in floating point. As LiteRT does, kernels get a
-scale for each channel of their output, so that a batch-norm folded into them would change nothing; all else gets a
-scale and a zero point that fit the range it has on representative inputs.
+The quantization is simulated: values are rounded to 8 bits and processed in floating point. As in LiteRT, kernels have
+a scale for each output channel, so folding a batch-norm into them would make no difference; other values have a scale
+and a zero point from their range on representative inputs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from keras_resnets.errors import whole_number
 from keras_resnets.export.inference import inference
 from keras_resnets.export.representative import EXAMPLES, inputs
 from keras_resnets.instruments.evaluation import evaluate
-from keras_resnets.instruments.lanes import BOTH, Lanes, Program
-from keras_resnets.instruments.taps import in_inference, passed
+from keras_resnets.instruments.lanes import BOTH, MEMORY, Lanes, Program
+from keras_resnets.instruments.taps import call_in_inference, run_link
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 INT8 = "int8"
 ROWS = 32
-# Where a range was taken: name of the link, part of it, and number of the operation that reads; None for an output.
+# A quantized value: name of the link, part of it, and index of the operation that reads it; None for an output.
 Place = tuple[str, str, int | None]
 Ranges = dict[Place, tuple[float, float]]
 
@@ -40,33 +40,33 @@ def sensitivity(
     *,
     examples: int = EXAMPLES,
     seed: int = 0,
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
 ) -> pd.DataFrame:
-    """Measures the network with each block in turn computed in 8 bits.
+    """Measures the network with one block at a time quantized to 8 bits.
 
-    Kernels, what goes into each convolution, what a block adds and what it gives are rounded; the scores at the end are
-    not. Nothing is written or converted; all blocks are measured in one walk through the network
+    Kernels, the inputs of convolutions, the terms of a block's sum and its output are rounded; the scores at the end
+    are not. No file is written or converted; all blocks are measured in one walk through the network
     (`keras_resnets.lanes`).
 
     Args:
-        model: a classifier that is a `ResidualNetwork`, or that `adopt` takes.
-        data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` gives, of which the test split is
-            taken.
-        representative: inputs that ranges are taken from, without the batch; None draws them from the training split
-            of `data`.
+        model: a classifier that is a `ResidualNetwork`, or that `adopt` accepts.
+        data: `(x, y)` arrays, batched `tf.data`, or what `keras_resnets.data.load` returns, of which the test split is
+            used.
+        representative: inputs that calibrate the ranges, without the batch axis; None draws them from the training
+            split of `data`.
         examples: how many to draw.
         seed: of the draw.
         budget: bytes that intermediate values may take.
         verbose: whether to draw a progress bar.
 
     Returns:
-        A pandas.DataFrame with a row for the stem, each block and the head, those that cost most first: `block`,
-        `error` with its 95 % Wilson interval `error_low` and `error_high`, `top5_error`, `loss`, `agreement` with the
-        network left whole, and `lost`, by how much the error is above that of the network left whole.
+        A pandas.DataFrame with a row for the stem, each block and the head, the most costly first: `block`, `error`
+        with its 95 % Wilson interval `error_low` and `error_high`, `top5_error`, `loss`, `agreement` with the intact
+        network, and `lost`, the increase of the error over that of the intact network.
 
     Raises:
-        ArgumentError: the network is no chain or no classifier, or there is nothing to take ranges from.
+        ArgumentError: the network is no chain or no classifier, or there are no inputs to calibrate the ranges.
 
     Example:
         >>> import keras_resnets as kr
@@ -85,68 +85,75 @@ def sensitivity(
     rows, facts = evaluate(network, data, programs, verbose=verbose, task=f"blocks of {network.name}", engine=engine)
     rows.insert(0, "block", [link.name for link in network.chain])
     rows["lost"] = rows["error"] - facts["intact"]["error"]
-    # The loss tells blocks apart that cost no example.
+    # The loss orders the blocks of equal error.
     return rows.sort_values(["lost", "loss"], ascending=False, kind="stable").reset_index(drop=True)
 
 
 def ranges_of(network: ResidualNetwork, representative: Sequence[np.ndarray] | np.ndarray) -> Ranges:
-    """The least and the largest value at each place that is rounded, over the representative inputs.
+    """Returns the smallest and the largest value at each quantized place, over the representative inputs.
 
-    The scores that a network ends in are left as they are: they would no longer be probabilities.
+    The scores at the end of a network are not quantized, because they would no longer be probabilities.
     """
-    found: Ranges = {}
+    ranges: Ranges = {}
 
-    def note(place: Place, value) -> None:
-        low, high = found.get(place, (0.0, 0.0))  # zero is always among what can be held
-        found[place] = min(low, float(ops.min(value))), max(high, float(ops.max(value)))
+    def record(place: Place, value) -> None:
+        low, high = ranges.get(place, (0.0, 0.0))  # a range always contains zero
+        ranges[place] = min(low, float(ops.min(value))), max(high, float(ops.max(value)))
 
-    alike = len({np.shape(x) for x in representative}) == 1
-    rows = ROWS if alike else 1
+    same_shape = len({np.shape(x) for x in representative}) == 1
+    rows = ROWS if same_shape else 1
     for start in range(0, len(representative), rows):
         x = ops.convert_to_tensor(np.stack(list(representative[start : start + rows])), network.inputs[0].dtype)
         for link in network.chain:
-            x = _visited(link, x, note)
+            x = _run_link_with(link, x, record)
     last = network.chain[-1].name
-    return {place: limits for place, limits in found.items() if place[0] != last or place[2] is not None}
+    return {place: limits for place, limits in ranges.items() if place[0] != last or place[2] is not None}
 
 
 def rounded(link: keras.Layer, ranges: Ranges) -> Callable[[Any], Any]:
-    """Returns the function that a link is in 8 bits."""
+    """Returns a link's function, quantized to 8 bits."""
 
-    def at(place: Place, value):
+    def quantize(place: Place, value):
         return in_8_bits(value, *ranges[place]) if place in ranges else None
 
-    return lambda x: _visited(link, x, at, kernel_in_8_bits)
+    return lambda x: _run_link_with(link, x, quantize, kernel_in_8_bits)
 
 
-def _visited(link: keras.Layer, x, at: Callable[[Place, Any], Any], kernel: Callable | None = None):
-    """Runs a link, `at` each place that is rounded replacing the value if it gives one, and kernels replaced."""
+def _run_link_with(link: keras.Layer, x, visit: Callable[[Place, Any], Any], kernel: Callable | None = None):
+    """Runs a link with a function at each quantized place, whose result, if not None, replaces the value.
 
-    def replaced(part: str, number: int | None, value):
-        found = at((link.name, part, number), value)
-        return value if found is None else found
+    Args:
+        link: a link of a chain.
+        x: its input.
+        visit: `visit(place, value)`.
+        kernel: `kernel(operation)` returns the kernel to use instead; None keeps the kernels.
+    """
 
-    def call(part: str, number: int, operation, *args, **kwargs):
+    def replace(part: str, step: int | None, value):
+        replacement = visit((link.name, part, step), value)
+        return value if replacement is None else replacement
+
+    def call(part: str, step: int, operation, *args, **kwargs):
         variable = kernel_of(operation)
         if variable is None:
-            return in_inference(operation, *args, **kwargs)
-        args = (replaced(part, number, args[0]), *args[1:])
+            return call_in_inference(operation, *args, **kwargs)
+        args = (replace(part, step, args[0]), *args[1:])
         if kernel is None:
-            return in_inference(operation, *args, **kwargs)
+            return call_in_inference(operation, *args, **kwargs)
         with keras.StatelessScope([(variable, kernel(operation))]):
-            return in_inference(operation, *args, **kwargs)
+            return call_in_inference(operation, *args, **kwargs)
 
-    return passed(link, x, call, lambda part, value: replaced(part, None, value))
+    return run_link(link, x, call, lambda part, value: replace(part, None, value))
 
 
 def kernel_of(operation) -> keras.Variable | None:
-    """The kernel of a convolution or a dense layer, or None."""
-    found = getattr(operation, "kernel", None)
-    return found if isinstance(found, keras.Variable) else None
+    """Returns the kernel of a convolution or a dense layer, or None."""
+    kernel = getattr(operation, "kernel", None)
+    return kernel if isinstance(kernel, keras.Variable) else None
 
 
 def kernel_in_8_bits(operation):
-    """A kernel rounded to 255 values from -127 to 127, with a scale for each channel of its output."""
+    """Returns a kernel rounded to 255 values from -127 to 127, with a scale for each output channel."""
     kernel = ops.convert_to_tensor(kernel_of(operation))
     inner = len(kernel.shape) - (2 if isinstance(operation, keras.layers.DepthwiseConv2D) else 1)
     scale = ops.max(ops.abs(kernel), axis=tuple(range(inner)), keepdims=True) / 127
@@ -155,7 +162,7 @@ def kernel_in_8_bits(operation):
 
 
 def in_8_bits(value, low: float, high: float):
-    """Values rounded to the 256 that 8 bits can hold between two limits, 0 among them."""
+    """Rounds values to the 256 values of 8 bits between two limits, which include 0."""
     scale = (high - low) / 255 or 1.0
     zero = round(-128 - low / scale)
     return (ops.clip(ops.round(value / scale) + zero, -128, 127) - zero) * scale

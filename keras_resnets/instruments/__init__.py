@@ -1,4 +1,4 @@
-"""What measures a network and leaves it as it was: lesions in lanes, inner outputs, gradients by path, time."""
+"""Measures networks without changing them: lesions in lanes, inner outputs, gradients by path length, time."""
 
 from keras_resnets.instruments import lanes, spectrum, taps, timing
 

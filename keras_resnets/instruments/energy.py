@@ -1,4 +1,4 @@
-"""How strong each block's residual branch is beside its shortcut, while the network trains."""
+"""Measures the energy of each block's residual branch relative to its shortcut while a network trains."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ if TYPE_CHECKING:
 def measure(network: ResidualNetwork, x) -> pd.DataFrame:
     """Measures the branches of every block that has both.
 
-    Batch-norm normalises by the statistics of the examples given, as it does in training (where a
+    Batch-norm normalises by the batch statistics of the examples, as it does in training (if a
     layer is not frozen); everything else is as in inference, without dropout. The moving averages
-    would not do: before training they are those of no data, and a network with batch-norm is then
-    another one. All is left as it was, the averages and the random state included.
+    are unsuitable: before training they come from no data, and a network with batch-norm then
+    computes something else. The network, its averages and its random state do not change.
 
     Args:
         network: the network.
-        x: examples, measured at once.
+        x: examples, measured as one batch.
 
     Returns:
         A pandas.DataFrame with a row for each block, in order: `block`, `stage`, `energy_ratio`
         (the sum of squares of the residual branch's output over that of the shortcut's; infinite
         or NaN beside a shortcut of zeros), `cosine` (of the angle between the two outputs: 0, the
         energies add; 1, the amplitudes) and `gamma` (the mean magnitude of the scale of the
-        residual branch's last batch-norm that has one: the one in front of the addition, or, where
-        there is none, as in pre-activation blocks, the one in front of the last convolution; NaN
-        without any).
+        residual branch's last batch-norm that has one: the one before the addition, or, if there is
+        none, as in pre-activation blocks, the one before the last convolution; NaN without any).
 
     Raises:
         ArgumentError: no block has both branches.
@@ -60,19 +59,19 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
         )
     h: Any = ops.convert_to_tensor(x, network.chain[0].input.dtype)
     rows = []
-    with _by_the_batch(norms(network, (1, *h.shape[1:]))):
+    with _batch_statistics(norms(network, (1, *h.shape[1:]))):
         for link in network.chain[: network.chain.index(chosen[-1]) + 1]:
             if link not in chosen:
                 h = link(h, training=False)
                 continue
-            read = link.branch_input(h)
-            branches = [link.scaled(link.residual(read)), link.shortcut(read)]
+            branch_input = link.branch_input(h)
+            branches = [link.scaled(link.residual(branch_input)), link.shortcut(branch_input)]
             rows.append(
                 {
                     "block": link.name,
                     "stage": stages[link.name],
                     **_compare(*branches),
-                    "gamma": scale(norms(link.residual, (1, *read.shape[1:]))),
+                    "gamma": scale(norms(link.residual, (1, *branch_input.shape[1:]))),
                 }
             )
             h = link.join(*branches)
@@ -80,38 +79,41 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
 
 
 def norms(layer: keras.Layer, shape: tuple) -> list[keras.layers.BatchNormalization]:
-    """The batch-norms of a network or branch in the order they run, for an input of `shape`."""
-    found = (inner for inner, _ in leaves(layer, shape))
-    return [inner for inner in found if isinstance(inner, keras.layers.BatchNormalization)]
+    """Returns the batch-norms of a network or branch in execution order, for an input of `shape`."""
+    layers = (inner for inner, _ in leaves(layer, shape))
+    return [inner for inner in layers if isinstance(inner, keras.layers.BatchNormalization)]
 
 
 def _compare(residual, shortcut) -> dict[str, float]:
-    def product(one, other) -> float:
-        # Summed by example in float32 where the tensors are, then in float64: exact enough, and without a copy.
-        flat = [ops.cast(ops.reshape(branch, (branch.shape[0], -1)), "float32") for branch in (one, other)]
-        return float(ops.convert_to_numpy(ops.sum(flat[0] * flat[1], axis=1)).astype("float64").sum())
-
-    energies, common = np.array([product(residual, residual), product(shortcut, shortcut)]), product(residual, shortcut)
+    """Returns the ratio of the energies of two outputs, and the cosine of the angle between them."""
+    energies = np.array([_inner_product(residual, residual), _inner_product(shortcut, shortcut)])
+    product = _inner_product(residual, shortcut)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "energy_ratio": float(energies[0] / energies[1]),
-            "cosine": float(common / np.sqrt(energies[0] * energies[1])),
+            "cosine": float(product / np.sqrt(energies[0] * energies[1])),
         }
 
 
+def _inner_product(one, other) -> float:
+    # Summed for each example in float32 on the device, then over examples in float64: precise, and without a copy.
+    flat = [ops.cast(ops.reshape(output, (output.shape[0], -1)), "float32") for output in (one, other)]
+    return float(ops.convert_to_numpy(ops.sum(flat[0] * flat[1], axis=1)).astype("float64").sum())
+
+
 def scale(layers: Sequence[keras.layers.BatchNormalization]) -> float:
-    """The mean magnitude of the scale of the last batch-norm that has one; NaN without any."""
+    """Returns the mean magnitude of the scale of the last batch-norm that has one; NaN without any."""
     gammas = [layer.gamma for layer in layers if layer.scale]
     return float(np.abs(ops.convert_to_numpy(gammas[-1])).mean()) if gammas else float("nan")
 
 
 @contextlib.contextmanager
-def _by_the_batch(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
-    """Lets layers normalise by what they are given, whatever they are told, and forget it."""
+def _batch_statistics(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Makes layers normalise by batch statistics in any mode, without updating their moving averages."""
 
     def normalise(layer):
         return lambda inputs, training=None, mask=None: type(layer).call(layer, inputs, training=True, mask=mask)
 
-    # New moving averages are dropped with the scope.
+    # The scope discards the new moving averages.
     with private.replaced((layer, "call", normalise(layer)) for layer in layers), keras.StatelessScope():
         yield

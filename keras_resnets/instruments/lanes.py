@@ -1,9 +1,9 @@
-"""Many edited copies of a network in one walk along its chain.
+"""Evaluates many edited copies of a network in one walk along its chain.
 
-A program says how to go through the chain: an order of links with a choice for each. Programs that
-agree up to a link share the work up to there; from where they part, each is a lane, a run of extra
-rows in the batch. Deleting each of N blocks in turn so costs about half of the N + 1 forward
-passes in arithmetic, and less in overhead, and nothing is traced anew for a program.
+A program describes a way through the chain: an order of links with a choice for each. Programs that
+agree up to a link share the computation up to there; from where they differ, each is a lane, a
+group of additional rows in the batch. Deleting each of N blocks in turn thus costs about half of
+the N + 1 forward passes in arithmetic, and less in overhead, and no program needs a new trace.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from keras_resnets.network.chain import ResidualNetwork
 
 BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
 
-# Tensors of the size of a link's input that its computation holds at once, the allocator's reserves included: measured.
+# Default bound, in bytes, on a link's input, output and intermediate values for all lanes evaluated at once.
+MEMORY = 2**30
+
+# How many tensors of the size of a link's input its computation holds at once, with the allocator's overhead: measured.
 COPIES = 16
 
-# What is done next, link and choice, by which lanes and for which of their programs.
+# For each next step (link and choice), the lanes that take it and which of their programs do.
 Groups = dict[tuple[int, str], list[tuple[int, list[int]]]]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A way through the chain: for each step, the index of a link and which branches to take."""
+    """A way through the chain: for each step, the index of a link and which branches to use."""
 
     steps: tuple[tuple[int, str], ...]
 
@@ -39,12 +42,12 @@ class Program:
 def program(
     model: ResidualNetwork, choices: dict[int, str] | None = None, order: Sequence[int] | None = None
 ) -> Program:
-    """Returns the chain with the choices and the order given for its blocks.
+    """Returns the program that runs the chain with the given choices and order of its blocks.
 
     Args:
         model: the network.
         choices: for some indices of `model.blocks`, `"residual"` or `"shortcut"` instead of both.
-        order: the indices of all blocks in a new order; what is not a block stays in place.
+        order: the indices of all blocks in a new order; other links stay in place.
     """
     choices, places = choices or {}, [i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock)]
     steps = [(i, BOTH) for i in range(len(model.chain))]
@@ -54,12 +57,12 @@ def program(
 
 
 def work(programs: Sequence[Program]) -> int:
-    """How many links are gone through in evaluating the programs, shared beginnings counted once."""
+    """Returns how many links an evaluation of the programs runs, with shared beginnings counted once."""
     return len({program.steps[:n] for program in programs for n in range(1, len(program.steps) + 1)})
 
 
 def traced(run: Callable, link: keras.Layer) -> Callable:
-    """Returns `run`, a function of a link's input, traced once for any number of rows, where the backend traces."""
+    """Returns `run`, a function of a link's input, traced for any number of rows if the backend is TensorFlow."""
     if keras.config.backend() != "tensorflow":
         return run
     import tensorflow as tf
@@ -73,16 +76,16 @@ class Lanes:
 
     Args:
         model: the network; its weights are read at every call.
-        budget: bytes that a link's input, output and what it needs in between may take, as
-            estimated from their shapes; programs that would need more are walked in groups, one
-            after the other. One program at a time is the least.
-        others: further choices by name: for a link, the function of its input that takes its place.
+        budget: bytes for a link's input, output and intermediate values, as estimated from their
+            shapes; programs that would need more are evaluated in groups, one after the other. At
+            least one program is evaluated at a time.
+        others: additional choices by name: for a link, the function of its input that replaces it.
     """
 
     def __init__(
         self,
         model: ResidualNetwork,
-        budget: int = 2**30,
+        budget: int = MEMORY,
         others: Mapping[str, Callable[[keras.Layer], Callable]] | None = None,
     ):
         self.chain, self.budget, self.others = model.chain, budget, dict(others or {})
@@ -115,9 +118,8 @@ class Lanes:
 
         Args:
             x: a batch of inputs.
-            programs: what to evaluate.
-            tick: called with a number of lanes whenever these have gone one link further;
-                the numbers add up to `work(programs)`.
+            programs: the programs.
+            tick: called with the number of lanes after each link; the numbers add up to `work(programs)`.
 
         Returns:
             An array of (programs, examples, ...).
@@ -127,24 +129,24 @@ class Lanes:
         return np.stack([walk.results[i] for i in range(len(programs))])
 
     def rows(self, most: int) -> int:
-        """How many examples, up to `most`, to evaluate at once, so that a few lanes of them keep to the budget."""
+        """Returns how many examples, up to `most`, to evaluate at once so that a few lanes fit into the budget."""
         widest = max(self._size(link) for link in range(len(self.chain)))
         return max(1, min(most, self.budget // (4 * COPIES * 4 * widest)))
 
     def too_large(self, groups: Groups, rows: int) -> bool:
-        """Whether a step would need more than the budget, and could do with less."""
+        """Returns whether a step of several lanes would exceed the budget."""
         count = sum(len(members) for members in groups.values())
         widest = max(self._size(link) for link, _ in groups)
         return count > 1 and COPIES * 4 * count * rows * widest > self.budget
 
     def _size(self, link: int) -> int:
-        """Elements of the larger of a link's input and output, for one example."""
+        """Returns the elements of the larger of a link's input and output, for one example."""
         ends = self.chain[link].input.shape, self.chain[link].output.shape
         return max(math.prod(n or 1 for n in shape[1:]) for shape in ends)
 
 
 class _Walk:
-    """One batch on its way along the chain."""
+    """The walk of one batch along the chain."""
 
     def __init__(self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None]):
         self.engine, self.programs, self.tick = engine, programs, tick
@@ -152,35 +154,35 @@ class _Walk:
 
     def run(self, x) -> None:
         """Fills `results` for a batch of inputs."""
-        # Rows of each lane in turn, for each lane the programs it stands for, and how many steps are done.
-        waiting = [(x, [list(range(len(self.programs)))], 0)]
-        while waiting:
-            x, lanes, step = waiting.pop()
+        # The rows of all lanes, the programs of each lane, and the number of steps done.
+        pending = [(x, [list(range(len(self.programs)))], 0)]
+        while pending:
+            x, lanes, step = pending.pop()
             while step < len(self.programs[0].steps):
-                groups = self._groups(lanes, step)
+                groups = self._group(lanes, step)
                 if self.engine.too_large(groups, x.shape[0] // len(lanes)):
-                    waiting += [(*half, step) for half in self._halves(x, lanes)]
+                    pending += [(*half, step) for half in self._halve(x, lanes)]
                     break
-                x, lanes = self._step(x, lanes, groups)
+                x, lanes = self._advance(x, lanes, groups)
                 step += 1
             else:
                 y = ops.convert_to_numpy(x).reshape(len(lanes), -1, *x.shape[1:])
                 for rows, lane in zip(y, lanes, strict=True):
                     self.results.update(dict.fromkeys(lane, rows))
 
-    def _step(self, x, lanes: list[list[int]], groups: Groups):
-        """Takes all lanes one link further; returns their rows, and the programs of each."""
-        rows, parts, after = x.shape[0] // len(lanes), [], []
+    def _advance(self, x, lanes: list[list[int]], groups: Groups):
+        """Runs the next link of every lane; returns the rows of the new lanes, and the programs of each."""
+        rows, outputs, new_lanes = x.shape[0] // len(lanes), [], []
         for (link, choice), members in groups.items():
-            chosen = _rows(x, [i for i, _ in members], len(lanes), rows)
-            parts.append(self.engine._apply(link, choice, chosen))
+            inputs = _rows_of(x, [i for i, _ in members], len(lanes), rows)
+            outputs.append(self.engine._apply(link, choice, inputs))
             self.tick(len(members))
-            after += [lane for _, lane in members]
-        return (parts[0] if len(parts) == 1 else ops.concatenate(parts)), after
+            new_lanes += [lane for _, lane in members]
+        return (outputs[0] if len(outputs) == 1 else ops.concatenate(outputs)), new_lanes
 
     @staticmethod
-    def _halves(x, lanes: list[list[int]]):
-        """Parts the lanes, or the programs of the only one, in two."""
+    def _halve(x, lanes: list[list[int]]):
+        """Splits the lanes, or the programs of a single lane, into halves."""
         if len(lanes) == 1:
             middle = len(lanes[0]) // 2
             return [(x, [lanes[0][middle:]]), (x, [lanes[0][:middle]])]
@@ -188,20 +190,20 @@ class _Walk:
         border = x.shape[0] // len(lanes) * middle
         return [(x[border:], lanes[middle:]), (x[:border], lanes[:middle])]
 
-    def _groups(self, lanes: list[list[int]], step: int) -> Groups:
-        """Sorts the lanes by what they do next; a lane whose programs part is in several groups."""
+    def _group(self, lanes: list[list[int]], step: int) -> Groups:
+        """Groups the lanes by their next step; a lane whose programs differ there is in several groups."""
         groups: Groups = {}
         for i, lane in enumerate(lanes):
-            parting: dict[tuple[int, str], list[int]] = {}
+            by_step: dict[tuple[int, str], list[int]] = {}
             for index in lane:
-                parting.setdefault(self.programs[index].steps[step], []).append(index)
-            for key, members in parting.items():
+                by_step.setdefault(self.programs[index].steps[step], []).append(index)
+            for key, members in by_step.items():
                 groups.setdefault(key, []).append((i, members))
         return groups
 
 
-def _rows(x, chosen: list[int], lanes: int, rows: int):
-    """The rows of some lanes, without a copy where they are all or lie side by side."""
+def _rows_of(x, chosen: list[int], lanes: int, rows: int):
+    """Returns the rows of some lanes, without a copy if these are all lanes or adjacent."""
     if chosen == list(range(lanes)):
         return x
     if chosen == list(range(chosen[0], chosen[-1] + 1)):

@@ -1,7 +1,8 @@
-"""What the layers within the links of a network give, read on the way without leaving anything on them."""
+"""Reads inner layers' outputs without changing the model."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,17 +22,17 @@ from keras_resnets.network.graph import Graph, Step, Value, is_functional, run, 
 
 @dataclass(frozen=True)
 class Tap:
-    """A place to read at: the output of a layer within a link.
+    """A place to read: the output of a layer inside a link.
 
     Attributes:
         link: name of the link.
         part: which part of it: `"body"`, `"preactivation"`, `"residual"` or `"shortcut"`; empty for
             a link that is an ordinary layer.
-        step: number of the layer within the part, in the order they run.
+        step: index of the layer within the part, in execution order.
         layer: the layer, or another operation of a functional model.
-        then: the place behind the one layer that reads this output; None where several do, or none
-            within the part.
-        linear: read what the layer gives before an activation of its own.
+        then: the tap of the only layer that reads this output; None if several layers read it, or
+            none within the part.
+        linear: whether to read the layer's output before its own activation.
     """
 
     link: str
@@ -48,20 +49,21 @@ class Tap:
 
 
 def taps_of(network: ResidualNetwork) -> list[Tap]:
-    """Lists the places within a network in the order they are passed; residual branches before shortcuts.
+    """Lists the taps of a network in execution order; residual branches before shortcuts.
 
-    Nested models are unfolded. A link within a branch of another is one layer, as is the activation
-    behind a sum, whose output is the block's.
+    Nested models are unfolded. A link inside a branch of another link counts as one layer. The
+    activation behind a sum has no tap, because its output is the block's.
 
     Example:
         >>> import keras_resnets as kr
         >>> [tap.name for tap in kr.taps.taps_of(kr.build("resnet20"))][:4]
         ['stem/conv', 'stem/bn', 'stem/relu', 'stage1_block1/conv1']
     """
-    return [tap for link in network.chain for part, layer in _parts(link) for tap in _within(link, part, layer)]
+    return [tap for link in network.chain for part, layer in _parts(link) for tap in _taps_of_part(link, part, layer)]
 
 
 def _parts(link: keras.Layer) -> list[tuple[str, keras.Layer]]:
+    """Lists the parts of a link in which there are taps, with their names."""
     if not is_link(link):
         return [("", link)]
     parts = link.parts()
@@ -69,7 +71,7 @@ def _parts(link: keras.Layer) -> list[tuple[str, keras.Layer]]:
 
 
 def _steps(part: keras.Layer) -> tuple[list[Step], int]:
-    """The operations of a part, and the number of the value that is its output."""
+    """Returns the operations of a part, and the index of its output value."""
     if isinstance(part, Graph):
         return part.steps, part.result
     if is_functional(part):
@@ -77,27 +79,27 @@ def _steps(part: keras.Layer) -> tuple[list[Step], int]:
     return [Step(part, (Value(0),), {}, (1,))], 1
 
 
-def _within(link: keras.Layer, part: str, layer: keras.Layer) -> list[Tap]:
+def _taps_of_part(link: keras.Layer, part: str, layer: keras.Layer) -> list[Tap]:
     steps, output = _steps(layer)
-    found: dict[int, Tap] = {}
+    taps: dict[int, Tap] = {}
     for i in reversed(range(len(steps))):
         readers = [k for k, step in enumerate(steps) if set(steps[i].outputs) & set(step.reads)]
-        alone = len(readers) == 1 and output not in steps[i].outputs
-        found[i] = Tap(link.name, part, i, steps[i].operation, found[readers[0]] if alone else None)
-    return [found[i] for i in range(len(steps))]
+        single = len(readers) == 1 and output not in steps[i].outputs
+        taps[i] = Tap(link.name, part, i, steps[i].operation, taps[readers[0]] if single else None)
+    return [taps[i] for i in range(len(steps))]
 
 
 class Reader:
-    """Reads at some places of a network in one walk along its chain, in inference mode.
+    """Reads taps of a network in one walk along its chain, in inference mode.
 
-    Nothing is noted on the layers, and no more values are held than those of one link.
+    The layers do not change, and only the values of one link are held at a time.
 
     Args:
         network: the network; its weights are read at every call.
-        taps: where to read, some of `taps_of(network)`.
+        taps: the taps to read, some of `taps_of(network)`.
 
     Raises:
-        ArgumentError: a tap is not of this network.
+        ArgumentError: a tap belongs to another network.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -108,86 +110,82 @@ class Reader:
     """
 
     def __init__(self, network: ResidualNetwork, taps: Sequence[Tap]):
-        known = {(tap.link, tap.part, tap.step): tap.layer for tap in taps_of(network)}
+        layers = {(tap.link, tap.part, tap.step): tap.layer for tap in taps_of(network)}
         for tap in taps:
-            if known.get((tap.link, tap.part, tap.step)) is not tap.layer:
+            if layers.get((tap.link, tap.part, tap.step)) is not tap.layer:
                 raise ArgumentError(
-                    f"taps must be of {network.name!r}; got {tap.name!r} of another network. Take those that taps_of "
-                    f"gives for this one."
+                    f"taps must be of {network.name!r}; got {tap.name!r} of another network. Take taps that taps_of "
+                    f"returns for this one."
                 )
         self._walk = [(link, [tap for tap in taps if tap.link == link.name]) for link in network.chain]
         while self._walk and not self._walk[-1][1]:
-            self._walk.pop()  # behind the last place
+            self._walk.pop()  # links behind the last tap
         self._functions: dict[tuple[str, float], Callable] = {}
 
     def values(self, x) -> Iterator[tuple[Tap, np.ndarray]]:
-        """Yields each tap with what it gives for a batch of inputs, link by link."""
+        """Yields each tap with its value for a batch of inputs, link by link."""
         if self._walk:
             x = ops.convert_to_tensor(x, self._walk[0][0].input.dtype)
         for link, taps in self._walk:
             # A schedule of path policies may have changed the scale since.
             key = (link.name, getattr(link, "scale", 1.0))
             if key not in self._functions:
-                self._functions[key] = traced(_passing(link, taps), link)
-            x, found = self._functions[key](x)
-            for tap, value in zip(taps, found, strict=True):
+                self._functions[key] = traced(functools.partial(_read_taps, link, taps), link)
+            x, values = self._functions[key](x)
+            for tap, value in zip(taps, values, strict=True):
                 yield tap, ops.convert_to_numpy(value)
 
 
-def passed(link: keras.Layer, x, call: Callable, gave: Callable = lambda part, value: value):
-    """Returns what a link gives in inference mode, what is done within it being done otherwise.
+def run_link(link: keras.Layer, x, call: Callable, replace: Callable = lambda part, value: value):
+    """Runs a link in inference mode, with custom calls of its operations.
 
     Args:
         link: a link of a chain.
         x: its input.
-        call: runs an operation of a part, the numbers being those of `Tap`:
-            `call(part, number, operation, *args, **kwargs)`; `in_inference` runs it as it is.
-        gave: `gave(part, value)`, what goes on instead of the output of a part, or of the link, whose part is `""`.
+        call: runs an operation of a part, with its index as in `Tap`:
+            `call(part, step, operation, *args, **kwargs)`; `call_in_inference` runs it unchanged.
+        replace: `replace(part, value)` returns what replaces the output of a part, or of the link, whose part is `""`.
     """
 
-    def through(part: str, layer: keras.Layer, x):
-        numbers = itertools.count()
-        steps = run(*_steps(layer), x, lambda *args, **kwargs: call(part, next(numbers), *args, **kwargs))
-        y = list(steps)[-1][1]
-        return gave(part, y) if part else y
+    def run_part(part: str, layer: keras.Layer, x):
+        indices = itertools.count()
+        results = run(*_steps(layer), x, lambda *args, **kwargs: call(part, next(indices), *args, **kwargs))
+        y = list(results)[-1][1]
+        return replace(part, y) if part else y
 
     parts = dict(_parts(link))
     if isinstance(link, ResidualBlock):
-        h = through("preactivation", parts.pop("preactivation"), x) if "preactivation" in parts else x
-        sums = [through(part, layer, h) for part, layer in parts.items()]
-        y = link.join(*(link.scaled(f) if part == "residual" else f for part, f in zip(parts, sums, strict=True)))
+        h = run_part("preactivation", parts.pop("preactivation"), x) if "preactivation" in parts else x
+        outputs = {part: run_part(part, layer, h) for part, layer in parts.items()}
+        y = link.join(*(link.scaled(output) if part == "residual" else output for part, output in outputs.items()))
     else:
         ((part, layer),) = parts.items()
-        y = through(part, layer, x)
-    return gave("", y)
+        y = run_part(part, layer, x)
+    return replace("", y)
 
 
-def _passing(link: keras.Layer, taps: Sequence[Tap]) -> Callable:
-    """Returns the function that gives a link's output and, as a list, what its taps give."""
+def _read_taps(link: keras.Layer, taps: Sequence[Tap], x):
+    """Returns a link's output and the values of its taps."""
+    values: dict[Tap, Any] = {}
 
-    def passing(x):
-        found: dict[Tap, Any] = {}
+    def call(part: str, step: int, operation, *args, **kwargs):
+        here = [tap for tap in taps if (tap.part, tap.step) == (part, step)]
+        if not any(tap.linear for tap in here):
+            linear = result = call_in_inference(operation, *args, **kwargs)
+        else:
+            activation = operation.activation
+            with private.replaced([(operation, "activation", keras.activations.linear)]):
+                linear = call_in_inference(operation, *args, **kwargs)
+            result = activation(linear)
+        values.update({tap: linear if tap.linear else result for tap in here})
+        return result
 
-        def call(part: str, number: int, operation, *args, **kwargs):
-            here = [tap for tap in taps if (tap.part, tap.step) == (part, number)]
-            if not any(tap.linear for tap in here):
-                linear = result = in_inference(operation, *args, **kwargs)
-            else:
-                activation = operation.activation
-                with private.replaced([(operation, "activation", keras.activations.linear)]):
-                    linear = in_inference(operation, *args, **kwargs)
-                result = activation(linear)
-            found.update({tap: linear if tap.linear else result for tap in here})
-            return result
-
-        y = passed(link, x, call)
-        return y, [found[tap] for tap in taps]
-
-    return passing
+    y = run_link(link, x, call)
+    return y, [values[tap] for tap in taps]
 
 
-def in_inference(operation, *args, **kwargs):
-    """Calls in inference mode, unless the model was made to call it in another."""
+def call_in_inference(operation, *args, **kwargs):
+    """Calls an operation in inference mode, unless its arguments in the model set another mode."""
     if private.takes_training(operation):
         kwargs = {"training": False, **kwargs}
     return operation(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""How long a network takes to answer."""
+"""Measures the latency of networks."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ def interleaved(
 ) -> dict[Any, dict[str, float]]:
     """Measures how long each of several calls takes, one after the other in every round.
 
-    What slows the machine for a while so slows all of them alike, and they can be compared.
+    A temporary slowdown of the machine therefore affects all of them alike, and they can be compared.
 
     Args:
-        calls: what to call, by name.
+        calls: the functions to call, by name.
         rounds: measured calls of each.
-        warm_up: rounds before those, in which networks are traced and memory is laid out.
+        warm_up: unmeasured rounds before, in which networks are traced and memory is allocated.
 
     Returns:
         For each name `median`, `low` and `high` (quartiles) in seconds.
 
     Example:
         >>> from keras_resnets.instruments.timing import interleaved
-        >>> found = interleaved({"short": lambda: sum(range(10)), "long": lambda: sum(range(10**5))})
-        >>> found["short"]["median"] < found["long"]["median"]
+        >>> times = interleaved({"short": lambda: sum(range(10)), "long": lambda: sum(range(10**5))})
+        >>> times["short"]["median"] < times["long"]["median"]
         True
     """
     whole_number("rounds", rounds, 1)
-    taken: dict[Any, list[float]] = {name: [] for name in calls}
+    times: dict[Any, list[float]] = {name: [] for name in calls}
     for number in range(warm_up + rounds):
         for name, call in calls.items():
             began = time.perf_counter()
             call()
             if number >= warm_up:
-                taken[name].append(time.perf_counter() - began)
-    quartiles = {name: np.quantile(seconds, (0.25, 0.5, 0.75)) for name, seconds in taken.items()}
+                times[name].append(time.perf_counter() - began)
+    quartiles = {name: np.quantile(seconds, (0.25, 0.5, 0.75)) for name, seconds in times.items()}
     return {name: {"median": float(m), "low": float(q), "high": float(r)} for name, (q, m, r) in quartiles.items()}
 
 
@@ -56,7 +56,7 @@ def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 
         model: a Keras model with one input of known size.
         batch: examples in a batch.
         calls: measured calls.
-        warm_up: calls before those, in which the network is traced and memory is laid out.
+        warm_up: unmeasured calls before, in which the network is traced and memory is allocated.
 
     Returns:
         `median`, `low` and `high` (quartiles) in seconds, with `batch` and `calls`.
@@ -64,21 +64,21 @@ def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 
     Example:
         >>> import keras_resnets as kr
         >>> from keras_resnets.instruments.timing import latency
-        >>> found = latency(kr.build("resnet8", (8, 8, 1)), calls=3)
-        >>> 0 < found["low"] <= found["median"] <= found["high"]
+        >>> times = latency(kr.build("resnet8", (8, 8, 1)), calls=3)
+        >>> 0 < times["low"] <= times["median"] <= times["high"]
         True
     """
     whole_number("batch", batch, 1)
     whole_number("calls", calls, 1)
     x = np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
-    found = interleaved({model.name: lambda: model.predict_on_batch(x)}, calls, warm_up)
-    return {**found[model.name], "batch": batch, "calls": calls}
+    times = interleaved({model.name: lambda: model.predict_on_batch(x)}, calls, warm_up)
+    return {**times[model.name], "batch": batch, "calls": calls}
 
 
 def processor() -> str:
-    """The name of the processor, and how many of its cores this process may use."""
+    """Returns the name of the processor, and how many of its cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     file = Path("/proc/cpuinfo")
-    told = file.read_text() if file.exists() else ""
-    named = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    return f"{named[1] if named else platform.processor() or platform.machine()}, {cores} cores"
+    description = file.read_text() if file.exists() else ""
+    name = re.search(r"^model name\s*:\s*(.+)$", description, re.MULTILINE)
+    return f"{name[1] if name else platform.processor() or platform.machine()}, {cores} cores"

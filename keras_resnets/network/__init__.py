@@ -1,4 +1,4 @@
-"""A network as a chain of blocks: its layers, how a spec becomes one, what is edited, counted and saved of it."""
+"""A residual network as a chain of blocks: its layers, assembly from a spec, edits, costs and saving."""
 
 from keras_resnets.network import layers
 from keras_resnets.network.adoption import adopt

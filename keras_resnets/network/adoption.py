@@ -1,4 +1,4 @@
-"""`adopt`: a functional model of anyone's, cut at its additions into a chain of blocks."""
+"""`adopt`: cuts a functional Keras model at its additions into a chain of residual blocks."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ ACTIVATIONS = (keras.layers.ReLU, keras.layers.Activation, keras.layers.LeakyReL
 
 
 def adopt(model: keras.Model) -> ResidualNetwork:
-    """Returns a Keras model as a chain of residual blocks, around the same layers.
+    """Converts a Keras model to a chain of residual blocks around the same layers.
 
-    Wherever two branches that start at one tensor are added, a `ResidualBlock` is made: its
-    shortcut is the branch with fewer weighted layers (an identity where there is none), an
-    activation right behind the addition becomes the block's, and what lies between blocks
-    becomes a `Segment`. Branches that meet in another way, such as the gate of squeeze and
-    excitation, stay whole within their branch or segment. Models nested in the model are unfolded.
+    Each addition of two branches that start at the same tensor becomes a `ResidualBlock`. Its
+    shortcut is the branch with fewer weighted layers (an identity if there are none). An activation
+    directly behind the addition becomes the block's, and layers between blocks become a `Segment`.
+    Branches that meet in another operation, such as the gate of squeeze and excitation, stay
+    within their branch or segment. Nested models are unfolded.
 
-    The network computes what the model computes, bit for bit. Its layers are the model's own, so
-    training one trains the other; the model itself is left as it was. Blocks are named after
-    their addition: `conv2_block1_add` gives the block `conv2_block1`.
+    The network computes the same outputs as the model, bit for bit. It uses the model's own layers,
+    so training one trains the other; the model itself is not changed. Blocks are named after their
+    addition: `conv2_block1_add` gives the block `conv2_block1`.
 
     Args:
-        model: a functional model with one input and one output in which nothing but additions
-            holds blocks together, such as ResNet, ResNetV2, MobileNetV2 and EfficientNet of
+        model: a functional model with one input and one output whose blocks are joined only by
+            additions, such as ResNet, ResNetV2, MobileNetV2 and EfficientNet of
             `keras.applications`, or keras-hub's `ResNetBackbone`. A `ResidualNetwork` is returned
-            as it is.
+            unchanged.
 
     Returns:
         A `ResidualNetwork` without a spec, not compiled.
 
     Raises:
-        ArgumentError: the model is no such chain; the message names the layer and the reason.
+        ArgumentError: the model is not such a chain; the message names the layer and the reason.
 
     Example:
         >>> import keras, keras_resnets as kr
@@ -59,38 +59,47 @@ def adopt(model: keras.Model) -> ResidualNetwork:
                 f"model: {model.name!r} has {len(tensors)} {kind}s ({names}), and a chain has one; adopt the part "
                 f"between one input and one output."
             )
+
+    # Cut the traced operations into links.
     steps, output = trace(model)
-    _refuse_shared(model, steps)
+    _check_used_once(model, steps)
     chain = _Chain(model)
     for entry, region in _regions(steps, output):
         chain.append(entry, region)
-    links = chain.finished()
+    links = chain.finish()
     if not any(isinstance(link, ResidualBlock) for link in links):
-        reason = f"its branches meet in {chain.meeting!r}, which is no addition" if chain.meeting else "it adds nothing"
-        raise ArgumentError(
-            f"model: {model.name!r} is no chain of residual blocks: {reason}. Adopt a residual network."
+        reason = (
+            f"its branches meet in {chain.meeting!r}, which is no addition"
+            if chain.meeting
+            else "it contains no addition of two branches"
         )
+        raise ArgumentError(
+            f"model: {model.name!r} is not a chain of residual blocks: {reason}. Adopt a residual network."
+        )
+
+    # Join the links behind a new input.
     source = model.inputs[0]
     inputs = keras.Input(batch_shape=(None, *source.shape[1:]), dtype=source.dtype, name="input")
     return ResidualNetwork(links, inputs, None, model.name, dtype=model.dtype_policy)
 
 
-def _refuse_shared(model: keras.Model, steps: Sequence[Step]) -> None:
+def _check_used_once(model: keras.Model, steps: Sequence[Step]) -> None:
+    """Raises `ArgumentError` if a layer is called more than once."""
     seen = set()
     for step in steps:
         if isinstance(step.operation, keras.layers.Layer) and id(step.operation) in seen:
             raise ArgumentError(
-                f"model: the layer {step.operation.name!r} of {model.name!r} is used more than once, so no block has "
-                f"it to itself; give each use a layer of its own."
+                f"model: the layer {step.operation.name!r} of {model.name!r} is used more than once, so it does not "
+                f"belong to one block; give each use a layer of its own."
             )
         seen.add(id(step.operation))
 
 
 def _regions(steps: Sequence[Step], output: int):
-    """Cuts the steps wherever a single value carries all that is still needed.
+    """Cuts the steps wherever all later steps depend on a single value.
 
     Yields:
-        The value that enters a region, and the steps that lead from it to the one that leaves.
+        The value that a region starts from, and the steps that lead from it to the region's output.
     """
     last_use = {0: -1, output: len(steps)}
     for i, step in enumerate(steps):
@@ -105,15 +114,15 @@ def _regions(steps: Sequence[Step], output: int):
         needed = max([needed, *(last_use.get(value, -1) for value in step.outputs)])
 
 
-def _reaching(value: int, region: Sequence[Step]) -> list[Step]:
-    """The steps of a region that a value is computed with."""
+def _steps_to(value: int, region: Sequence[Step]) -> list[Step]:
+    """Returns the steps of a region that compute a value."""
     wanted: set[int] = {value}
-    found: list[Step] = []
+    steps: list[Step] = []
     for step in reversed(region):
         if wanted & set(step.outputs):
             wanted |= set(step.reads)
-            found.insert(0, step)
-    return found
+            steps.insert(0, step)
+    return steps
 
 
 def _is_addition(step: Step) -> bool:
@@ -121,13 +130,14 @@ def _is_addition(step: Step) -> bool:
     return (isinstance(operation, keras.layers.Add) or private.is_sum(operation)) and len(set(step.reads)) > 1
 
 
-def _weighted(steps: Sequence[Step]) -> tuple[int, int]:
-    """How many layers with weights a branch has, and how many steps."""
+def _count_weighted(steps: Sequence[Step]) -> tuple[int, int]:
+    """Counts the layers with kernels in a branch, and its steps."""
     kernels = [s for s in steps if any(len(w.shape) > 1 for w in getattr(s.operation, "weights", []))]
     return len(kernels), len(steps)
 
 
 def _graph(entry: int, steps: Sequence[Step], name: str, dtype) -> keras.Layer:
+    """Returns steps as one layer whose input is the value `entry`."""
     if not steps:
         return keras.layers.Identity(name=name, dtype=dtype.name)
 
@@ -142,7 +152,7 @@ def _graph(entry: int, steps: Sequence[Step], name: str, dtype) -> keras.Layer:
 
 
 class _Chain:
-    """Collects the links: blocks as they come, what lies between them as segments."""
+    """Collects the links: a block for each addition, and a segment for the steps between blocks."""
 
     def __init__(self, model: keras.Model):
         self.model = model
@@ -152,13 +162,14 @@ class _Chain:
         self.meeting: str | None = None
 
     def append(self, entry: int, region: list[Step]) -> None:
+        """Adds a region, which starts from the value `entry`, as a block, as a block's activation or to a segment."""
         step, policy = region[-1], getattr(region[-1].operation, "dtype_policy", self.model.dtype_policy)
         if len(region) == 1 and is_link(step.operation):
-            self._segment(step.operation.name)
+            self._close_segment(step.operation.name)
             self.links.append(step.operation.rewrap(name=self._unused(step.operation.name)))
         elif len(region) > 1 and _is_addition(step):
             name = self._name_of(step)
-            self._segment(name)
+            self._close_segment(name)
             residual, shortcut = self._branches(entry, region)
             self.links.append(
                 ResidualBlock(
@@ -172,13 +183,14 @@ class _Chain:
             self.links[-1] = self.links[-1].rewrap(activation=step.operation)
         else:
             if len(region) > 1:
-                self._check_opaque(region)
+                self._check_no_inner_addition(region)
             if not self.between:
                 self.entry = entry
             self.between += region
 
-    def finished(self) -> list[keras.layers.Layer]:
-        self._segment(None)
+    def finish(self) -> list[keras.layers.Layer]:
+        """Closes the last segment and returns all links."""
+        self._close_segment(None)
         return self.links
 
     def _is_activation_of_block(self, step: Step) -> bool:
@@ -191,8 +203,8 @@ class _Chain:
             and len(step.reads) == 1
         )
 
-    def _segment(self, before: str | None) -> None:
-        """Closes the segment that lies before the block of that name, or at the end."""
+    def _close_segment(self, before: str | None) -> None:
+        """Turns the collected steps into the segment before the block of that name, or at the end (None)."""
         if not self.between:
             return
         first = not self.links
@@ -207,29 +219,31 @@ class _Chain:
         return self._unused(short or addition.operation.name)
 
     def _unused(self, name: str) -> str:
-        taken, number, found = {link.name for link in self.links}, 1, name
-        while found in taken:
+        """Returns the name, numbered if another link has it."""
+        taken, number, unused = {link.name for link in self.links}, 1, name
+        while unused in taken:
             number += 1
-            found = f"{name}_{number}"
-        return found
+            unused = f"{name}_{number}"
+        return unused
 
     def _branches(self, entry: int, region: list[Step]) -> tuple[list[Step], list[Step]]:
+        """Returns the steps of the residual branch and of the shortcut."""
         addition = region[-1]
-        what = f"model: the addition {addition.operation.name!r} of {self.model.name!r}"
+        subject = f"model: the addition {addition.operation.name!r} of {self.model.name!r}"
         if len(addition.reads) != 2:
-            raise ArgumentError(f"{what} has {len(addition.reads)} terms, and a block has two; add them in pairs.")
-        one, other = (_reaching(value, region) for value in addition.reads)
-        shared = [step for step in one if step in other]
-        if shared:
+            raise ArgumentError(f"{subject} has {len(addition.reads)} terms, and a block has two; add them in pairs.")
+        one, other = (_steps_to(value, region) for value in addition.reads)
+        common = [step for step in one if step in other]
+        if common:
             raise ArgumentError(
-                f"{what} is not the end of a block: {shared[-1].operation.name!r} is read by both of its branches, or "
-                f"across the border of a block, so they do not part in one place."
+                f"{subject} does not end a block: {common[-1].operation.name!r} is read by both of its branches, or "
+                f"across the border of a block, so the branches do not start at one tensor."
             )
-        shortcut, residual = sorted((other, one), key=_weighted)
+        shortcut, residual = sorted((other, one), key=_count_weighted)
         return residual, shortcut
 
-    def _check_opaque(self, region: list[Step]) -> None:
-        """Branches that meet in something else than an addition are left whole, unless that would hide blocks."""
+    def _check_no_inner_addition(self, region: list[Step]) -> None:
+        """Raises `ArgumentError` if branches that meet in another operation than an addition contain blocks."""
         meeting = region[-1].operation.name
         self.meeting = self.meeting or meeting
         inside = [step.operation.name for step in region[:-1] if _is_addition(step)]

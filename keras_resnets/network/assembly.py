@@ -1,4 +1,4 @@
-"""From a spec to a network, with random weights."""
+"""`assemble`: builds the network of a spec, with random weights."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def assemble(
         inputs: a Keras tensor to use as input; None for a new one of the spec's shape.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or the input is smaller than the factor by which the network
-            shrinks it.
+        ArgumentError: an argument breaks its rule, or the input is smaller than the network's total stride.
 
     Example:
         >>> from keras_resnets.architecture import variants
@@ -56,6 +55,7 @@ def _links(spec: Spec, include_top: bool, pooling: str | None, classifier_activa
 
 
 def _check_size(spec: Spec) -> None:
+    """Raises `ArgumentError` if the input is smaller than the total stride."""
     for axis, size in zip(("height", "width"), spec.input_shape, strict=False):
         if size is not None and size < spec.total_stride:
             raise ArgumentError(

@@ -11,10 +11,10 @@ from keras_resnets.network.tracing import called
 
 
 class _Link(keras.layers.Layer):
-    """A layer made of named parts, each an ordinary Keras layer or model, or None.
+    """A layer that consists of named parts, each an ordinary Keras layer or model, or None.
 
-    Networks that share weights share the parts, never the link around them: calling a link adds a
-    node to it, and such nodes would keep every network alive that ever used the parts.
+    Networks that share weights share the parts, never the link around them: every symbolic call adds
+    a node to a link, and these nodes would keep every network alive that ever used the parts.
     """
 
     part_names: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class _Link(keras.layers.Layer):
         return {name: getattr(self, name) for name in self.part_names if getattr(self, name) is not None}
 
     def rewrap(self, **changes):
-        """Returns a new link around the same parts (shared weights), some of them or the name replaced."""
+        """Returns a new link around the same parts (shared weights), with some parts, settings or the name replaced."""
         kwargs = {name: getattr(self, name) for name in (*self.part_names, *self.setting_names, "name")} | changes
         return type(self)(**kwargs, trainable=self.trainable, dtype=self.dtype_policy)
 
@@ -50,25 +50,26 @@ def is_link(layer) -> bool:
 
 
 def _serialize(part: keras.Layer) -> dict:
-    """The part's configuration, unbuilt: it is the link's `build` that gives its variables their paths."""
+    """Returns the part's configuration without its build state: the link's `build` gives the variables their paths."""
+    return _without_build(keras.saving.serialize_keras_object(part))
 
-    def unbuilt(config: dict) -> dict:
-        config = {key: value for key, value in config.items() if key != "build_config"}
-        if config["class_name"] == "Sequential":
-            inner = {key: value for key, value in config["config"].items() if key != "build_input_shape"}
-            inner["layers"] = [unbuilt(layer) for layer in inner["layers"] if layer["class_name"] != "InputLayer"]
-            config["config"] = inner
-        return config
 
-    return unbuilt(keras.saving.serialize_keras_object(part))
+def _without_build(config: dict) -> dict:
+    """Returns a serialized layer's configuration without what makes Keras build the layer on loading."""
+    config = {key: value for key, value in config.items() if key != "build_config"}
+    if config["class_name"] == "Sequential":
+        inner = {key: value for key, value in config["config"].items() if key != "build_input_shape"}
+        inner["layers"] = [_without_build(layer) for layer in inner["layers"] if layer["class_name"] != "InputLayer"]
+        config["config"] = inner
+    return config
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class Segment(_Link):
-    """A stretch of the chain without a skip connection: stem, pooling, head.
+    """A link without a skip connection, such as stem, pooling or head.
 
     Args:
-        body: the Keras layer or model that does the work.
+        body: the Keras layer or model that it calls.
     """
 
     part_names = ("body",)
@@ -97,8 +98,8 @@ class ResidualBlock(_Link):
     """Sums a residual and a shortcut branch: `activation(scale * residual(h) + shortcut(h))`.
 
     `h` is `preactivation(x)`, or the input itself. A block without a residual branch is a deleted
-    block (Veit et al. 2016, section 4: the shortcut stays, with its projection); one without a
-    shortcut is a plain block, or one whose skip was removed.
+    block (Veit et al. 2016, section 4: the shortcut stays, with its projection). A block without a
+    shortcut is a plain block, or one whose skip connection was removed.
 
     Args:
         residual: the residual branch, a Keras layer or model; None omits it.
@@ -106,8 +107,8 @@ class ResidualBlock(_Link):
         activation: applied to the sum, a Keras layer or model; None for none.
         preactivation: applied to the input of both branches, a Keras layer or model; None for
             none (He et al. 2016, appendix: the first BN-ReLU of a stage feeds both branches).
-        scale: what the residual branch is multiplied with: in a network trained with stochastic
-            depth, the probability that the block was on (Huang et al. 2016, section 3).
+        scale: factor of the residual branch: in a network trained with stochastic depth, the
+            probability that the block was on (Huang et al. 2016, section 3).
 
     Raises:
         ArgumentError: both branches are None.
@@ -133,7 +134,7 @@ class ResidualBlock(_Link):
 
     @property
     def has_identity_shortcut(self) -> bool:
-        """Whether the shortcut hands on the block's input unchanged."""
+        """Whether the shortcut returns the block's input unchanged."""
         return isinstance(self.shortcut, layers.Identity) and self.preactivation is None
 
     def build(self, input_shape):
@@ -164,13 +165,13 @@ class ResidualBlock(_Link):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def stand_in(self) -> keras.Layer:
-        """Returns what the block hands on once its residual branch is gone: its shortcut, if it has one.
+        """Returns the layer that replaces a block whose residual branch is deleted: its shortcut, if it has one.
 
-        A block without one, such as a layer of a plain network, gets the parameter-free shortcut of
-        its shapes (He et al. 2015, section 3.3, option A): the identity, behind subsampling where
-        the block shrinks its input, and with channels of zeros appended where it adds some. Where
-        it gives fewer channels than it takes, of which the papers say nothing, the first are kept.
-        What the pre-activation appends, such as a gate's values, is left out.
+        A block without a shortcut, such as a layer of a plain network, gets the parameter-free
+        shortcut of its shapes (He et al. 2015, section 3.3, option A): the identity, with subsampling
+        if the block is strided, and with channels of zeros appended if the block widens. If the block
+        narrows, which the papers do not cover, the first channels are kept. Channels that the
+        pre-activation appends, such as a gate's values, are dropped.
         """
         if self.shortcut is not None:
             return self.shortcut
@@ -183,11 +184,11 @@ class ResidualBlock(_Link):
         return chained([*own, *resample(channels, width, round(shape[1] / size), policy)], "shortcut", policy)
 
     def branch_input(self, x):
-        """What both branches read."""
+        """Returns the input of both branches."""
         return x if self.preactivation is None else self.preactivation(x)
 
     def scaled(self, residual):
-        """The residual branch's output as the sum takes it."""
+        """Multiplies the residual branch's output by the block's scale."""
         return residual if self.scale == 1 else residual * self.scale
 
     def join(self, *branches):
@@ -202,7 +203,7 @@ class ResidualBlock(_Link):
 
 
 def resample(channels: int, width: int, stride: int, dtype=None) -> list[keras.Layer]:
-    """The layers of the shortcut without parameters (He et al. 2015, section 3.3, option A); none for an identity."""
+    """Returns the layers of the parameter-free shortcut (He et al. 2015, 3.3, option A); none for an identity."""
     steps: list[keras.Layer] = []
     if stride > 1:
         steps += [layers.AveragePooling2D(1, stride, name="subsample", dtype=dtype)]
@@ -214,5 +215,5 @@ def resample(channels: int, width: int, stride: int, dtype=None) -> list[keras.L
 
 
 def chained(steps: list[keras.Layer], name: str, dtype=None) -> keras.Layer:
-    """Layers one behind the other as one; the identity where there are none."""
+    """Returns a sequence of layers as one layer; an identity if there are none."""
     return keras.Sequential(steps, name=name) if steps else layers.Identity(name=name, dtype=dtype)

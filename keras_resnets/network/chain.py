@@ -21,14 +21,14 @@ from keras_resnets.network.gating import Gated
 class ResidualNetwork(private.BuiltByShape):
     """A Keras model that is a chain: stem, residual blocks, head.
 
-    Usually made by `build`, `adopt` or an edit such as `delete`.
+    Usually created by `build`, `adopt` or an edit such as `delete`.
 
     Args:
-        chain: the links in order, each a Keras layer; those that are `ResidualBlock` are what the
-            studies work on.
+        chain: the links in order, each a Keras layer; the studies work on those that are a
+            `ResidualBlock`.
         inputs: shape of the input without the batch, or a Keras tensor to start from.
         spec: the `Spec` that the chain was built from; None for adopted and edited networks.
-        preprocessing: the `Preprocessing` that its weights call for; None where it is not known.
+        preprocessing: the `Preprocessing` that its weights need; None if it is not known.
         name: name of the model.
         dtype: the policy; None takes the global one.
 
@@ -44,8 +44,8 @@ class ResidualNetwork(private.BuiltByShape):
             inputs = keras.Input(inputs, name="input")
         source, x = inputs, inputs
         if not isinstance(private.operation_of(inputs), keras.layers.InputLayer):
-            # What the given tensor was computed with becomes the first link of the chain.
-            entry = Segment(keras.Model(_sources(inputs), inputs, name="body"), name="entry")
+            # The layers that computed the given tensor become the first link of the chain.
+            entry = Segment(keras.Model(_source_of(inputs), inputs, name="body"), name="entry")
             source = keras.Input(batch_shape=entry.body.input_shape, dtype=entry.body.input_dtype, name="input")
             chain = [entry, *chain]
             x = source
@@ -67,10 +67,10 @@ class ResidualNetwork(private.BuiltByShape):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """What its weights call for between raw pixels and its input: `model(model.preprocessing(images))`.
+        """The preprocessing of raw pixels that its weights need: `model(model.preprocessing(images))`.
 
-        Set by `kr.train`, `kr.weights.load` and the functions that adopt a network of `keras.applications`, saved with
-        the network, and None where it is not known.
+        `kr.train`, `kr.weights.load` and the functions that adopt a network of `keras.applications` set it. It is saved
+        with the network, and None if it is not known.
         """
         return self._preprocessing
 
@@ -92,7 +92,7 @@ class ResidualNetwork(private.BuiltByShape):
 
     @property
     def stages(self) -> list[str]:
-        """The stage of each block: what its name has before `_block`, or else the shape of its output."""
+        """The stage of each block: the part of its name before `_block`, or else the shape of its output."""
         named = [re.fullmatch(r"(.+)_block\d+", block.name) for block in self.blocks]
         if all(named):
             return [match[1] for match in named if match]
@@ -106,9 +106,9 @@ class ResidualNetwork(private.BuiltByShape):
             training: as for `call`.
 
         Returns:
-            `stem`, then `stage1` to `stageN` (the output of each stage's last block, un-activated where
-            activations stand in front of the convolutions), then `head` where there is one. The stages
-            are those of the property `stages`.
+            `stem`, then `stage1` to `stageN` (the output of each stage's last block, not activated in
+            pre-activation networks), then `head` if there is one. The stages are those of the property
+            `stages`.
         """
         stages, outputs = dict(zip([block.name for block in self.blocks], self.stages, strict=True)), {}
         for link in self.chain:
@@ -120,21 +120,21 @@ class ResidualNetwork(private.BuiltByShape):
         return outputs
 
     def masked(self, x, gates, training=False):
-        """Returns the output with some residual branches left out.
+        """Returns the output with some residual branches switched off.
 
-        A block that is off hands on its shortcut, as if it were deleted (`keras_resnets.delete`).
+        A block that is off passes on only its shortcut, as if it were deleted (`keras_resnets.delete`).
 
         Args:
             x: a batch of inputs.
-            gates: for each block whether it is on, booleans of (blocks,): a branch that is off is not computed. Or
-                weights of (blocks, examples) that multiply the branches' outputs, example by example; 0 is off.
+            gates: booleans of shape (blocks,) that say which blocks are on; a branch that is off is not computed. Or
+                weights of shape (blocks, examples) that multiply the branches' outputs for each example; 0 is off.
             training: as for `call`.
 
         Returns:
-            What `call` returns.
+            The network's output, as from `call`.
 
         Raises:
-            ArgumentError: there is not one gate for each block.
+            ArgumentError: the number of gates differs from the number of blocks.
 
         Example:
             >>> import keras_resnets as kr, numpy as np
@@ -147,7 +147,7 @@ class ResidualNetwork(private.BuiltByShape):
                 f"gates must be of shape (blocks,) or (blocks, examples) with {len(self.blocks)} blocks; "
                 f"got {tuple(gates.shape)}."
             )
-        with self._gated.given(gates):
+        with self._gated.using(gates):
             return self(x, training=training)
 
     def compile(self, *args, paths=None, **kwargs):
@@ -156,8 +156,8 @@ class ResidualNetwork(private.BuiltByShape):
         Args:
             *args: as for `keras.Model.compile`.
             paths: a policy of `keras_resnets.paths` that draws which blocks take part in each training step; None for
-                all. A policy that rescales sets what the blocks' residual branches are multiplied with outside
-                training; without a policy, this stays as it is.
+                all blocks. A policy that rescales also sets the blocks' `scale`, which applies outside training;
+                without a policy, the scales do not change.
             **kwargs: as for `keras.Model.compile`.
 
         Raises:
@@ -173,7 +173,7 @@ class ResidualNetwork(private.BuiltByShape):
         policy = policies.get(paths)
         if policy is not None:
             policy.check(len(self.blocks))
-            _refuse_activity_losses(self.blocks)
+            _check_no_activity_losses(self.blocks)
         super().compile(*args, **kwargs)
         self._paths = policy
         self.rescale()
@@ -184,10 +184,10 @@ class ResidualNetwork(private.BuiltByShape):
         return self._paths
 
     def rescale(self) -> None:
-        """Sets the blocks' scales as the path policy has them at this step of the training.
+        """Sets the blocks' scales to those of the path policy at the current training step.
 
-        Keras traces the functions of `evaluate` and `predict` once, with the scales as they are then; so these call
-        this, which has them traced anew where a schedule of policies has changed something.
+        Keras traces the functions of `evaluate` and `predict` once, with the scales at that time. Therefore both call
+        this method, which discards the traces if a schedule of policies has changed a scale.
         """
         if self._paths is None:
             return
@@ -221,24 +221,24 @@ class ResidualNetwork(private.BuiltByShape):
         scales = [block.scale for block in self.blocks]
         self.compile(**keras.saving.deserialize_keras_object(config))
         for block, scale in zip(self.blocks, scales, strict=True):
-            block.scale = scale  # that of the step at which it was saved
+            block.scale = scale  # the scale of the step at which the network was saved
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
     def train_step(self, *args):
-        """One step; with a path policy, on the blocks that it draws for the optimiser's step.
+        """Runs one training step; a path policy draws the blocks for the optimiser's step.
 
-        Gradient accumulation makes one step of several batches, and these share their blocks.
+        With gradient accumulation, all batches of an optimiser step share their blocks.
         """
         if self._paths is None:
             return super().train_step(*args)
-        if keras.config.backend() == "jax":  # the optimiser's state is an argument
+        if keras.config.backend() == "jax":  # JAX passes the optimiser's state as an argument
             with keras.StatelessScope(list(zip(self.optimizer.variables, args[0][2], strict=True))):
                 step = ops.convert_to_tensor(self.optimizer.iterations)
         else:
             step = ops.convert_to_tensor(self.optimizer.iterations)
         draw, blocks = self._paths.draw, len(self.blocks)
-        with self._gated.given(lambda x: draw(step, blocks, ops.shape(x)[0])):
+        with self._gated.using(lambda x: draw(step, blocks, ops.shape(x)[0])):
             return super().train_step(*args)
 
     def call(self, inputs, training=None, mask=None):
@@ -274,19 +274,20 @@ class ResidualNetwork(private.BuiltByShape):
         return cls(chain, source, spec, config["name"], policy, preprocessing, trainable=config["trainable"])
 
 
-def _refuse_activity_losses(blocks: list[ResidualBlock]) -> None:
+def _check_no_activity_losses(blocks: list[ResidualBlock]) -> None:
+    """Raises `ArgumentError` if a residual branch contains a layer with an activity regularizer."""
     for block in blocks:
         for layer in private.flattened(block.residual) if block.residual is not None else ():
             if getattr(layer, "activity_regularizer", None) is not None:
                 raise ArgumentError(
                     f"paths: the layer {layer.name!r} of block {block.name!r} has an activity_regularizer, whose loss "
-                    f"would be lost where the block is off; remove it, or train without paths."
+                    f"would be missing while the block is off; remove it, or train without paths."
                 )
 
 
-def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns the single input that `tensor` was computed from."""
-    found: dict[int, keras.KerasTensor] = {}
+def _source_of(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns the single `keras.Input` that `tensor` was computed from."""
+    sources: dict[int, keras.KerasTensor] = {}
     waiting, seen = [tensor], set()
     while waiting:
         tensor = waiting.pop()
@@ -295,9 +296,9 @@ def _sources(tensor: keras.KerasTensor) -> keras.KerasTensor:
         seen.add(id(tensor))
         operation = private.operation_of(tensor)
         if isinstance(operation, keras.layers.InputLayer):
-            found[id(operation)] = operation.output
+            sources[id(operation)] = operation.output
             continue
         waiting.extend(private.read_for(tensor))
-    if len(found) != 1:
-        raise ArgumentError(f"input_tensor must be computed from one keras.Input; it comes from {len(found)}.")
-    return next(iter(found.values()))
+    if len(sources) != 1:
+        raise ArgumentError(f"input_tensor must be computed from one keras.Input; it comes from {len(sources)}.")
+    return next(iter(sources.values()))

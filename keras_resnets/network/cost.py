@@ -1,4 +1,4 @@
-"""What a built network costs: parameters and multiply-adds. For specs, without building, see `counting`."""
+"""Counts parameters and multiply-adds of a built network. See `counting` for specs, which need no network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def leaves(layer: keras.Layer, shape: tuple) -> Iterator[tuple[keras.Layer, tupl
     """Walks the innermost layers of a network for an input of `shape`, batch axis included.
 
     Yields:
-        `(layer, output shape)`. Inside a part that is a functional model of its own, the shapes
-        are those it was made with.
+        `(layer, output shape)`. Inside a part that is itself a functional model, the shapes are those
+        it was created with.
     """
     if isinstance(layer, ResidualNetwork):
         for link in layer.chain:
@@ -55,15 +55,15 @@ def leaves(layer: keras.Layer, shape: tuple) -> Iterator[tuple[keras.Layer, tupl
 def macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
     """Counts the multiply-adds of one example.
 
-    Convolutions and dense layers count, one multiply-add as one; normalisation, activations,
-    pooling, additions and biases do not (the convention of He et al. 2015, Table 1).
+    Counts convolutions and dense layers, one multiply-add as one operation; normalisation, activations,
+    pooling, additions and biases do not count (the convention of He et al. 2015, Table 1).
 
     Args:
         model: any functional Keras model of convolutions and dense layers, channels last.
         input_shape: height, width and channels; None takes the model's.
 
     Raises:
-        ArgumentError: the size of the input is open and `input_shape` is None.
+        ArgumentError: the model's input size is undefined and `input_shape` is None.
 
     Example:
         >>> import keras_resnets as kr
@@ -73,7 +73,8 @@ def macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) ->
     shape = tuple(input_shape or model.input_shape[1:])
     if None in shape:
         raise ArgumentError(
-            f"input_shape is needed to count the multiply-adds of {model.name!r}, whose input is {shape}."
+            f"input_shape is needed to count the multiply-adds of {model.name!r}, whose input is {shape}; "
+            f"give height, width and channels."
         )
     total = 0
     for layer, output in leaves(model, (1, *shape)):
@@ -83,7 +84,7 @@ def macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) ->
 
 
 def parameters(model: keras.Model) -> int:
-    """Counts the trainable parameters; moving statistics are not among them.
+    """Counts the trainable parameters, without moving statistics.
 
     Example:
         >>> import keras_resnets as kr

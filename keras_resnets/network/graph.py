@@ -1,4 +1,4 @@
-"""`Graph`: a stretch of a functional model as one layer, run without leaving nodes on its layers."""
+"""`Graph`: part of a functional model as one layer, which runs without adding nodes to the layers inside."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from keras_resnets.network import private
 
 @dataclass(frozen=True)
 class Value:
-    """Stands for a tensor among the arguments of a `Step`; 0 is the input."""
+    """A placeholder for a tensor in the arguments of a `Step`; index 0 is the input."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a graph: what is called, with what, and the numbers of the values it gives."""
+    """One call in a graph: the operation, its arguments, and the indices of its output values."""
 
     operation: Any
     args: tuple
@@ -31,66 +31,74 @@ class Step:
 
     @property
     def reads(self) -> list[int]:
-        """The numbers of the values among the arguments."""
+        """The indices of the values among the arguments."""
         return [leaf.index for leaf in tree.flatten([self.args, self.kwargs]) if isinstance(leaf, Value)]
 
 
 def trace(model: keras.Model) -> tuple[list[Step], int]:
-    """Lists the operations of a functional model in the order they run, nested models unfolded.
+    """Lists the operations of a functional model in execution order, with nested models unfolded.
 
     Returns:
-        The steps, and the number of the value that is the output.
+        The steps, and the index of the output value.
 
     Raises:
         ArgumentError: the model is not functional.
     """
-    steps: list[Step] = []
-    count = [0]
+    tracer = _Tracer()
+    outputs = tracer.visit(model, [Value(0)], None)
+    return tracer.steps, outputs[0].index
 
-    def visit(functional, entries: list[Value], training) -> list[Value]:
-        functional = _functional(functional)
-        known = {id(tensor): value for tensor, value in zip(functional.inputs, entries, strict=True)}
 
-        def refer(leaf):
-            return known[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
+class _Tracer:
+    """Collects the steps of a functional model and of the models nested in it."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._count = 0
+
+    def visit(self, functional, entries: list[Value], training) -> list[Value]:
+        """Appends the steps of a model for input values and a mode; returns its output values."""
+        functional = _as_functional(functional)
+        values = {id(tensor): value for tensor, value in zip(functional.inputs, entries, strict=True)}
+
+        def value_of(leaf):
+            return values[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
 
         for operation, *arguments, outputs in private.calls(functional):
-            if isinstance(operation, keras.layers.InputLayer) or id(outputs[0]) in known:
+            if isinstance(operation, keras.layers.InputLayer) or id(outputs[0]) in values:
                 continue
-            args, kwargs = (tree.map_structure(refer, part) for part in arguments)
+            args, kwargs = (tree.map_structure(value_of, part) for part in arguments)
             mode = kwargs.get("training", None)
             mode = training if mode is None else mode
             if is_functional(operation):
                 inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
-                given = visit(operation, inner, mode)
+                results = self.visit(operation, inner, mode)
             else:
                 if mode is not None and private.takes_training(operation):
                     kwargs = {**kwargs, "training": mode}
-                given = [Value(count[0] + i) for i in range(1, len(outputs) + 1)]
-                count[0] += len(given)
-                steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in given)))
-            known.update({id(tensor): value for tensor, value in zip(outputs, given, strict=True)})
-        return [known[id(tensor)] for tensor in functional.outputs]
-
-    outputs = visit(model, [Value(0)], None)
-    return steps, outputs[0].index
+                results = [Value(self._count + i) for i in range(1, len(outputs) + 1)]
+                self._count += len(results)
+                self.steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in results)))
+            values.update({id(tensor): value for tensor, value in zip(outputs, results, strict=True)})
+        return [values[id(tensor)] for tensor in functional.outputs]
 
 
 def is_functional(operation) -> bool:
-    """Tells whether an operation is a model, or another `keras.Function`, that consists of calls of operations."""
+    """Returns whether an operation is a model or another `keras.Function` that consists of calls of operations."""
     return isinstance(operation, keras.Sequential | keras.Function)
 
 
-def _functional(model) -> keras.Function:
-    found = model
+def _as_functional(model) -> keras.Function:
+    """Returns a functional or built sequential model as a `keras.Function`."""
+    function = model
     if isinstance(model, keras.Sequential) and getattr(model, "inputs", None):
-        found = keras.Function(model.inputs, model.outputs, name=model.name)
-    if not isinstance(found, keras.Function):
+        function = keras.Function(model.inputs, model.outputs, name=model.name)
+    if not isinstance(function, keras.Function):
         raise ArgumentError(
-            f"model must be a functional Keras model that knows its input, as keras.Model(inputs, outputs) makes; "
+            f"model must be a functional Keras model with a known input, as keras.Model(inputs, outputs) creates; "
             f"{getattr(model, 'name', model)!r} is a {type(model).__name__}."
         )
-    return found
+    return function
 
 
 def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iterator[tuple[Step | None, Any]]:
@@ -98,12 +106,12 @@ def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iter
 
     Args:
         steps: the steps in order.
-        output: the number of the value that is the result.
+        output: the index of the value to return.
         x: value 0.
-        call: what runs one: `call(operation, *args, **kwargs)`.
+        call: runs one operation: `call(operation, *args, **kwargs)`.
 
     Yields:
-        Each step with what it gives, and at last None with the result of them all.
+        Each step with its result, and finally None with the output.
     """
     values = {0: x}
 
@@ -122,15 +130,14 @@ def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iter
 class Graph(keras.layers.Layer):
     """Runs a list of steps on its input.
 
-    What `keras.Model(inputs, outputs)` would be, but for one thing: making and calling it leaves the layers
-    that it is made of as they are. Keras notes every symbolic call on the layer called, so that a model cut
-    out of another changes the other, and is kept alive by it.
+    Unlike `keras.Model(inputs, outputs)`, creating and calling it does not change the layers inside. Keras adds a node
+    to a layer at every symbolic call, so a model cut out of another one changes the other, which keeps it alive.
 
     Args:
         steps: the steps in order.
-        output: the number of the value to return.
-        owns: whether the layers are the graph's own: unbuilt as yet, to be built with it and to have their variables'
-            paths under its name. Else they are another model's, and built.
+        output: the index of the value to return.
+        owns: whether the layers belong to the graph: it builds them, and its name starts their variables' paths.
+            Otherwise they belong to another model and are built.
     """
 
     def __init__(self, steps: Sequence[Step], output: int, owns: bool = False, **kwargs):
@@ -144,28 +151,28 @@ class Graph(keras.layers.Layer):
     @property
     def steps(self) -> list[Step]:
         """The steps in order."""
-        return [Step(operation, *rest) for operation, rest in zip(self.operations, self._steps, strict=True)]
+        return [Step(operation, *call) for operation, call in zip(self.operations, self._steps, strict=True)]
 
     @property
     def result(self) -> int:
-        """The number of the value that is returned."""
+        """The index of the value to return."""
         return self._output
 
     def _run(self, x, method: str) -> Iterator[tuple[Step | None, Any]]:
         return run(self.steps, self._output, x, lambda operation, *a, **k: getattr(operation, method)(*a, **k))
 
     def build(self, input_shape):
-        def built(layer, *args, **kwargs):
+        def build_layer(layer, *args, **kwargs):
             if not layer.built:
                 layer.build(tree.map_structure(lambda tensor: tuple(tensor.shape), args[0]))
             return layer.compute_output_spec(*args, **kwargs)
 
         if self._owns:
-            list(run(self.steps, self._output, keras.KerasTensor(input_shape, self.compute_dtype), built))
+            list(run(self.steps, self._output, keras.KerasTensor(input_shape, self.compute_dtype), build_layer))
         self.built = True
 
     def call(self, inputs, training=None):
-        # The operations know the mode from Keras' context of this call.
+        # The operations take the mode from Keras' context of this call.
         return list(self._run(inputs, "__call__"))[-1][1]
 
     def compute_output_spec(self, inputs, training=None):
@@ -181,18 +188,18 @@ class Graph(keras.layers.Layer):
                 yield step.operation, tree.flatten(result)[0].shape
 
     def get_config(self):
-        def plain(leaf):
+        def serialize_argument(leaf):
             return {"value": leaf.index} if isinstance(leaf, Value) else keras.saving.serialize_keras_object(leaf)
 
-        def operation(layer):
+        def serialize_operation(layer):
             config = keras.saving.serialize_keras_object(layer)
             return {key: value for key, value in config.items() if not (self._owns and key == "build_config")}
 
         steps = [
             {
-                "operation": operation(step.operation),
-                "args": tree.map_structure(plain, list(step.args)),
-                "kwargs": tree.map_structure(plain, step.kwargs),
+                "operation": serialize_operation(step.operation),
+                "args": tree.map_structure(serialize_argument, list(step.args)),
+                "kwargs": tree.map_structure(serialize_argument, step.kwargs),
                 "outputs": list(step.outputs),
             }
             for step in self.steps
@@ -201,22 +208,24 @@ class Graph(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        def read(item):
-            if isinstance(item, dict) and item.keys() == {"value"}:
-                return Value(item["value"])
-            if isinstance(item, dict) and "class_name" in item:
-                return keras.saving.deserialize_keras_object(item)
-            if isinstance(item, list | tuple):
-                return type(item)(map(read, item))
-            return {key: read(value) for key, value in item.items()} if isinstance(item, dict) else item
-
         steps = [
             Step(
                 keras.saving.deserialize_keras_object(step["operation"]),
-                tuple(read(step["args"])),
-                read(step["kwargs"]),
+                tuple(_deserialize_arguments(step["args"])),
+                _deserialize_arguments(step["kwargs"]),
                 tuple(step["outputs"]),
             )
             for step in config["steps"]
         ]
         return cls(**{**config, "steps": steps})
+
+
+def _deserialize_arguments(item):
+    """Inverse of what `Graph.get_config` writes for the arguments of a step."""
+    if isinstance(item, dict) and item.keys() == {"value"}:
+        return Value(item["value"])
+    if isinstance(item, dict) and "class_name" in item:
+        return keras.saving.deserialize_keras_object(item)
+    if isinstance(item, list | tuple):
+        return type(item)(map(_deserialize_arguments, item))
+    return {key: _deserialize_arguments(value) for key, value in item.items()} if isinstance(item, dict) else item

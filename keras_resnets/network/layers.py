@@ -1,4 +1,4 @@
-"""Custom layers that know nothing of blocks: a fused `BatchNorm`, `MaxPool`, `PadChannels`, `TakeChannels`."""
+"""Custom layers that do not depend on blocks: a fused `BatchNorm`, `MaxPool`, `PadChannels`, `TakeChannels`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from keras_resnets.errors import ArgumentError, one_of
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalisation with TensorFlow's fused kernel where it applies.
 
-    Keras 3 normalises with a handful of separate operations; on TensorFlow the fused kernel does
-    the same work in one. It is used for 4-D, channels-last input in float32, float16 or bfloat16;
-    everything else (another backend, a mask, `synchronized`, `renorm`, another rank, axis or
-    dtype) takes Keras' own path. Outputs, gradients, variables and configuration are those of
+    Keras 3 normalises with several separate operations; TensorFlow's fused kernel does the same in
+    one. It is used for 4-D, channels-last input in float32, float16 or bfloat16. Otherwise (another
+    backend, a mask, `synchronized`, `renorm`, another rank, axis or dtype) Keras' implementation is
+    used. Outputs, gradients, variables and configuration equal those of
     `keras.layers.BatchNormalization`.
 
     Args:
         momentum: share of the old value that the moving statistics keep at each step. The default
-            of 0.9 is the papers'; Keras' 0.99 needs hundreds of steps to forget its start.
+            of 0.9 is the papers'; Keras' 0.99 needs hundreds of steps to forget its initial value.
         epsilon: added to the variance.
-        frozen: whether to normalise with the moving statistics in training, too, and leave them as they are, while
-            scale and offset learn; `trainable=False` would still these as well.
+        frozen: whether to normalise with the moving statistics during training, too, without updating them, while
+            scale and offset learn; `trainable=False` would freeze these as well.
         **kwargs: as for `keras.layers.BatchNormalization`.
 
     Example:
@@ -59,7 +59,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
         use_batch = bool(training) and self.trainable
         mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
-        # The raw operation, for tf.compat.v1.nn.fused_batch_norm raises any epsilon to 1.001e-5.
+        # The raw operation, because tf.compat.v1.nn.fused_batch_norm raises any epsilon to 1.001e-5.
         outputs, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.convert_to_tensor(self.gamma) if self.scale else ops.ones_like(mean),
@@ -82,20 +82,20 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class MaxPool(keras.layers.Layer):
-    """Max-pooling with the paddings of MXNet and torch, and with a dilated window; what is padded is no candidate.
+    """Max-pooling with the padding of MXNet or torch, and with dilated windows; padded pixels are never the maximum.
 
     Args:
-        window: side of the window.
+        window: size of the window.
         stride: step from window to window.
-        dilation: distance of the pixels in a window; with stride 1 alone.
+        dilation: distance between the pixels of a window; requires stride 1.
         padding: `"end"`, the first window starts at the first pixel and the last one may be cut (MXNet's old "full"
             convention), or `"both"`, half a window is padded on each side (torch).
 
     Attributes:
-        padding_pixels: how many are padded in front of each side, and behind it.
+        padding_pixels: how many pixels are padded before and after each axis.
 
     Raises:
-        ArgumentError: `stride` and `dilation` are both more than 1.
+        ArgumentError: `stride` and `dilation` are both greater than 1.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -143,8 +143,8 @@ class MaxPool(keras.layers.Layer):
 class PadChannels(keras.layers.Layer):
     """Appends channels of zeros up to `channels`: half of the parameter-free shortcut A.
 
-    He et al. 2015, section 3.3, option A; the zeros stand at the end, as in the authors' and most
-    later code. The other half, subsampling, is `keras.layers.AveragePooling2D(1, stride)`.
+    He et al. 2015, section 3.3, option A; the zeros are appended at the end, as in the authors' and
+    most later code. The other half, subsampling, is `keras.layers.AveragePooling2D(1, stride)`.
 
     Args:
         channels: number of channels of the output.
@@ -167,7 +167,7 @@ class PadChannels(keras.layers.Layer):
         if input_shape[-1] > self.channels:
             raise ArgumentError(
                 f"PadChannels: channels must be at least the input's, {input_shape[-1]}; got {self.channels}. "
-                f"Use TakeChannels to leave some out."
+                f"Use TakeChannels to drop channels."
             )
         super().build(input_shape)
 
@@ -184,11 +184,11 @@ class PadChannels(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_resnets")
 class TakeChannels(keras.layers.Layer):
-    """Keeps some channels: what stands in, without weights, for a layer that narrows, or parts what was joined.
+    """Keeps some channels: a parameter-free replacement of a layer that narrows, or the inverse of a concatenation.
 
     Args:
         channels: number of channels of the output.
-        start: number of the first one that is kept.
+        start: index of the first channel to keep.
 
     Example:
         >>> import keras_resnets as kr, numpy as np

@@ -1,4 +1,4 @@
-"""From a spec to links: stem, blocks and head, laid out as layers in the order of the papers."""
+"""Creates the links of a spec: stem, pools, blocks and head, with their layers in the order of the papers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_resnets.network.layers import BatchNorm, MaxPool
 
 
 def _regularizer(spec: Spec, normalisation: bool = False):
-    """L2 whose gradient is `weight_decay * weight`: Keras' penalty has no factor 1/2."""
+    """Returns the L2 regularizer whose gradient is `weight_decay * weight`; Keras' penalty has no factor 1/2."""
     if not spec.weight_decay or (normalisation and spec.decay != "all"):
         return None
     return keras.regularizers.L2(spec.weight_decay / 2)
@@ -33,23 +33,23 @@ def _norm(spec: Spec, name: str, zero: bool = False) -> keras.Layer:
 
 
 def _place(spec: Spec, kinds: tuple[str, ...], number: int | str = "", zero: bool = False) -> list[keras.Layer]:
-    """The layers of a place, as `unit.Placement` lists them, named with the number of their convolution."""
-    made = {"bn": lambda name: _norm(spec, name, zero), "relu": lambda name: layers.ReLU(name=name)}
-    return [made[kind](f"{kind}{number}") for kind in kinds]
+    """Returns the layers of one place of a `unit.Placement`, named with the number of their convolution."""
+    makers = {"bn": lambda name: _norm(spec, name, zero), "relu": lambda name: layers.ReLU(name=name)}
+    return [makers[kind](f"{kind}{number}") for kind in kinds]
 
 
 def _conv(
     spec: Spec, name: str, width: int, kernel: int, stride=1, dilation=1, zero=False, **options
 ) -> list[keras.Layer]:
-    """A convolution with symmetric padding: "same" pads a strided one on the far side only.
+    """Returns the layers of a convolution with symmetric padding: "same" would pad a strided one only at the end.
 
-    A strided 1x1 reads one pixel of several, and is laid out as just that in front of one of stride 1: what TensorFlow
-    2.21 takes for the gradient of a strided 1x1 of few channels writes past its memory on some processors.
+    A strided 1x1 convolution becomes subsampling and a 1x1 convolution of stride 1, which is equivalent: TensorFlow
+    2.21's gradient kernel of a strided 1x1 convolution with few channels writes out of bounds on some processors.
     """
     reach = dilation * (kernel - 1) // 2
-    front: list[keras.Layer] = []
+    before: list[keras.Layer] = []
     if kernel == 1 and stride > 1:
-        front, stride = [layers.AveragePooling2D(1, stride, name=f"{name}_subsample")], 1
+        before, stride = [layers.AveragePooling2D(1, stride, name=f"{name}_subsample")], 1
     he_normal = keras.initializers.VarianceScaling(2.0, spec.init, "untruncated_normal")
     conv = layers.Conv2D(
         width,
@@ -63,37 +63,37 @@ def _conv(
         **{"use_bias": False, **options},
     )
     if stride == 1:
-        return [*front, conv]
+        return [*before, conv]
     return [layers.ZeroPadding2D(reach, name=f"{name}_pad"), conv]
 
 
 def stem(spec: Spec) -> Segment:
-    """The layers in front of the first block."""
+    """Returns the layers before the first block."""
     planned = plan(spec)
     kernel, stride = (7, 2) if planned.deep else (3, 1)
     body = [*_conv(spec, "conv", spec.stem_width, kernel, stride), *_place(spec, planned.stem)]
     if planned.deep:
-        # Zeros equal torch's minus infinity here, for the map is not negative.
+        # Padding with zeros equals torch's minus infinity here, because the feature map is not negative.
         body += [layers.ZeroPadding2D(1, name="pool_pad"), layers.MaxPooling2D(3, 2, name="pool")]
     return Segment(keras.Sequential(body, name="body"), name="stem")
 
 
 def pool(spec: Spec, planned: Pool) -> Segment:
-    """The max-pool in front of a stage."""
+    """Returns the max-pooling before a stage."""
     if planned.window == 2 and planned.stride == 2 and spec.pool_padding == "end":
-        # Keras' own does the same here, and pads inside the kernel.
+        # Keras' layer computes the same here, and pads inside the kernel.
         return Segment(layers.MaxPooling2D(2, 2, padding="same", name="body"), name=planned.name)
     body = MaxPool(planned.window, planned.stride, planned.dilation, spec.pool_padding, name="body")
     return Segment(body, name=planned.name)
 
 
 def _residual(spec: Spec, planned: Block) -> list[keras.Layer]:
-    """The residual branch: its convolutions with what stands around each."""
+    """Returns the layers of the residual branch: its convolutions, each with the layers around it."""
     branch: list[keras.Layer] = []
     for number, conv in enumerate(planned.convolutions, 1):
         branch += _place(spec, conv.before, number)
         branch += [layers.Dropout(conv.dropout, name="dropout")] if conv.dropout else []
-        # A zero gamma in front of ReLU would never leave zero, so the convolution starts there.
+        # A zero gamma before a ReLU would have no gradient, so the convolution starts at zero instead.
         zero = conv.zero and "bn" not in conv.behind
         branch += _conv(spec, f"conv{number}", conv.width, conv.kernel, conv.stride, conv.dilation, zero=zero)
         branch += _place(spec, conv.behind, number, conv.zero)
@@ -101,7 +101,7 @@ def _residual(spec: Spec, planned: Block) -> list[keras.Layer]:
 
 
 def _shortcut(spec: Spec, planned: Block) -> list[keras.Layer] | None:
-    """The layers of the shortcut branch, none for an identity."""
+    """Returns the layers of the shortcut; an empty list for an identity, None without a shortcut."""
     if planned.shortcut is None:
         return None
     if planned.shortcut.projects:
@@ -111,7 +111,7 @@ def _shortcut(spec: Spec, planned: Block) -> list[keras.Layer] | None:
 
 
 def _gate(spec: Spec, width: int, stride: int) -> list[keras.Layer]:
-    """The convolution that gives a skip's gate."""
+    """Returns the convolution that computes a skip connection's gate."""
     return _conv(
         spec,
         "gate",
@@ -126,11 +126,11 @@ def _gate(spec: Spec, width: int, stride: int) -> list[keras.Layer]:
 
 
 def block(spec: Spec, planned: Block) -> ResidualBlock:
-    """Lays out one block.
+    """Creates one block.
 
     Args:
         spec: the network's spec.
-        planned: the block, as the network's plan has it.
+        planned: the block in the network's plan.
     """
     gate = [] if planned.gate is None else _gate(spec, planned.width, planned.gate)
     shared = _place(spec, planned.shared, 1)
@@ -141,11 +141,11 @@ def block(spec: Spec, planned: Block) -> ResidualBlock:
 
 
 def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> Segment | None:
-    """The layers behind the last block, or None when there are none."""
+    """Returns the layers behind the last block, or None if there are none."""
     body = _place(spec, plan(spec).end)
     if include_top:
-        make = scores if spec.is_dense else _classifier
-        body += make(spec, classifier_activation)
+        top = scores if spec.is_dense else _classifier
+        body += top(spec, classifier_activation)
     elif pooling == "avg":
         body += [layers.GlobalAveragePooling2D(name="pool")]
     elif pooling == "max":
@@ -154,12 +154,12 @@ def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activati
 
 
 def _predictions(activation: str | None) -> keras.Layer:
-    """In float32 whatever the policy: half-precision probabilities lose the small ones."""
+    """Returns the output activation, in float32 under any policy: small probabilities underflow in half precision."""
     return layers.Activation(activation or "linear", dtype="float32", name="predictions")
 
 
 def _classifier(spec: Spec, activation: str | None) -> list[keras.Layer]:
-    """Pooling, dense layers, and the scores of the image."""
+    """Returns the layers of a classifier: pooling, dense layers and output activation."""
     body: list[keras.Layer] = [layers.GlobalAveragePooling2D(name="pool")]
     for i, width in enumerate(spec.hidden, 1):
         body += [
@@ -169,7 +169,7 @@ def _classifier(spec: Spec, activation: str | None) -> list[keras.Layer]:
         ]
     logits = layers.Dense(
         spec.classes,
-        # Uniform within 1/sqrt(fan_in), as the Torch and MXNet originals have it.
+        # Uniform within 1/sqrt(fan_in), as in the Torch and MXNet originals.
         kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
         kernel_regularizer=_regularizer(spec),
         bias_regularizer=_regularizer(spec, normalisation=True),
@@ -179,7 +179,7 @@ def _classifier(spec: Spec, activation: str | None) -> list[keras.Layer]:
 
 
 def scores(spec: Spec, activation: str | None) -> list[keras.Layer]:
-    """The scores of each pixel of the last map (Wu et al. 2016, "1 conv." and "2 conv.")."""
+    """Returns the layers that score each pixel of the last feature map (Wu et al. 2016, "1 conv." and "2 conv.")."""
     options = {"use_bias": True, "bias_regularizer": _regularizer(spec, normalisation=True)}
     body: list[keras.Layer] = []
     if spec.head == "2conv":

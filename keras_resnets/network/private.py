@@ -1,6 +1,6 @@
-"""What the package takes from Keras that Keras does not promise: a function for each such name, and why.
+"""Access to private names of Keras: one function for each name, with the reason.
 
-No other file uses these names, which `make check` sees to. Where a new version of Keras drops one, a test of
+No other file uses these names; `make check` enforces it. If a new version of Keras drops one, a test in
 `tests/test_private.py` fails and says what needs it.
 """
 
@@ -14,10 +14,10 @@ import keras
 
 
 def calls(function: keras.Function) -> Iterator[tuple[Any, tuple, dict[str, Any], list[keras.KerasTensor]]]:
-    """Yields the calls that a functional model is made of, in the order it runs them.
+    """Yields the calls of a functional model in execution order.
 
-    `Function.operations` has the operations, but neither what each was called with nor, of one that was called twice,
-    which call is meant.
+    The public `Function.operations` lists the operations, but not their arguments, and does not tell two calls of one
+    operation apart.
 
     Yields:
         The operation, its arguments, its keyword arguments, and its outputs in a flat list.
@@ -28,44 +28,44 @@ def calls(function: keras.Function) -> Iterator[tuple[Any, tuple, dict[str, Any]
 
 
 def operation_of(tensor: keras.KerasTensor) -> Any:
-    """Returns the operation that a symbolic tensor is an output of.
+    """Returns the operation whose output a symbolic tensor is.
 
-    `Operation.output` leads from an operation to its first outputs, and nothing leads back.
+    The public `Operation.output` leads from an operation to its first outputs; nothing public leads back.
     """
     return tensor._keras_history.operation
 
 
 def read_for(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
-    """Returns the symbolic tensors that were given to the call that a tensor is an output of.
+    """Returns the input tensors of the call whose output a symbolic tensor is.
 
-    `keras.utils.get_source_inputs` goes all the way back, and once for each path: twice as many for every residual
-    block.
+    The public `keras.utils.get_source_inputs` goes all the way back, once for each path, and every residual block
+    doubles the number of paths.
     """
     operation, node, _ = tensor._keras_history
     return operation._inbound_nodes[node].input_tensors
 
 
 def flattened(layer: keras.Layer) -> list[keras.Layer]:
-    """Lists a layer and all layers within it.
+    """Lists a layer and all layers inside it.
 
-    `Model.layers` has those of a model; those within a layer that is no model have no public list.
+    The public `Model.layers` lists those of a model; there is no public list of the layers inside another layer.
     """
     return layer._flatten_layers()
 
 
 def takes_training(operation: Any) -> bool:
-    """Tells whether an operation is a layer that is told the mode: whether its `call` takes `training`.
+    """Returns whether an operation is a layer whose `call` takes `training`.
 
-    Keras reads the signature when it makes a layer, and keeps the names under a name without an underscore that its
-    documentation does not have. To read it again at every call would take longer.
+    Keras reads the signature when it creates a layer and stores the names in an undocumented attribute. Reading the
+    signature at every call would take longer.
     """
     return isinstance(operation, keras.Layer) and "training" in operation.call_signature_parameters
 
 
 def is_sum(operation: Any) -> bool:
-    """Tells whether an operation is what `a + b` and `keras.ops.add` leave in a functional model.
+    """Returns whether an operation is the one that `a + b` and `keras.ops.add` add to a functional model.
 
-    Keras exports the function and not the class of the operation.
+    Keras exports the function, but not the class of the operation.
     """
     from keras.src.ops.numpy import Add
 
@@ -73,33 +73,33 @@ def is_sum(operation: Any) -> bool:
 
 
 def logits_of(probabilities: Any) -> Any:
-    """Returns what a softmax got that gave these probabilities, where Keras kept it, or None.
+    """Returns the logits of a softmax's output if Keras kept them, or None.
 
-    Keras' own losses take it from there, for no gradient comes back from a probability that has become 0; no public
-    function hands it out.
+    Keras' own losses use them, because a probability that underflows to 0 has no gradient; no public function returns
+    them.
     """
     return getattr(probabilities, "_keras_logits", None)
 
 
 def index_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
-    """Returns the place of a variable among those that an optimiser was built for.
+    """Returns the index of a variable among those that an optimiser was built for.
 
-    `update_step` does not get the objects that `build` got: on TensorFlow it gets TensorFlow's own, and one device's
-    where several train. Keras' own optimisers ask here, too.
+    `update_step` does not get the objects that `build` got: on TensorFlow it gets TensorFlow's variables, and those of
+    one device if several train. Keras' own optimisers use this method, too.
     """
     return optimizer._get_variable_index(variable)
 
 
 @contextlib.contextmanager
 def replaced(changes: Iterable[tuple[keras.Layer, str, Any]]) -> Iterator[None]:
-    """Replaces attributes and methods of layers for a while.
+    """Replaces attributes and methods of layers temporarily.
 
-    Keras looks `call`, `activation` and `convolution_op` up on the layer whenever it runs it, which it does not
-    promise. They are set past its `__setattr__`: there an activation that is a layer would be one more layer of its
-    layer, which takes none once it is built.
+    This relies on Keras looking up `call`, `activation` and `convolution_op` on the layer at every call, which Keras
+    does not promise. The values bypass the layer's `__setattr__`, which would track an activation that is a layer as a
+    new sublayer; a built layer refuses new sublayers.
 
     Args:
-        changes: the layer, the name and the value of each.
+        changes: layer, attribute name and value of each replacement.
     """
     changes = list(changes)
     before = [(vars(layer), name, name in vars(layer), vars(layer).get(name)) for layer, name, _ in changes]
@@ -116,14 +116,14 @@ def replaced(changes: Iterable[tuple[keras.Layer, str, Any]]) -> Iterator[None]:
 
 
 class BuiltByShape(keras.Model):
-    """A model that knows when Keras wants no more of it than the shape of its output.
+    """A model that knows when Keras needs only the shape of its output.
 
-    On JAX and torch, and on TensorFlow where several devices train, Keras traces a model once more before the first
-    step, to show its loss and its metrics the shape of what they get: a third of the start-up of a deep network. There
-    is no public way around it, nor a sign of it that `call` could see.
+    On JAX and torch, and on TensorFlow with several devices, Keras traces a model an additional time before the first
+    step, to build loss and metrics for the shape of the output: a third of the start-up time of a deep network. There
+    is no public way to avoid it, and `call` cannot detect it.
 
     Attributes:
-        _only_shape: whether it is so now; `call` may then return anything of the right shape and type.
+        _only_shape: whether such a trace is running; `call` may then return any tensor of the right shape and type.
     """
 
     _only_shape = False

@@ -1,4 +1,4 @@
-"""Saved networks, opened, and their weights handed on."""
+"""Loads saved networks and copies weights between networks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from keras_resnets.errors import ArgumentError
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
-    """Opens a saved network, whose classes must be registered: `keras_resnets.load_model` sees to that.
+    """Loads a saved network whose classes are registered; `keras_resnets.load_model` registers those of the package.
 
     Args:
         path: as for `keras_resnets.load_model`.
-        compile: whether to compile it as it was, which needs the classes of its optimiser, losses and metrics.
+        compile: whether to compile it as saved, which needs the classes of its optimiser, losses and metrics.
 
     Raises:
         ArgumentError: there is no such file, or it is not a model saved by Keras 3.
@@ -32,24 +32,25 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
         raise ArgumentError(
-            f"{str(file)!r} cannot be opened as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
+            f"{str(file)!r} cannot be loaded as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
         ) from error
 
 
 def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathLike, *, new_head: bool = False) -> None:
-    """Copies variable by variable, matched by path, after checking that all are there and fit.
+    """Copies variables by path, after checking that the source has all of them in the same shapes.
 
-    What only the source's head has may be left over: a classifier's weights fill its backbone.
+    The source's head may have variables that the target lacks, so a backbone takes the weights of a classifier.
 
     Args:
-        source: where from.
-        target: where to.
-        where: what a message calls the source.
-        new_head: whether what the head of the target has and the source lacks, or has in another shape, stays as it is.
+        source: the network to copy from.
+        target: the network to copy to.
+        where: the source's name in error messages.
+        new_head: whether to skip those variables of the target's head that the source lacks or has in another shape.
 
     Raises:
         ArgumentError: a variable is missing, left over or of another shape; nothing is copied then.
     """
+    # Match variables by path; random states, such as those of dropout, are not weights.
     have, want = ({v.path: v for v in m.weights} for m in (source, target))
     if new_head:
         want = {
@@ -57,10 +58,11 @@ def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathL
             for path, variable in want.items()
             if not path.startswith("head/") or tuple(getattr(have.get(path), "shape", ())) == tuple(variable.shape)
         }
-    # Random states, such as of dropout, are no weights.
     have, want = ({p: v for p, v in m.items() if "seed_generator" not in p} for m in (have, want))
+
+    # Refuse weights of another network before anything is copied.
     start = f"weights: {str(where)!r} is of another network, {source.name!r} and not {target.name!r}:"
-    remedy = "Give weights of the same network, or build the one that these are of with the same options."
+    remedy = "Give weights of the same network, or build the network of these weights with the same options."
     for path in sorted(want.keys() - have.keys()):
         raise ArgumentError(f"{start} it lacks {path!r}. {remedy}")
     for path in sorted(have.keys() - want.keys()):

@@ -1,4 +1,4 @@
-"""What a skip connection does to what it carries (He et al. 2016, section 3), laid out as the parts of a block."""
+"""Creates the parts of a block for each kind of skip connection: scaled, gated or with dropout (He et al. 2016, 3)."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ def parts(
 ) -> dict[str, keras.Layer | None]:
     """Returns the parts of a block by name: `preactivation`, `residual` and `shortcut`.
 
-    An exclusive gate is made once, in front of the branches, and handed to both as further channels, so that whatever
-    goes through one branch alone, or another branch in its place, finds the gate there.
+    An exclusive gate is computed once, before the branches, and passed to both as additional channels, so that it is
+    also available to a single branch, or to another branch in its place.
 
     Args:
-        skip: what the skip does.
-        planned: the block, as the network's plan has it.
-        shared: the layers in front of both branches.
+        skip: the kind of skip connection.
+        planned: the block in the network's plan.
+        shared: the layers before both branches.
         branch: the layers of the residual branch.
-        shortcut: the layers of the shortcut, none for an identity; None where there is no skip.
+        shortcut: the layers of the shortcut, none for an identity; None without a skip connection.
         gate: the layers of the gate's convolution; none without a gate.
     """
     channels, width, stride = planned.channels, planned.width, planned.stride
-    found = {"preactivation": chained(shared, "preactivation") if shared else None}
+    preactivation = {"preactivation": chained(shared, "preactivation") if shared else None}
     if shortcut is None:
-        return found | {"residual": chained(branch, "residual"), "shortcut": None}
+        return preactivation | {"residual": chained(branch, "residual"), "shortcut": None}
+
+    # An exclusive gate g: g * residual + (1 - g) * shortcut.
     if skip.kind == "gate":
 
-        def gated(branch: Layers, rest: Layers, name: str) -> Graph:
-            values = [TakeChannels(width, channels, name="gate"), *resample(width, width, stride), *rest]
-            return _merged([], [TakeChannels(channels, name="read"), *branch], values, _product(), name)
+        def gated(branch: Layers, after_gate: Layers, name: str) -> Graph:
+            values = [TakeChannels(width, channels, name="gate"), *resample(width, width, stride), *after_gate]
+            return _merge([], [TakeChannels(channels, name="read"), *branch], values, _product(), name)
 
         return {
-            "preactivation": _merged(shared, [], gate, layers.Concatenate(name="beside"), "preactivation"),
+            "preactivation": _merge(shared, [], gate, layers.Concatenate(name="beside"), "preactivation"),
             "residual": gated(branch, [], "residual"),
-            "shortcut": gated(shortcut, [_rest()], "shortcut"),
+            "shortcut": gated(shortcut, [_complement()], "shortcut"),
         }
+
+    # Constant scaling, dropout, or a gate of the shortcut alone.
     if skip.residual != 1:
         branch = [*branch, layers.Rescaling(skip.residual, name="scale")]
     if skip.shortcut != 1:
@@ -53,12 +57,12 @@ def parts(
         shortcut = [*shortcut, layers.Dropout(skip.rate, name="dropout")]
     carried = chained(shortcut, "shortcut")
     if skip.kind == "shortcut_gate":
-        carried = _merged([], shortcut, [*gate, _rest()], _product(), "shortcut")
-    return found | {"residual": chained(branch, "residual"), "shortcut": carried}
+        carried = _merge([], shortcut, [*gate, _complement()], _product(), "shortcut")
+    return preactivation | {"residual": chained(branch, "residual"), "shortcut": carried}
 
 
-def _rest() -> keras.Layer:
-    """1 - g."""
+def _complement() -> keras.Layer:
+    """Computes 1 - g of a gate g."""
     return layers.Rescaling(-1.0, 1.0, name="rest")
 
 
@@ -66,17 +70,17 @@ def _product() -> keras.Layer:
     return layers.Multiply(name="gated")
 
 
-def _merged(trunk: Layers, one: Layers, other: Layers, merge: keras.Layer, name: str) -> Graph:
-    """Two chains of layers behind a common one, and the layer in which they meet."""
+def _merge(trunk: Layers, one: Layers, other: Layers, merge: keras.Layer, name: str) -> Graph:
+    """Returns two sequences of layers behind a common one, and the layer that merges them, as one layer."""
     steps: list[Step] = []
 
-    def through(chain: Layers, value: Value) -> Value:
-        for layer in chain:
+    def append(sequence: Layers, value: Value) -> Value:
+        for layer in sequence:
             steps.append(Step(layer, (value,), {}, (len(steps) + 1,)))
             value = Value(len(steps))
         return value
 
-    entry = through(trunk, Value(0))
-    ends = [through(one, entry), through(other, entry)]
+    entry = append(trunk, Value(0))
+    ends = [append(one, entry), append(other, entry)]
     steps.append(Step(merge, (ends,), {}, (len(steps) + 1,)))
     return Graph(steps, len(steps), owns=True, name=name)

@@ -1,4 +1,4 @@
-"""Edits of the chain: each takes a network and gives a new one, around the same weights or a copy."""
+"""Edits of a chain: each returns a new network that shares the weights of the given one, or copies them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from keras_resnets.network import layout
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph
-from keras_resnets.network.tracing import make
+from keras_resnets.network.tracing import configuration_key
 
-# What a ReLU commutes with: behind these, the output of one is still not negative.
+# Layers that keep the output of a ReLU non-negative.
 _KEEP_SIGNS = (keras.layers.MaxPooling2D, keras.layers.ZeroPadding2D)
 
 
@@ -29,7 +29,7 @@ def select(model: ResidualNetwork, blocks: str | int | Iterable[str | int]) -> l
         ArgumentError: there is no such block, or one is named twice.
     """
     if not isinstance(model, ResidualNetwork):
-        raise ArgumentError(f"model must be a ResidualNetwork, as build and adopt give; got {type(model).__name__}.")
+        raise ArgumentError(f"model must be a ResidualNetwork, as build and adopt return; got {type(model).__name__}.")
     names = [block.name for block in model.blocks]
     chosen = []
     for block in [blocks] if isinstance(blocks, str | int) else blocks:
@@ -47,22 +47,22 @@ def select(model: ResidualNetwork, blocks: str | int | Iterable[str | int]) -> l
 
 
 def delete(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
-    """Returns the network with the residual branches of some blocks gone.
+    """Returns the network without the residual branches of some blocks.
 
     The shortcut stays, with its projection or down-sampling (Veit et al. 2016, section 4). A block
-    without one, such as a layer of a plain network, is bridged by `ResidualBlock.stand_in`.
+    without a shortcut, such as a layer of a plain network, is replaced by `ResidualBlock.stand_in`.
 
     Args:
-        model: the network; it is left alone.
+        model: the network; it is not changed.
         blocks: names or indices of blocks.
-        copy: give the new network weights of its own. Without, the two share theirs, so training
-            one trains the other.
+        copy: whether to copy the weights. Otherwise the two networks share them, so training one
+            trains the other.
 
     Returns:
         A network without a spec, not compiled.
 
     Raises:
-        ArgumentError: there is no such block, or its residual branch is gone already.
+        ArgumentError: there is no such block, or its residual branch is already deleted.
 
     Example:
         >>> import keras_resnets as kr
@@ -74,10 +74,10 @@ def delete(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, c
 
 
 def unskip(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
-    """Returns the network with the skip connections of some blocks gone, so that only their residual branch is left.
+    """Returns the network without the skip connections of some blocks, which keep only their residual branch.
 
     Args:
-        model: the network; it is left alone.
+        model: the network; it is not changed.
         blocks: names or indices of blocks.
         copy: as for `delete`.
 
@@ -85,7 +85,7 @@ def unskip(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, c
         A network without a spec, not compiled.
 
     Raises:
-        ArgumentError: there is no such block, or it has no skip connection, or nothing else.
+        ArgumentError: there is no such block, or it has no skip connection, or no residual branch.
 
     Example:
         >>> import keras_resnets as kr
@@ -100,15 +100,15 @@ def reorder(model: ResidualNetwork, order: Iterable[str | int], *, copy: bool = 
     """Returns the network with its blocks in another order.
 
     Args:
-        model: the network; it is left alone.
-        order: all blocks, by name or index, in their new order. What is not a block stays in place.
+        model: the network; it is not changed.
+        order: all blocks, by name or index, in their new order. Other links stay in place.
         copy: as for `delete`.
 
     Returns:
         A network without a spec, not compiled. The blocks keep their names.
 
     Raises:
-        ArgumentError: a block is missing or named twice, or does not fit behind the one before it.
+        ArgumentError: a block is missing or named twice, or its shapes do not fit its new place.
 
     Example:
         >>> import keras_resnets as kr
@@ -123,31 +123,30 @@ def reorder(model: ResidualNetwork, order: Iterable[str | int], *, copy: bool = 
         if place != i and not interchangeable(blocks[place], blocks[i]):
             raise ArgumentError(
                 f"order: {blocks[i].name!r} ({_shapes(blocks[i])}) does not fit in the place of "
-                f"{blocks[place].name!r} ({_shapes(blocks[place])}); exchange blocks of equal shapes."
+                f"{blocks[place].name!r} ({_shapes(blocks[place])}); swap blocks of equal shapes."
             )
-    return _chain(model, [blocks[i].rewrap() for i in chosen], copy)
+    return _rebuild(model, [blocks[i].rewrap() for i in chosen], copy)
 
 
 def compact(
     model: ResidualNetwork, *, spec: Spec | None = None, name: str | None = None, copy: bool = False
 ) -> ResidualNetwork:
-    """Returns the network without the links that hand on what they are given.
+    """Returns the network without the blocks that return their input unchanged.
 
-    Such is a block whose residual branch was deleted, if its shortcut is the identity and its activation, where it
-    has one, is the ReLU that its input has been through already. Other deleted blocks stay for what is left of
-    them: a transition for its shortcut, a block with a pre-activation in front of both branches for that. What the
-    network computes stays the same.
+    These are blocks whose residual branch was deleted, with an identity shortcut and, as activation, none or a ReLU
+    whose input has already passed a ReLU. Other deleted blocks stay: a transition because of its shortcut, a block
+    with a pre-activation before both branches because of that. The network's output does not change.
 
     Args:
-        model: the network, as `delete` gives it; it is left alone.
-        spec: that of the network before blocks were deleted. Where whole blocks are gone, so that the spec with
-            fewer blocks in its stages lays out all that are left, this is the new network's spec, and its blocks
-            are numbered anew, as `keras_resnets.build` names them.
-        name: of the new network; None takes the old one's.
+        model: the network, as returned by `delete`; it is not changed.
+        spec: the spec of the network before blocks were deleted. If this spec with fewer blocks in its stages
+            describes the blocks that are left, that becomes the new network's spec, and the blocks are renumbered as
+            `keras_resnets.build` names them.
+        name: the name of the new network; None keeps the name.
         copy: as for `delete`.
 
     Returns:
-        A network, not compiled; without a spec, unless it is as above.
+        A network, not compiled; without a spec, except as above.
 
     Raises:
         ArgumentError: no block would be left.
@@ -159,27 +158,31 @@ def compact(
         >>> len(shorter.blocks), shorter.spec.depth
         (7, 16)
     """
+    # Drop the blocks that compute nothing.
     before = dict(zip(model.chain[1:], model.chain, strict=False))
-    kept = [None if _hands_on(block, before.get(block)) else block.rewrap() for block in model.blocks]
+    kept = [None if _is_identity(block, before.get(block)) else block.rewrap() for block in model.blocks]
     left = [block for block in kept if block is not None]
     if not left:
         raise ArgumentError(f"model: no block of {model.name!r} would be left; delete fewer blocks.")
-    name, built = name or model.name, {block.name for block in left}
-    shorter = spec and _shorter(spec, name, [block for block in model.blocks if block.name in built])
+
+    # Renumber the others if they are those of a shorter spec.
+    name, names = name or model.name, {block.name for block in left}
+    shorter = spec and _shorter(spec, name, [block for block in model.blocks if block.name in names])
     if shorter:
         renamed = (block.rewrap(name=new.name) for block, new in zip(left, plan(shorter).blocks, strict=True))
         kept = [block and next(renamed) for block in kept]
-    return _chain(model, kept, copy, shorter, name)
+    return _rebuild(model, kept, copy, shorter, name)
 
 
-def _hands_on(block: ResidualBlock, before: keras.Layer | None) -> bool:
-    """Whether a block gives what it is given by the link before it."""
+def _is_identity(block: ResidualBlock, before: keras.Layer | None) -> bool:
+    """Returns whether a block returns the output of the link before it unchanged."""
     if block.residual is not None or not block.has_identity_shortcut:
         return False
     return block.activation is None or (_is_relu(block.activation) and before is not None and _ends_in_relu(before))
 
 
 def _ends_in_relu(link: keras.Layer) -> bool:
+    """Returns whether a link's last layer is a plain ReLU, possibly behind layers that keep its output non-negative."""
     if isinstance(link, ResidualBlock):
         last = [link.activation]
     else:
@@ -192,14 +195,15 @@ def _ends_in_relu(link: keras.Layer) -> bool:
 
 
 def _is_relu(layer) -> bool:
-    """Whether a layer is the plain ReLU, which does nothing the second time."""
+    """Returns whether a layer is the plain ReLU, which is idempotent."""
     if isinstance(layer, keras.layers.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
 
 
 def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> Spec | None:
-    """The spec with fewer blocks in its stages, if the blocks it lays out are like these; names tell stages."""
+    """Returns the spec with fewer blocks in its stages if it describes these blocks, else None."""
+    # Count the blocks of each stage by their names.
     stages = [re.fullmatch(r"stage(\d+)_block\d+", block.name) for block in blocks]
     counts = collections.Counter(int(match[1]) for match in stages if match)
     if not all(stages) or sorted(counts) != list(range(1, len(spec.stages) + 1)):
@@ -207,24 +211,27 @@ def _shorter(spec: Spec, name: str, blocks: Sequence[ResidualBlock]) -> Spec | N
     shorter = spec.replace(
         name=name, stages=tuple(dataclasses.replace(s, blocks=counts[i]) for i, s in enumerate(spec.stages, 1))
     )
-    laid_out: dict[Block, dict] = {}
+
+    # Compare each block with the one that the shorter spec plans in its place; equal plans are built once.
+    expected: dict[Block, dict] = {}
     for block, planned in zip(blocks, plan(shorter).blocks, strict=True):
         nameless = dataclasses.replace(planned, name="block")
-        if nameless not in laid_out:
+        if nameless not in expected:
             new = layout.block(shorter, nameless)
             new(keras.Input(block.input.shape[1:]))
-            laid_out[nameless] = _makes(new)
-        if _makes(block) != laid_out[nameless]:
+            expected[nameless] = _part_keys(new)
+        if _part_keys(block) != expected[nameless]:
             return None
     return shorter
 
 
-def _makes(block: ResidualBlock) -> dict:
-    return {name: make(part) for name, part in block.parts().items()}
+def _part_keys(block: ResidualBlock) -> dict:
+    """Returns the configuration key of each part of a block."""
+    return {name: configuration_key(part) for name, part in block.parts().items()}
 
 
 def interchangeable(one: ResidualBlock, other: ResidualBlock) -> bool:
-    """Whether two blocks have the same shapes of input and output, and so can take each other's place."""
+    """Returns whether two blocks have equal input shapes and equal output shapes, so that they can be swapped."""
     return _shapes(one) == _shapes(other)
 
 
@@ -234,10 +241,10 @@ def _shapes(block: ResidualBlock) -> str:
 
 
 def _edit(model: ResidualNetwork, blocks, branch: str, copy: bool) -> ResidualNetwork:
-    """Takes one branch out of some blocks."""
-    doomed, edited = set(select(model, blocks)), []
+    """Removes one branch of some blocks."""
+    chosen, edited = set(select(model, blocks)), []
     for i, block in enumerate(model.blocks):
-        changes = {branch: None} if i in doomed else {}
+        changes = {branch: None} if i in chosen else {}
         if changes and getattr(block, branch) is None:
             raise ArgumentError(
                 f"blocks: {block.name!r} has no {branch} branch to remove; choose a block that has one."
@@ -246,21 +253,21 @@ def _edit(model: ResidualNetwork, blocks, branch: str, copy: bool) -> ResidualNe
             changes["shortcut"] = block.stand_in()
         elif changes and block.residual is None:
             raise ArgumentError(
-                f"blocks: {block.name!r} has nothing but its shortcut, which would leave no path; choose a block with "
+                f"blocks: {block.name!r} has nothing but its shortcut, so no path would be left; choose a block with "
                 f"a residual branch."
             )
         edited.append(block.rewrap(**changes))
-    return _chain(model, edited, copy)
+    return _rebuild(model, edited, copy)
 
 
-def _chain(
+def _rebuild(
     model: ResidualNetwork,
     blocks: Sequence[ResidualBlock | None],
     copy: bool,
     spec: Spec | None = None,
     name: str | None = None,
 ) -> ResidualNetwork:
-    """Rebuilds the chain with other blocks, or none, in the places of the old ones."""
+    """Rebuilds the chain with other blocks, or none, in place of the old ones."""
     replacement = iter(blocks)
     chain = [next(replacement) if isinstance(link, ResidualBlock) else link.rewrap() for link in model.chain]
     source = keras.Input(tuple(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="input")
@@ -270,7 +277,7 @@ def _chain(
 
 
 def copied(model: ResidualNetwork) -> ResidualNetwork:
-    """Returns the same network, not compiled, with weights of its own."""
-    own = ResidualNetwork.from_config(model.get_config())
-    own.set_weights(model.get_weights())
-    return own
+    """Returns a copy of the network, not compiled, with its own weights."""
+    copy = ResidualNetwork.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy

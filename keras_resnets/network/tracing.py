@@ -1,7 +1,7 @@
-"""Functions of a layer, traced once for all layers of the same make.
+"""Functions of a layer. Trace once, reuse for every layer of the same configuration.
 
-A deep residual network is a few makes of block many times over. Where a computation on a block is traced with the
-block's variables as arguments, one trace serves all blocks of its make, and the start-up of 54 blocks is that of five.
+A deep residual network repeats a few configurations of block many times. If a computation on a block is traced with the
+block's variables as arguments, one trace serves all blocks of its configuration, so 54 blocks start up as fast as five.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from keras import ops
 from keras_resnets.network import private
 
 
-class Shared:
-    """Wraps `function(layer, values, *tensors)`, so that it is traced once for each make of layer.
+class TracedOnce:
+    """Traces `function(layer, values, *tensors)` once for each configuration of layer.
 
-    `values` are what the layer's variables hold, in the order of `variables_of`; `stateless` calls the layer with them.
-    The function must depend on nothing of the layer but its make and those values.
+    `values` are the values of the layer's variables, in the order of `variables_of`; `stateless` calls the layer with
+    them. The function must depend only on the layer's configuration and these values.
 
     Args:
-        function: what to compute.
-        specs: gives the `tf.TensorSpec` of each of the tensors, from the tensors, where sizes may change from call to
-            call; None traces anew for each combination of shapes.
-        precision: a floating-point type that layers compute in instead of their own; such a layer is made once for each
-            make, and the values are cast.
+        function: the function to trace.
+        specs: returns the `tf.TensorSpec` of each tensor, given the tensors, if sizes may change between calls; None
+            traces again for each combination of shapes.
+        precision: a floating-point type that layers compute in instead of their own; one such layer is created for each
+            configuration, and the values are cast.
     """
 
     def __init__(self, function: Callable, specs: Callable | None = None, precision: str | None = None):
@@ -48,10 +48,12 @@ class Shared:
 
         values = [tf.convert_to_tensor(value) for value in values]  # Keras leaves variables as they are
         specs = self.specs(*tensors) if self.specs else [t if t is None else _spec(t) for t in tensors]
-        key = (make(layer), str(specs))
+        key = (configuration_key(layer), str(specs))
         if key not in self._functions:
-            one = layer if self.precision is None else _computing_in(self.precision, layer)
-            traced = tf.function(lambda values, *tensors: self.function(one, values, *tensors), autograph=False)
+            representative = layer if self.precision is None else _copy_in_precision(layer, self.precision)
+            traced = tf.function(
+                lambda values, *tensors: self.function(representative, values, *tensors), autograph=False
+            )
             self._functions[key] = traced.get_concrete_function([_spec(value) for value in values], *specs)
         return self._functions[key](values, *tensors)
 
@@ -63,12 +65,12 @@ def _spec(tensor):
 
 
 def variables_of(layer: keras.Layer) -> list[keras.Variable]:
-    """The layer's variables: those that are trained, then the others, random state included."""
+    """Returns the layer's variables: the trainable ones, then the others, including random states."""
     return [*layer.trainable_variables, *layer.non_trainable_variables]
 
 
 def called(layer: keras.Layer, x, training: bool | None):
-    """Calls a layer in a mode; without being told, it would take that of a layer around it that was called."""
+    """Calls a layer in a mode; without the argument, it would take the mode of the layer that contains the call."""
     return layer(x, training=training) if private.takes_training(layer) else layer(x)
 
 
@@ -76,7 +78,7 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
     """Calls a layer with given values in place of its variables.
 
     Returns:
-        The output, and the new values of the variables that are not trained.
+        The output, and the new values of the non-trainable variables.
     """
     with keras.StatelessScope(list(zip(variables_of(layer), values, strict=True))) as scope:
         return called(layer, x, training), [
@@ -84,40 +86,42 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
         ]
 
 
-# Makes that were told, by layer; what may change of a layer that is in use is part of the key.
-_known: weakref.WeakKeyDictionary[keras.Layer, dict] = weakref.WeakKeyDictionary()
+# Keys by layer, and by that part of a layer's state that may change while the layer is in use.
+_keys: weakref.WeakKeyDictionary[keras.Layer, dict] = weakref.WeakKeyDictionary()
 
 
-def make(layer: keras.Layer):
-    """What a layer computes, but for its variables' values: equal for two layers that compute alike.
+def configuration_key(layer: keras.Layer):
+    """Returns a key that is equal for layers that differ only in weights and names.
 
-    A class that is neither Keras' nor ours may keep what decides its computation anywhere; each of its layers is a make
-    of its own.
+    A class that is neither Keras' nor this package's may have settings that its configuration lacks, so each of its
+    layers has a key of its own.
     """
     state = (getattr(layer, "scale", None), len(layer.trainable_variables))
-    known = _known.setdefault(layer, {})
-    if state not in known:
-        known[state] = _told(layer)
-    return known[state]
+    keys = _keys.setdefault(layer, {})
+    if state not in keys:
+        keys[state] = _compute_key(layer)
+    return keys[state]
 
 
-def _told(layer: keras.Layer):
+def _compute_key(layer: keras.Layer):
+    """Returns the configuration and the variables' shapes as text, or the layer's id if it has foreign parts."""
     for part in private.flattened(layer):
         if type(part).__module__.split(".")[0] not in ("keras", "keras_resnets"):
-            return id(layer)  # whoever keeps this keeps the layer, too
+            return id(layer)  # unique, because a trace that is stored under this key keeps the layer alive
     shapes = [(tuple(v.shape), str(v.dtype), v.trainable) for v in variables_of(layer)]
     config = keras.saving.serialize_keras_object(layer)
-    return json.dumps([_nameless(config), shapes], sort_keys=True, default=str)
+    return json.dumps([_without_names(config), shapes], sort_keys=True, default=str)
 
 
-def _nameless(config):
+def _without_names(config):
+    """Returns a configuration without names and build state."""
     if isinstance(config, dict):
-        return {key: _nameless(value) for key, value in config.items() if key not in ("name", "build_config")}
-    return [_nameless(value) for value in config] if isinstance(config, list | tuple) else config
+        return {key: _without_names(value) for key, value in config.items() if key not in ("name", "build_config")}
+    return [_without_names(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def in_precision(config: Any, precision: str) -> Any:
-    """The configuration of a layer or a model of the same make, but for what it computes in."""
+    """Returns the configuration of a layer or model with another precision and otherwise the same."""
     others = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
     if isinstance(config, dict):
         return {key: in_precision(value, precision) for key, value in config.items()}
@@ -126,8 +130,8 @@ def in_precision(config: Any, precision: str) -> Any:
     return precision if isinstance(config, str) and config in others else config
 
 
-def _computing_in(precision: str, layer: keras.Layer) -> keras.Layer:
-    """A layer of the same make, but for what it computes in; its variables hold nothing of worth."""
+def _copy_in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
+    """Returns a layer of the same configuration in another precision, with arbitrary weights."""
     config = in_precision(keras.saving.serialize_keras_object(layer), precision)
     copy = keras.saving.deserialize_keras_object(config)
     copy(keras.Input(batch_shape=layer.input.shape, dtype=precision))

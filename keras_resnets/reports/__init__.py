@@ -1,4 +1,4 @@
-"""What an experiment found: its rows and summary, its figure, and the statistics that they are judged by."""
+"""Results of experiments: tables with summaries, figures, and statistics."""
 
 from keras_resnets.reports.study import Study, describe
 

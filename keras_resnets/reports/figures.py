@@ -1,4 +1,4 @@
-"""What the figures of the studies share: size, percent axes, stages in the background, boxes."""
+"""Elements shared by the figures of all studies: panels, percent axes, stages in the background, boxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = (OURS, OTHER, "tab:green", "tab:purple", "tab:brown")
 
 
 def panels(count: int = 1, height: float = 4.6, rows: int = 1):
-    """A figure with `rows` of panels, `count` of them side by side; width in inches follows from their number."""
+    """Creates a figure with `rows` rows of `count` panels each; the width in inches depends on `count`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9 if count == 1 else 5.4 * count, height), layout="constrained")
@@ -26,19 +26,19 @@ def panels(count: int = 1, height: float = 4.6, rows: int = 1):
 def errors(
     axes, summary: Mapping[str, Any], note: str = "", limits: tuple[float, float] = (0, 1), axis: str = "y"
 ) -> None:
-    """Makes an axis, the vertical one by default, one of errors, and says what they were measured on."""
+    """Formats an axis, by default the vertical one, for errors, and labels it with the number of examples."""
     name = "top-1 error" if summary["labels"] == "given" else "answers unlike the whole network's"
     axes.set(**{f"{axis}label": f"{name}{note}\nover {summary['examples']:,} examples", f"{axis}lim": limits})
     getattr(axes, f"{axis}axis").set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
 
 def room(*values) -> tuple[float, float]:
-    """Limits of an axis of errors that leave room above the largest of the values, arrays or numbers."""
+    """Returns limits of an axis of errors with space above the largest of the values, arrays or numbers."""
     return 0, min(1.0, 1.05 * max(float(np.max(value)) for value in values)) or 1.0
 
 
 def stage_bands(axes, stages: Sequence[str]) -> None:
-    """Shades every other stage behind block numbers from 1, and names it."""
+    """Shades every other stage behind block numbers, which start at 1, and labels all stages."""
     starts = [i + 1 for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
     for k, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages) + 1], strict=True)):
         axes.axvspan(start - 0.5, end - 0.5, color="0.95" if k % 2 == 0 else "white", zorder=0, lw=0)
@@ -48,7 +48,7 @@ def stage_bands(axes, stages: Sequence[str]) -> None:
 
 
 def with_intervals(axes, x, rows, colour: str, label: str | None, marker: str = "o") -> None:
-    """Errors with their intervals over examples."""
+    """Draws errors with their intervals over examples."""
     spread = [rows["error"] - rows["error_low"], rows["error_high"] - rows["error"]]
     axes.errorbar(
         x,
@@ -64,62 +64,62 @@ def with_intervals(axes, x, rows, colour: str, label: str | None, marker: str = 
 
 
 def seeds_by_arm(axes, values, means, names: Mapping[str, str], colour: str, label: str) -> None:
-    """A row for each arm, from the top: every seed a dot, and a mean with its interval.
+    """Draws a row for each arm, from top to bottom: a dot for every seed, and the mean with its interval.
 
     Args:
-        axes: where to.
-        values: a pandas.DataFrame of a column for each arm and a row for each seed.
-        means: for each arm the mean, and how far its interval reaches down and up.
-        names: of the arms.
-        colour: of the means.
-        label: what the means are, for the legend.
+        axes: the axes to draw on.
+        values: a pandas.DataFrame with a column for each arm and a row for each seed.
+        means: for each arm the mean, and the lengths of its interval downwards and upwards.
+        names: the labels of the arms.
+        colour: the colour of the means.
+        label: the legend's label of the means.
     """
     for i, arm in enumerate(values):
-        mean, reach = means[arm]
+        mean, lengths = means[arm]
         axes.plot(values[arm], [i] * len(values), "o", color="0.4", ms=4.5, alpha=0.6, label=None if i else "a seed")
-        told = None if i else label
-        bar = {"fmt": "D", "ms": 5, "capsize": 3, "color": colour, "label": told, "zorder": 4}
-        axes.errorbar(mean, i + 0.2, xerr=[[end] for end in reach], **bar)
+        legend = None if i else label  # once for all arms
+        bar = {"fmt": "D", "ms": 5, "capsize": 3, "color": colour, "label": legend, "zorder": 4}
+        axes.errorbar(mean, i + 0.2, xerr=[[length] for length in lengths], **bar)
     axes.set_yticks(range(values.shape[1]), [names[arm] for arm in values])
     axes.set_ylim(values.shape[1] - 0.4, -0.6)
 
 
 def ends(points):
-    """The table `points` of means over seeds with the columns that `with_intervals` draws."""
+    """Returns the table `points` of means over seeds with the columns that `with_intervals` draws."""
     mean, half = points["error_mean"], points["error_half_interval"]
     return points.assign(error=mean, error_low=mean - half, error_high=mean + half)
 
 
 def over_depth(axes, points, label: str, dots=None) -> None:
-    """Errors with their intervals against depth in layers, a colour for each group of networks.
+    """Draws errors with their intervals against depth in layers, in a colour for each group of networks.
 
     Args:
-        axes: where to.
+        axes: the axes to draw on.
         points: a pandas.DataFrame of `depth`, `error`, `error_low`, `error_high` and `group`; a group with one
-            point at each depth is joined to a line.
-        label: what a point is, for the legend.
-        dots: of `depth`, `error` and `group`, the single trainings behind the points.
+            point at each depth is connected by a line.
+        label: the legend's label of a point.
+        dots: a pandas.DataFrame of `depth`, `error` and `group` with the single trainings behind the points.
     """
     depths, groups = sorted(points["depth"].unique()), list(points["group"].unique())
-    # Beside each other, so that no interval hides another.
+    # Side by side, so that no interval hides another.
     step = 0.1 * (min(np.diff(depths)) if len(depths) > 1 else 1)
     for i, group in enumerate(groups):
-        colour, found = COLOURS[i % len(COLOURS)], points[points["group"] == group].sort_values("depth")
-        aside = step * (i - (len(groups) - 1) / 2)
+        colour, means = COLOURS[i % len(COLOURS)], points[points["group"] == group].sort_values("depth")
+        shift = step * (i - (len(groups) - 1) / 2)
         name = f"{group}: " if len(groups) > 1 else ""
-        with_intervals(axes, found["depth"] + aside, found, colour, f"{name}{label}", "D")
-        if found["depth"].is_unique:
-            axes.plot(found["depth"] + aside, found["error"], color=colour, lw=1)
+        with_intervals(axes, means["depth"] + shift, means, colour, f"{name}{label}", "D")
+        if means["depth"].is_unique:
+            axes.plot(means["depth"] + shift, means["error"], color=colour, lw=1)
         if dots is not None:
             single = dots[dots["group"] == group]
-            place = single["depth"] + aside + (0.8 if aside >= 0 else -0.8) * step
+            place = single["depth"] + shift + (0.8 if shift >= 0 else -0.8) * step
             axes.plot(place, single["error"], "o", ms=3.5, color=colour, alpha=0.5, label=f"{name}a seed")
     axes.set_xticks(depths)
     axes.set_xlabel("depth in layers")
 
 
 def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) -> None:
-    """A box of quartiles over draws at each position; whiskers to the extremes within 1.5 times the box."""
+    """Draws a box of quartiles over draws at each position, with whiskers to the extremes within 1.5 times the box."""
     drawn = axes.boxplot(
         list(groups.values()),
         positions=list(groups),
@@ -136,7 +136,7 @@ def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) 
 
 
 def decades(axes) -> None:
-    """Makes the vertical axis logarithmic, with plain numbers at 1, 2 and 5."""
+    """Makes the vertical axis logarithmic, with labels at 1, 2 and 5 of each decade."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")
@@ -146,20 +146,20 @@ def decades(axes) -> None:
 
 
 def far(axes, linear: float) -> None:
-    """Makes the horizontal axis linear up to so much from 0, and logarithmic beyond."""
+    """Makes the horizontal axis linear up to a distance `linear` from 0, and logarithmic beyond."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    form, (low, high) = axes.xaxis.get_major_formatter(), axes.get_xlim()
+    formatter, (low, high) = axes.xaxis.get_major_formatter(), axes.get_xlim()
     axes.set_xscale("symlog", linthresh=linear)
     steps = (0.5, 1, 2.5, 5, 10, 25) if low >= 0 else (1, 5, 50)
     ticks = [0.0, *(sign * linear * step for step in steps for sign in (1, -1))]
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(form)
+    axes.xaxis.set_major_formatter(formatter)
 
 
 def by_time(moments: Sequence[int], most: int = 5) -> dict[int, Any]:
-    """Up to so many of the moments, the first and the last among them, with colours that darken with time."""
+    """Returns up to `most` of the moments, including the first and the last, with colours that darken with time."""
     import matplotlib
 
     chosen = sorted({moments[round(i)] for i in np.linspace(0, len(moments) - 1, min(most, len(moments)))})
@@ -167,7 +167,7 @@ def by_time(moments: Sequence[int], most: int = 5) -> dict[int, Any]:
 
 
 def paper_points(axes, points: Mapping[Any, float], label: str) -> None:
-    """Values read off a paper's figure."""
+    """Draws values read off a paper's figure."""
     axes.plot(
         list(points),
         list(points.values()),
@@ -181,14 +181,14 @@ def paper_points(axes, points: Mapping[Any, float], label: str) -> None:
 
 
 def levels(axes, intact: float, classes: int) -> None:
-    """The error of the network left whole, and that of guessing among equally frequent classes."""
+    """Draws the error of the intact network, and that of guessing among equally frequent classes."""
     axes.axhline(intact, color=INTACT, lw=1.2, label=f"left whole: {intact:.1%}", zorder=1)
     chance = 1 - 1 / classes
     axes.axhline(chance, color="0.7", lw=1, ls="--", label=f"chance: {chance:.0%}", zorder=1)
 
 
 def finish(figure, title: str, legend_columns: int = 2) -> None:
-    """Puts the title on top and one legend for all panels below."""
+    """Adds the title above and one legend for all panels below."""
     figure.suptitle(title, x=0.01, ha="left")
     handles: dict = {}
     for axes in figure.axes:

@@ -1,10 +1,9 @@
-"""What the package takes from TensorBoard that TensorBoard does not promise: a function for each such name, and why.
+"""Access to private names of TensorBoard: one function for each name, with the reason.
 
-TensorBoard's public `summary.Writer` writes scalars alone, and as tensors; its functions for images, and for what a
-plugin has made, need TensorFlow. So events are written here as they lie in a file, with the writer and the messages
-that TensorBoard itself has for it.
+TensorBoard's public `summary.Writer` writes only scalars, and those as tensors; its functions for images and for
+summaries of plugins need TensorFlow. Therefore events are written with TensorBoard's own file writer and messages.
 
-No other file uses these names, which `make check` sees to. Where a new version of TensorBoard drops one, a test of
+No other file uses these names; `make check` enforces it. If a new version of TensorBoard drops one, a test in
 `tests/test_private.py` fails and says what needs it.
 """
 
@@ -16,14 +15,14 @@ from typing import Any
 
 
 def writer(folder: str | os.PathLike) -> Any:
-    """Returns what appends events to a new file in a folder, with `add_event` and `close`."""
+    """Returns a writer that appends events to a new file in a folder, with `add_event` and `close`."""
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     return EventFileWriter(str(folder))
 
 
 def event(summary: Any, step: int = 0) -> Any:
-    """Returns the event that a summary was made now."""
+    """Returns an event with a summary and the current time."""
     from tensorboard.compat.proto.event_pb2 import Event
 
     return Event(wall_time=time.time(), step=step, summary=summary)
@@ -37,7 +36,7 @@ def scalar(tag: str, value: float) -> Any:
 
 
 def image(tag: str, png: bytes, width: int, height: int) -> Any:
-    """Returns the summary of a picture in colours."""
+    """Returns the summary of a colour image."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)

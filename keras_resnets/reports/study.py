@@ -1,4 +1,4 @@
-"""`Study`: what an experiment found, as a table, a summary and a figure, on disk and back."""
+"""`Study`: the result of an experiment as a table, a summary and a figure, which can be saved and loaded."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Events:
-    """Writes scalars and figures for TensorBoard; needs no TensorFlow. Used in a `with` statement.
+    """Writes scalars and figures for TensorBoard, without TensorFlow; a context manager.
 
     Args:
-        folder: TensorBoard's name of the run; a new file of events is added to it.
+        folder: the folder of the TensorBoard run; a new file of events is added to it.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -42,7 +42,7 @@ class Events:
         self.summary(private.scalar(tag, float(value)), step)
 
     def summary(self, summary, step: int = 0) -> None:
-        """Writes a summary, such as a plugin of TensorBoard makes."""
+        """Writes a summary, such as those of TensorBoard's plugins."""
         self._writer.add_event(private.event(summary, step))
 
     def figure(self, tag: str, figure: Figure, step: int) -> None:
@@ -60,12 +60,12 @@ class Events:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the studies of one experiment are shown.
+    """How to present the studies of one experiment.
 
     Attributes:
-        draw: gives the figure of a study.
-        describe: gives its finding, in a few lines of text.
-        curves: gives its curves for TensorBoard by name, each a pandas.Series over whole numbers.
+        draw: returns the figure of a study.
+        describe: returns its result in a few lines of text.
+        curves: returns its curves for TensorBoard by name, each a pandas.Series over whole numbers.
     """
 
     draw: Callable[[Study], Figure]
@@ -73,20 +73,20 @@ class Drawing:
     curves: Callable[[Study], dict[str, pd.Series]]
 
 
-# By the name of the experiment, which enters its own.
+# By the name of the experiment; each experiment's module adds its own.
 DRAWINGS: dict[str, Drawing] = {}
 
 
 @dataclass
 class Study:
-    """The outcome of one experiment.
+    """The result of one experiment.
 
     Attributes:
-        name: the experiment, such as `"lesion"`, which is drawn as `DRAWINGS` has it.
+        name: the experiment, such as `"lesion"`, a key of `DRAWINGS`.
         rows: one row per measurement.
-        summary: the numbers worth quoting, with what they were measured on.
-        environment: what `keras_resnets.runs.environment` says of the process that made it.
-        tables: what has rows of another kind, such as one per epoch, by name.
+        summary: the main numbers, and what they were measured on.
+        environment: the environment of the process, as from `keras_resnets.runs.environment`.
+        tables: further tables by name, such as one with a row per epoch.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Study:
         if self.name not in DRAWINGS:
             raise ArgumentError(
                 f"There is no drawing of the study {self.name!r}, which another version may have; "
-                f"known are {', '.join(sorted(DRAWINGS))}."
+                f"there are drawings of {', '.join(sorted(DRAWINGS))}."
             )
         return DRAWINGS[self.name]
 
@@ -116,14 +116,17 @@ class Study:
         TensorBoard events under `logs`.
 
         Args:
-            folder: where to; the files of an earlier study of the same name are replaced.
+            folder: the folder to write to; the files of an earlier study of the same name are replaced.
         """
         import matplotlib
 
+        # Tables.
         folder = Path(folder)
         for name, table in {"rows": self.rows, **self.tables}.items():
             with whole(folder / f"{name}.csv") as part:
                 table.to_csv(part, index=False)
+
+        # The figure, in both formats and for TensorBoard with the curves.
         figure = self.figure()
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             with whole(folder / f"figure.{suffix}") as part, matplotlib.rc_context({"svg.hashsalt": self.name}):
@@ -135,6 +138,8 @@ class Study:
             for curve, values in self._drawing.curves(self).items():
                 for step, value in values.items():
                     events.scalar(f"{self.name}/{curve}", value, step)
+
+        # The summary comes last: with it, the study is complete and the partial results can go.
         with whole(folder / "study.json") as part:
             content = {"study": self.name, "summary": self.summary, "environment": self.environment}
             content |= {"tables": list(self.tables)} if self.tables else {}
@@ -145,10 +150,10 @@ class Study:
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Study:
-        """Reads a study back.
+        """Loads a saved study.
 
         Raises:
-            ArgumentError: the folder holds none.
+            ArgumentError: the folder contains no study.
         """
         folder = Path(folder)
         try:
@@ -162,5 +167,5 @@ class Study:
 
 
 def describe(study: Study) -> str:
-    """What a study found, in a few lines of text."""
+    """Returns the result of a study in a few lines of text."""
     return study._drawing.describe(study)

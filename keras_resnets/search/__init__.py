@@ -1,6 +1,6 @@
-"""Depth against width at a budget: a space for keras-tuner, and a search that survives what stops it.
+"""Depth against width at a budget: a search space for keras-tuner, and a search that can be interrupted and resumed.
 
-The names are listed in `__init__.pyi` and imported when first used: keras-tuner takes its time.
+`__init__.pyi` lists the names, which are imported at first use because importing keras-tuner is slow.
 """
 
 import lazy_loader

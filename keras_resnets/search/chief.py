@@ -16,53 +16,53 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import write_json
 from keras_resnets.search import private
 
-# Where a chief says at which address it is.
+# The file with the chief's address.
 ADDRESS = "chief.json"
-# Where a worker says why it could not go on.
+# The file with the error of a worker that failed.
 FAILURE = "failure.json"
-# Seconds for which a chief that is done still answers, so that every worker hears it.
+# Seconds for which a chief still answers after the last trial, so that every worker learns of the end.
 _FAREWELL = 3.0
 
 
 class _Servicer:
-    """Answers as keras-tuner's does, and notes when it last heard of a trial, and keeps an error for the chief."""
+    """Wraps keras-tuner's servicer: records the time of the last request for each trial, and errors for the chief."""
 
     def __init__(self, oracle):
-        self._answering = private.servicer(oracle)
-        self.heard: dict[str, float] = {}
+        self._servicer = private.servicer(oracle)
+        self.last_request: dict[str, float] = {}
         self.began = time.monotonic()
         self.failure: Exception | None = None
 
     def __getattr__(self, name: str):
-        return getattr(self._answering, name)
+        return getattr(self._servicer, name)
 
     def silence(self, trial: str) -> float:
-        """Seconds since the worker of a trial was last heard of."""
-        return time.monotonic() - self.heard.get(trial, self.began)
+        """Returns the seconds since the last request for a trial."""
+        return time.monotonic() - self.last_request.get(trial, self.began)
 
     def CreateTrial(self, request, context):
         try:
-            response = self._answering.CreateTrial(request, context)
+            response = self._servicer.CreateTrial(request, context)
         except Exception as error:
             self.failure = error
             raise
-        self.heard[response.trial.trial_id] = time.monotonic()
+        self.last_request[response.trial.trial_id] = time.monotonic()
         return response
 
     def GetTrial(self, request, context):
-        self.heard[request.trial_id] = time.monotonic()
-        return self._answering.GetTrial(request, context)
+        self.last_request[request.trial_id] = time.monotonic()
+        return self._servicer.GetTrial(request, context)
 
     def EndTrial(self, request, context):
         try:
-            return self._answering.EndTrial(request, context)
+            return self._servicer.EndTrial(request, context)
         except Exception as error:
             self.failure = error
             raise
 
 
 def host_of(address: str) -> str:
-    """Returns the host of `HOST:PORT`, or says what is wrong with it."""
+    """Returns the host of `HOST:PORT`; raises `ArgumentError` if the address has another form."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ArgumentError(f"address must be HOST:PORT, such as 10.0.0.1:4000; got {address!r}.")
@@ -78,22 +78,22 @@ def serve(
 ) -> None:
     """Hands out an oracle's trials until all are done.
 
-    A trial whose worker has not been heard of for `lost_after` seconds is given to the next worker that
-    asks, whatever its name; that one goes on from the trial's last epoch. As long as no worker asks, the
-    chief waits.
+    If a trial's worker sends nothing for `lost_after` seconds, the next worker that asks gets the trial,
+    and continues from its last epoch. Without workers, the chief waits.
 
     Args:
         oracle: a `Journaled` oracle.
         out: the directory of the search; workers read the address there.
-        address: `HOST:PORT` to listen at; port 0 takes a free one. The protocol knows no passwords:
-            whoever reaches the port can take part, so it should be that of a private network.
-        lost_after: seconds; workers make themselves heard every few of them.
+        address: `HOST:PORT` to listen at; port 0 takes a free one. The protocol has no passwords:
+            everyone who reaches the port can take part, so use a private network.
+        lost_after: seconds; workers send a request every few seconds.
         watch: called a few times a second; an exception from it ends the chief.
 
     Raises:
-        ArgumentError: the address cannot be listened at.
-        RuntimeError: a worker failed, as all others would that got its trial.
+        ArgumentError: the address cannot be used.
+        RuntimeError: a worker failed, as any other worker would with the same trial.
     """
+    # Start the server and publish its address.
     failure = out / FAILURE
     failure.unlink(missing_ok=True)
     servicer = _Servicer(oracle)
@@ -109,14 +109,18 @@ def serve(
         ) from None
     server.start()
     write_json(out / ADDRESS, {"address": f"{socket.gethostname() if host in ('0.0.0.0', '[::]') else host}:{bound}"})
+
+    # Wait for the end, or for an error of the oracle or of a worker.
     try:
         while not servicer.stop_triggered:
             time.sleep(0.2)
             if servicer.failure is not None:
                 raise servicer.failure
             if failure.exists():
-                told = json.loads(failure.read_text())
-                raise RuntimeError(f"Worker {told['worker']} failed: {told['error']} The same command goes on.")
+                report = json.loads(failure.read_text())
+                raise RuntimeError(
+                    f"Worker {report['worker']} failed: {report['error']} Run the same command again to continue."
+                )
             watch()
         time.sleep(_FAREWELL)
     finally:

@@ -1,4 +1,4 @@
-"""What a search may choose, and from what."""
+"""The hyperparameters of a search: which there are, and checks of their values."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from keras_resnets.errors import ArgumentError, nearest
 from keras_resnets.training.recipes import Recipe
 
 BLOCKS, UNIT, PATHS = "blocks", "unit", "paths"
-# What the data, the space or the budget decides.
+# Fields that the data, the space or the budget determines.
 _GIVEN = {"name", "stages", "input_shape", "classes", "width", "hidden", "epochs", "iterations", "boundaries"}
 _GIVEN |= {"augmentation"}
 OF_RECIPE = {field.name for field in dataclasses.fields(Recipe)} - _GIVEN
 OF_SPEC = {field.name for field in dataclasses.fields(Spec)} - _GIVEN - OF_RECIPE
-# Fields of a spec that change no count.
+# Fields of a spec that do not affect its costs.
 FREE = {"dropout", "bn_momentum", "bn_epsilon", "zero_gamma", "init"}
-# What of a recipe the data pipelines are made with.
+# Fields of a recipe that the data pipelines depend on.
 LOADING = {"batch_size", "normalize", "augmentation", "drop_remainder"}
 
 
 @dataclass(frozen=True)
 class Range:
-    """All numbers between two, for a hyperparameter.
+    """An interval of numbers for a hyperparameter.
 
     Args:
-        low: the smallest.
-        high: the largest.
-        log: whether equal factors are equally likely, instead of equal differences.
+        low: the smallest number.
+        high: the largest number.
+        log: whether to sample on a logarithmic scale instead of a linear one.
 
     Example:
         >>> import keras_resnets as kr
@@ -53,10 +53,13 @@ class Range:
 
 
 def checked(name: str, values) -> Sequence[Any] | Range:
-    """Returns the values to choose from for a hyperparameter, or says what is wrong with them."""
-    known = {UNIT, PATHS} | OF_SPEC | OF_RECIPE
-    if name not in known:
-        raise ArgumentError(f"choices: there is no {name!r} to choose; did you mean one of: {nearest(name, known)}?")
+    """Returns the values of a hyperparameter as a list or a `Range`; raises `ArgumentError` if they break a rule."""
+    # The name.
+    names = {UNIT, PATHS} | OF_SPEC | OF_RECIPE
+    if name not in names:
+        raise ArgumentError(f"choices: there is no {name!r} to choose; did you mean one of: {nearest(name, names)}?")
+
+    # The values.
     if isinstance(values, Range):
         if name in OF_SPEC - FREE or name in (UNIT, PATHS):
             raise ArgumentError(f"choices: {name} must be a list of values, not a Range; got {values!r}.")
@@ -67,7 +70,7 @@ def checked(name: str, values) -> Sequence[Any] | Range:
         values, kinds = [float(value) for value in values], {float}
     if len(kinds) != 1 or not kinds <= {str, int, float, bool} or len(set(values)) < len(values):
         raise ArgumentError(
-            f"choices: {name} must be a list of different texts, numbers or truth values, or a Range; got {values!r}."
+            f"choices: {name} must be a list of different strings, numbers or booleans, or a Range; got {values!r}."
         )
     if name == PATHS:
         for value in values:
@@ -76,7 +79,7 @@ def checked(name: str, values) -> Sequence[Any] | Range:
 
 
 def declare(hp, name: str, values: Sequence[Any] | Range) -> None:
-    """Adds a hyperparameter to a space of keras-tuner."""
+    """Adds a hyperparameter to a keras-tuner space."""
     if isinstance(values, Range):
         kind = "log" if values.log else "linear"
         hp.Float(name, values.low, values.high, sampling=kind, default=_middle(values))

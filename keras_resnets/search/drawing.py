@@ -1,4 +1,4 @@
-"""How what `keras_resnets.search` found is drawn and told, after Wu et al. 2016, Table 1, and WRN, Table 4."""
+"""The figure and text of a search's results, after Wu et al. 2016, Table 1, and WRN, Table 4."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-# Costs on an axis: what they are called there, and in which unit.
+# Costs with their axis labels and the factors of their units.
 COSTS = {
     "parameters": ("parameters, thousands", 1e-3),
     "macs": ("multiply-adds, millions", 1e-6),
     "activations": ("activations, thousands", 1e-3),
     "latency": ("milliseconds for one image", 1e3),
 }
-# What may tell trials apart by colour; the first that varies does.
+# Choices that may set the colour of a trial; the first that varies does.
 KINDS = ("unit", "placement", "shortcut", "skip", "paths")
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
-    """For TensorBoard: the least and the median error by depth."""
-    found = study.rows[study.rows["status"] == "completed"].groupby("depth")["error"]
-    return {"least_error_by_depth": found.min(), "median_error_by_depth": found.median()}
+    """Returns, for TensorBoard, the smallest and the median error by depth."""
+    errors = study.rows[study.rows["status"] == "completed"].groupby("depth")["error"]
+    return {"least_error_by_depth": errors.min(), "median_error_by_depth": errors.median()}
 
 
 def draw(study: Study):
-    """Error against depth at the budget; error against what differs between networks that meet it, with the front."""
+    """Draws error against depth at the budget, and error against the other costs with the Pareto front."""
     from matplotlib.ticker import MaxNLocator
 
+    # Error against depth.
     s, rows = study.summary, study.rows[study.rows["status"] == "completed"]
     costs = [cost for cost in ("parameters", "macs", "latency") if cost != s["measure"]]
     figure, (left, *others) = figures.panels(1 + len(costs))
@@ -41,11 +42,13 @@ def draw(study: Study):
     left.plot(medians.index, medians, color="0.6", lw=1.2, zorder=1, label="median of a depth")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("layers; the width follows from the budget")
+
+    # Error against each other cost.
     for axes, cost in zip(others, costs, strict=True):
         name, unit = COSTS[cost]
         for colour, group in zip(figures.COLOURS, trials["group"].unique(), strict=False):
-            found = trials[trials["group"] == group]
-            figures.with_intervals(axes, unit * found[cost], found, colour, None, "D")
+            of_group = trials[trials["group"] == group]
+            figures.with_intervals(axes, unit * of_group[cost], of_group, colour, None, "D")
         front = trials[trials[f"front_{cost}"]].sort_values(cost)
         label = "front: none is better in both"
         ring = {"marker": "o", "ms": 9, "mfc": "none", "color": "0.2", "lw": 1.2, "zorder": 2}
@@ -59,7 +62,7 @@ def draw(study: Study):
 
 
 def describe(study: Study) -> str:
-    """The finding in a few lines."""
+    """Returns the results in a few lines of text."""
     s, rows = study.summary, study.rows.set_index("trial")
     states = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
     budget = f"{s['budget']:,} {s['measure']} (within {s['tolerance']:.0%})"

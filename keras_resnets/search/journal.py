@@ -1,10 +1,10 @@
-"""What an oracle of keras-tuner was asked and told, line by line, to bring another one to the same state.
+"""Records the events of a keras-tuner oracle in a journal, from which a new oracle is restored.
 
-keras-tuner writes the state of its oracles over itself after every step, and a process that is killed
-while it does leaves neither the old state nor the new one. It also leaves out the random state of the
-Bayesian one. A journal is only ever appended to: what can be torn is its last line, and that line is
-of something that nobody has acted on yet. Oracles are functions of their seed and of what happened to
-them, so the same events, told to a new oracle, make it the same.
+keras-tuner overwrites the state of its oracles after every step, and a process that is killed during
+the write leaves neither the old state nor the new one. Also, it does not save the random state of the
+Bayesian oracle. A journal is only appended to: at most its last line can be incomplete, and nobody has
+acted on that event yet. An oracle's state depends only on its seed and its events, so replaying the
+events in a new oracle restores the state.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ RUNNING, COMPLETED, IDLE, STOPPED = "RUNNING", "COMPLETED", "IDLE", "STOPPED"
 
 
 class Journal:
-    """A file of events, one to a line, that is only appended to.
+    """A file of events, one per line, that is only appended to.
 
     Args:
-        file: where.
+        file: the path of the file.
     """
 
     def __init__(self, file: str | os.PathLike):
         self.file = Path(file)
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
-        """Returns the events up to the first line that is torn, and how many lines follow from there."""
+        """Returns the events before the first damaged line, and the number of lines from there on."""
         if not self.file.exists():
             return [], 0
         events: list[dict[str, Any]] = []
@@ -53,12 +53,12 @@ class Journal:
         return events, len(lines) - len(events)
 
     def cut(self, events: list[dict[str, Any]]) -> None:
-        """Leaves these events only."""
+        """Replaces the content of the file by these events."""
         with whole(self.file) as part:
             part.write_text("".join(json.dumps(event) + "\n" for event in events))
 
     def append(self, event: dict[str, Any]) -> None:
-        """Adds an event; when this returns, it is on the disk."""
+        """Appends an event, and returns when it is on the disk."""
         with open(self.file, "a") as handle:
             handle.write(json.dumps(event) + "\n")
             handle.flush()
@@ -66,23 +66,23 @@ class Journal:
 
 
 class Journaled(Unsaved):
-    """Makes an oracle write down what happens to it, and begin with what was written down.
+    """Makes an oracle record its events in a journal, and replay them.
 
-    To stand in front of an oracle's class (`journaled`). It keeps no other files, and it never lets a search end, or
-    a worker go, while another worker has a trial that it may not finish.
+    A mixin in front of an oracle's class (`journaled`). The oracle saves no other files. It does not end the search, or
+    dismiss a worker, while another worker may fail to finish its trial.
     """
 
     journal: Journal
-    # Whether the worker of a trial, by the trial's name, is taken for lost.
+    # Returns whether the worker of a trial is considered lost.
     lost: Callable[[str], bool] = staticmethod(lambda trial: False)
     # Whether all trials are done.
     stopped = False
 
     def replay(self, events: list[dict[str, Any]]) -> None:
-        """Tells a new oracle what happened to one before it.
+        """Repeats the events of an earlier oracle.
 
         Raises:
-            ArgumentError: this oracle does not do what that one did.
+            ArgumentError: this oracle proposes other trials than the earlier one.
         """
         for event in events:
             if event["event"] == "begin":
@@ -92,9 +92,9 @@ class Journaled(Unsaved):
                 trial = self._propose(event["worker"])
                 if (trial.trial_id, trial.hyperparameters.values) != (event["trial"], event["values"]):
                     raise ArgumentError(
-                        f"{str(self.journal.file)!r}: trial {event['trial']} was of {event['values']}, and now the "
-                        f"oracle proposes {trial.hyperparameters.values}, as one of another version of keras-tuner or "
-                        f"another kind would. Go on with what it was begun with, or give another --out."
+                        f"{str(self.journal.file)!r}: trial {event['trial']} had {event['values']}, and now the "
+                        f"oracle proposes {trial.hyperparameters.values}, so it is of another kind or of another "
+                        f"version of keras-tuner. Use those that the search began with, or give another --out."
                     )
             elif event["event"] == "end":
                 trial = self.trials[event["trial"]]
@@ -107,17 +107,17 @@ class Journaled(Unsaved):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id):
-        """Returns the trial a worker has, one whose worker is lost, or a new one."""
+        """Returns a worker's unfinished trial, a trial whose worker is lost, or a new one."""
         if tuner_id in self.ongoing_trials:
             return self.ongoing_trials[tuner_id]
-        left = next((t.trial_id for t in self.ongoing_trials.values() if self.lost(t.trial_id)), None)
-        if left is not None:
-            self._hand_over(left, tuner_id)
-            self._note_begin(self.trials[left], tuner_id)
-            return self.trials[left]
+        abandoned = next((t.trial_id for t in self.ongoing_trials.values() if self.lost(t.trial_id)), None)
+        if abandoned is not None:
+            self._hand_over(abandoned, tuner_id)
+            self._record_begin(self.trials[abandoned], tuner_id)
+            return self.trials[abandoned]
         trial = self._propose(tuner_id)
         if trial.status == RUNNING:
-            self._note_begin(trial, tuner_id)
+            self._record_begin(trial, tuner_id)
         elif trial.status == STOPPED and self.ongoing_trials:
             trial.status = IDLE
         elif trial.status == STOPPED and not self.stopped:
@@ -127,7 +127,7 @@ class Journaled(Unsaved):
 
     @keras_tuner.synchronized
     def end_trial(self, trial):
-        """Ends a trial; one that was ended before, by a worker that had been taken for lost, is left as it is."""
+        """Ends a trial, unless another worker has already ended it, which can happen after a worker was lost."""
         if all(trial.trial_id != ongoing.trial_id for ongoing in self.ongoing_trials.values()):
             return
         self._end(trial)
@@ -145,35 +145,38 @@ class Journaled(Unsaved):
 
     @keras_tuner.synchronized
     def update_trial(self, trial_id, metrics, step=0):
-        """Notes the metrics of a trial."""
-        with _quiet():
+        """Records the metrics of a trial."""
+        with _without_warnings():
             return super().update_trial(trial_id, metrics, step=step)
 
     def _propose(self, tuner_id):
-        with _quiet():
+        """Returns a new trial, as keras-tuner's oracle proposes it."""
+        with _without_warnings():
             return super().create_trial(tuner_id)
 
     def _end(self, trial) -> None:
-        with _quiet():
+        """Ends a trial without recording it."""
+        with _without_warnings():
             super().end_trial(trial)
 
-    def _note_begin(self, trial, tuner_id) -> None:
+    def _record_begin(self, trial, tuner_id) -> None:
         values = trial.hyperparameters.values
         self.journal.append({"event": "begin", "worker": tuner_id, "trial": trial.trial_id, "values": values})
 
     def _hand_over(self, trial_id: str, tuner_id: str) -> None:
-        before = next(worker for worker, trial in self.ongoing_trials.items() if trial.trial_id == trial_id)
-        self.ongoing_trials[tuner_id] = self.ongoing_trials.pop(before)
+        """Gives an unfinished trial to another worker."""
+        previous = next(worker for worker, trial in self.ongoing_trials.items() if trial.trial_id == trial_id)
+        self.ongoing_trials[tuner_id] = self.ongoing_trials.pop(previous)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Leaves out warnings: of bounds that a Gaussian process has reached, of a diverged trial that has no score."""
+def _without_warnings() -> Iterator[None]:
+    """Ignores warnings, such as that a Gaussian process reached its bounds or that a diverged trial has no score."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def journaled(kind: type[keras_tuner.Oracle], journal: Journal) -> Any:
-    """Returns the class of an oracle of keras-tuner, made `Journaled`."""
+    """Returns a subclass of a keras-tuner oracle that is `Journaled`."""
     return type(f"Journaled{kind.__name__}", (Journaled, kind), {"__module__": kind.__module__, "journal": journal})

@@ -1,4 +1,4 @@
-"""keras-tuner's oracles by name, each over a whole space, so that none has to find it out trial by trial."""
+"""Creates keras-tuner's oracles by name, each with the whole space declared from the start."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def make(
     seed: int = 0,
     journal: Journal | None = None,
 ) -> Any:
-    """Makes a new oracle, of keras-tuner or `Journaled`.
+    """Creates a new oracle of keras-tuner, `Journaled` if a journal is given.
 
     Args:
         kind: `"random"`, `"grid"` (every combination), `"bayesian"` (a Gaussian process), or
-            `"hyperband"`, which trains many for a few epochs and the best of them on, up to the space's
-            length (Li et al. 2018).
+            `"hyperband"`, which trains many for a few epochs and continues with the best of them, up to
+            the space's number of epochs (Li et al. 2018).
         space: the space.
-        trials: how many at most; None for as many as there are, not for random and Bayesian, which
-            would go on.
+        trials: the maximum number of trials; None for all, which random and Bayesian do not support
+            because they have no end.
         objective: `"val_accuracy"` or `"val_loss"`.
         seed: of its draws.
-        journal: where it is to write down what happens to it; None for nowhere.
+        journal: the journal that records its events; None for none.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -52,27 +52,31 @@ def make(
         whole_number("trials", trials, 1)
     elif kind in ("random", "bayesian"):
         raise ArgumentError(f"trials must be given for the oracle {kind!r}, which has no end of its own; got None.")
+
+    # The oracle's arguments, with all hyperparameters declared.
     hp = keras_tuner.HyperParameters()
     space.declare_hyperparameters(hp)
     common = {
         "objective": keras_tuner.Objective(objective, OBJECTIVES[objective]),
         "hyperparameters": hp,
         "allow_new_entries": False,
-        "seed": seed + 1,  # it takes 0 for none
+        "seed": seed + 1,  # keras-tuner treats 0 as no seed
     }
+
+    # The oracle's class, with a journal if one is given.
     oracles = keras_tuner.oracles
-    made = {
+    oracle_class = {
         "random": oracles.RandomSearchOracle,
         "grid": oracles.GridSearchOracle,
         "bayesian": oracles.BayesianOptimizationOracle,
         "hyperband": oracles.HyperbandOracle,
     }[kind]
     if journal is not None:
-        made = journaled(made, journal)
+        oracle_class = journaled(oracle_class, journal)
     if kind == "hyperband":
-        oracle = made(max_epochs=space.epochs, **common)
+        oracle = oracle_class(max_epochs=space.epochs, **common)
         oracle.max_trials = trials
     else:
-        oracle = made(max_trials=trials, **common)
+        oracle = oracle_class(max_trials=trials, **common)
     oracle.verbose = 0
     return oracle

@@ -1,10 +1,9 @@
-"""What the package takes from keras-tuner that keras-tuner does not promise: a function for each such name, and why.
+"""Access to private names of keras-tuner: one function for each name, with the reason.
 
-keras-tuner's public way to search with several processes is a chief that writes no journal, gives no trial of a lost
-worker to another, and waits in steps of 20 seconds. What is below is the protocol that its processes talk; it exports
-none of it.
+keras-tuner's public distributed search has a chief that writes no journal, does not reassign the trials of lost
+workers, and polls every 20 seconds. The names below belong to the protocol of its processes, which it does not export.
 
-No other file uses these names, which `make check` sees to. Where a new version of keras-tuner drops one, a test of
+No other file uses these names; `make check` enforces it. If a new version of keras-tuner drops one, a test in
 `tests/test_private.py` fails and says what needs it.
 """
 
@@ -23,35 +22,35 @@ def messages() -> Any:
 
 
 def stub(channel: Any) -> Any:
-    """Returns what calls the chief at the other end of a channel of gRPC."""
+    """Returns a stub that calls the chief through a gRPC channel."""
     from keras_tuner.src import protos
 
     return protos.get_service_grpc().OracleStub(channel)
 
 
 def servicer(oracle: Any) -> Any:
-    """Returns what answers the protocol's calls with an oracle; `stop_triggered` is true once it has said STOPPED."""
+    """Returns a servicer that answers the protocol's calls with an oracle; `stop_triggered` is set after STOPPED."""
     from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
     return OracleServicer(oracle)
 
 
 def answers(server: Any, servicer: Any) -> None:
-    """Has a server of gRPC answer the protocol's calls by the methods of `servicer`."""
+    """Makes a gRPC server answer the protocol's calls with the methods of `servicer`."""
     from keras_tuner.src import protos
 
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
 
 
 class Unsaved(keras_tuner.Oracle):
-    """An oracle that keeps no files.
+    """An oracle that saves no files.
 
-    keras-tuner has an oracle write each trial, and all of its own state, over the files of the step before. For its
-    state there is the public `save`, for trials nothing public.
+    keras-tuner's oracles overwrite the file of each trial, and that of their state, at every step. The public `save`
+    saves the state; there is no public method for trials.
     """
 
     def save(self):
-        """Nothing: the journal is the state."""
+        """Does nothing, because the journal holds the state."""
 
     def _save_trial(self, trial):
-        """Nothing: the journal is the state."""
+        """Does nothing, because the journal holds the state."""

@@ -1,4 +1,4 @@
-"""What came out of a search: the table of its trials, the best of them, and what it costs to be better."""
+"""The results of a search: the table of its trials, the best trial, and the Pareto fronts of error and cost."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from keras_resnets.runs import Run, read_csv, whole, write_json
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
 
-# Columns of costs, and what they are called.
+# Columns of costs, and the quantiles in the summary.
 COSTS = ("parameters", "macs", "activations", "latency")
 _QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
 
 def table(setting: Setting, oracle):
-    """Returns a row for every trial, in the order of their numbers.
+    """Returns a table with a row for every trial, in the order of their numbers.
 
-    Columns: `trial`; `status` (`completed`, `stopped` for one that Hyperband gave up before the last
-    epoch, `diverged`); `score` (the objective, mean over seeds); `error`, `error_low`, `error_high` (top-1,
+    Columns: `trial`; `status` (`completed`, `diverged`, or `stopped` if Hyperband stopped it before the
+    last epoch); `score` (the objective, mean over seeds); `error`, `error_low`, `error_high` (top-1,
     validation split, mean over seeds, with the 95 % Wilson interval over the examples) and `error_sd` (over
     seeds); `test_error` (mean over seeds, of trials trained to the end); `epochs`; `seconds` (of training,
     median over seeds); `depth` (layers), `width` (channels of the last stage), `widths` (of all stages);
     `parameters`, `macs`, `activations`; each choice; `run`. `summarise` adds `latency` (median seconds for
     one image) with its quartiles `latency_low` and `latency_high`, and for each cost whether the trial is
-    on the front of error and that cost.
+    on the Pareto front of error and that cost.
     """
     import pandas as pd
 
@@ -56,25 +56,29 @@ def table(setting: Setting, oracle):
             | {"bracket": trial.hyperparameters.values.get("tuner/bracket")}
             | {"run": str(setting.place(plan).relative_to(setting.out))}
         )
-    found = pd.DataFrame(rows)
-    return found if found["bracket"].notna().any() else found.drop(columns="bracket")
+    trials = pd.DataFrame(rows)
+    return trials if trials["bracket"].notna().any() else trials.drop(columns="bracket")
 
 
 def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
+    """Returns the columns of a trial that its trainings determine."""
+    # Read the training of each seed up to the trial's last epoch.
     place = setting.place(plan)
     examples = setting.space.data_for(plan.recipe).sizes["validation"]
-    errors, tests, seconds, lasted = [], [], [], []
+    errors, tests, seconds, last_epochs = [], [], [], []
     for k in range(setting.seeds):
         history = setting.history(place / f"seed{k}")
         last = min(epochs, len(history))
         errors.append(1 - round(history["val_accuracy"].iloc[last - 1] * examples) / examples)
-        lasted.append(last)
+        last_epochs.append(last)
         times = read_csv(place / f"seed{k}" / "times.csv")
         seconds.append(float(times["seconds"].iloc[:last].sum()))
         record = Run(place / f"seed{k}", {}).record or {}
         if last == len(history) and "results" in record:
-            found = record["results"]
-            tests.append(1 - round(found["test_accuracy"] * found["test_examples"]) / found["test_examples"])
+            results = record["results"]
+            tests.append(1 - round(results["test_accuracy"] * results["test_examples"]) / results["test_examples"])
+
+    # Average over seeds.
     error = float(np.mean(errors))
     low, high = wilson(error, examples)
     return {
@@ -83,34 +87,38 @@ def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
         "error_high": high,
         "error_sd": float(np.std(errors, ddof=1)) if setting.seeds > 1 else math.nan,
         "test_error": float(np.mean(tests)) if len(tests) == setting.seeds else math.nan,
-        "epochs": max(lasted),
+        "epochs": max(last_epochs),
         "seconds": float(np.median(seconds)),
     }
 
 
 def front(rows, cost: str) -> list[bool]:
-    """Tells for each row whether no other is better in error or in a cost, and at least as good in both."""
+    """Returns for each row whether it is on the Pareto front: no row is better in error or cost and as good in both."""
     pairs = rows[["error", cost]].to_numpy(float)
     better = (pairs[:, None] <= pairs[None]).all(2) & (pairs[:, None] < pairs[None]).any(2)
     return list(~better.any(0))
 
 
 def summarise(setting: Setting, oracle, kind: str) -> Study:
-    """Makes the study of a search that is done: table, latencies, fronts, error by depth."""
+    """Returns the study of a finished search: table, latencies, Pareto fronts, error by depth."""
+    # Repeat trainings whose files were damaged; usually there are none.
     space = setting.space
     plans = {int(number): space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
     for number, trial in oracle.trials.items():
-        # Nothing to do, unless something damaged what a trial had left.
         setting.run(plans[int(number)], setting.epochs(trial.hyperparameters.values))
     rows = table(setting, oracle)
-    measured: dict[Any, dict[str, Any]] = {}
+
+    # Measure the latency of each network once.
+    latencies: dict[Any, dict[str, Any]] = {}
     for number in rows["trial"]:
         spec = plans[number].spec
-        if spec not in measured:
-            measured[spec] = latency(assemble(spec))
-    times = [measured[plans[number].spec] for number in rows["trial"]]
+        if spec not in latencies:
+            latencies[spec] = latency(assemble(spec))
+    times = [latencies[plans[number].spec] for number in rows["trial"]]
     rows["latency"] = [time["median"] for time in times]
     rows["latency_low"], rows["latency_high"] = [t["low"] for t in times], [t["high"] for t in times]
+
+    # Compare the trials that were trained to the end.
     complete = rows["status"] == "completed"
     for cost in COSTS:
         rows[f"front_{cost}"] = False
@@ -118,17 +126,19 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     by_depth = [
         {
             "depth": int(depth),
-            "trials": len(found),
-            "best": float(found["error"].min()),
-            **{name: float(found["error"].quantile(q)) for name, q in _QUARTILES.items()},
+            "trials": len(of_depth),
+            "best": float(of_depth["error"].min()),
+            **{name: float(of_depth["error"].quantile(q)) for name, q in _QUARTILES.items()},
         }
-        for depth, found in rows[complete].groupby("depth")
+        for depth, of_depth in rows[complete].groupby("depth")
     ]
     best = None
     if complete.any():
         sign = -1 if oracle.objective.direction == "max" else 1
         order = rows[complete].assign(rank=sign * rows["score"]).sort_values(["rank", "macs", "trial"])
         best = int(order["trial"].iloc[0])
+
+    # Summarise the search.
     data = space.data_for(space.recipe)
     summary = {
         "model": space.template.name,
@@ -154,7 +164,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
 
 
 def write(setting: Setting, study: Study) -> dict[str, Any]:
-    """Writes `trials.csv` and, of the best trial, `best.json` and `best_recipe.json`; returns what is worth noting."""
+    """Writes `trials.csv`, and `best.json` and `best_recipe.json` of the best trial; returns results for `run.json`."""
     out = setting.out
     with whole(out / "trials.csv") as part:
         study.rows.to_csv(part, index=False)

@@ -1,8 +1,7 @@
-"""A search from its beginning to its table, by one process or by many, killed as often as it may be."""
+"""Runs a whole search, with one process or several, and resumes it after any interruption."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,8 @@ from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
 from keras_resnets.search import chief, hparams, oracles, results
-from keras_resnets.search.crew import Crew
 from keras_resnets.search.journal import Journal
+from keras_resnets.search.local_workers import LocalWorkers
 from keras_resnets.search.space import DepthWidth
 from keras_resnets.search.trials import Setting, Trials
 from keras_resnets.search.worker import work as take_part
@@ -36,21 +35,21 @@ def search(
     verbose: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Study:
-    """Searches a space, and tells what came out.
+    """Searches a space, and returns the results.
 
-    The same call goes on with a search that was stopped at any moment: what an oracle was asked and
-    told is in a journal, trials that are trained are not trained again, and one that was being trained
-    goes on from its last epoch, with weights, optimiser, statistics and random state as they were. With
-    one process every oracle then proposes what it would have proposed; with several, random and
-    grid do, and the others depend on who is done first. A damaged journal costs only the order of what it
-    told, for each trial has its own record.
+    The same call resumes a search that was stopped at any moment: a journal holds the oracle's events,
+    finished trials are not trained again, and an unfinished one continues from its last epoch, with its
+    weights, optimiser, statistics and random state. With one process, every oracle then proposes the
+    same trials as without the interruption; with several, random and grid do, and the others depend on
+    which trial ends first. A damaged journal loses only the order of its events, because each trial has
+    its own record.
 
-    The score of a trial is the objective after its last epoch: on the validation split, on which it is chosen.
-    The error on the test split is in the table beside it. Hyperband's trials of one network are stops of one training,
-    whose schedule is that of the whole length.
+    The score of a trial is the objective after its last epoch, on the validation split, by which trials are
+    selected. The table also contains the error on the test split. Hyperband's trials of one network are stages of one
+    training, whose schedule is that of the full number of epochs.
 
     Args:
-        space: what to search.
+        space: the space to search.
         out: the directory. Gets `journal.jsonl`, a run directory below `trials` for each network, `trials.csv`,
             `best.json` (a spec for `keras-resnets train`), `best_recipe.json`, `study` (the figure), and
             `logs` for TensorBoard's HParams.
@@ -59,19 +58,19 @@ def search(
         objective: as for `make`.
         seeds: trainings of each trial, over which its score is averaged.
         patience: epochs without improvement after which a training stops; None for never.
-        workers: processes that train, started on this machine; 0 to train in this one.
-        address: `HOST:PORT` at which workers are waited for that are started by hand with
-            `keras-resnets search --role worker`, beside those of `workers`; None for none, and port 0 for any.
-        lost_after: seconds without a sign of life after which a worker's trial is given to another.
-        verbose: as for `keras.Model.fit`, where this process trains.
-        tell: is told of each trial, in a line.
+        workers: training processes to start on this machine; 0 to train in this process.
+        address: `HOST:PORT` to listen at for additional workers, which are started with
+            `keras-resnets search --role worker`; None for none, and port 0 for any.
+        lost_after: seconds without a request after which a worker's trial is given to another.
+        verbose: as for `keras.Model.fit`, if this process trains.
+        tell: called with a line of text for each trial.
 
     Returns:
         A `Study` with a row for every trial; `keras_resnets.search.results.table` describes it.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or `out` holds another search.
-        OSError: another process is in charge of this search, or `out` cannot be written.
+        ArgumentError: an argument breaks its rule, or `out` contains another search.
+        OSError: another process runs this search, or `out` cannot be written.
 
     Example:
         >>> import keras_resnets as kr, tempfile
@@ -80,22 +79,24 @@ def search(
         >>> study.rows[["depth", "status"]].values.tolist()
         [[8, 'completed'], [14, 'completed']]
     """
+    # Check the arguments.
     for name, value, least in (("seeds", seeds, 1), ("workers", workers, 0), ("patience", patience, 1)):
         if value is not None:
             whole_number(name, value, least)
     out = Path(out)
     journal = Journal(out / "journal.jsonl")
-    made = oracles.make(oracle, space, trials, objective, space.seed, journal)
-    many = workers > 0 or address is not None
+    journaled = oracles.make(oracle, space, trials, objective, space.seed, journal)
+    distributed = workers > 0 or address is not None
     if address is not None:
         chief.host_of(address)
-    if many and not space.named:
+    if distributed and not space.named:
         raise ArgumentError(
-            "data must be given to DepthWidth by its name where other processes train; got a Data, "
-            "which they cannot load."
+            "data must be given to DepthWidth by its name if other processes train; got a Data, which they cannot load."
         )
     if space.data_for(space.recipe).validation is None:
-        raise ArgumentError("validation must be a share above 0, for trials are scored on that split; got 0.")
+        raise ArgumentError("validation must be a share above 0, because trials are scored on that split; got 0.")
+
+    # Run the trials that are not done, in a run directory that only this process uses.
     asked = {
         "space": space.config(),
         "oracle": oracle,
@@ -104,26 +105,35 @@ def search(
         "seeds": seeds,
         "patience": patience,
     }
-    with Run(out, asked, lambda: _asked(journal) or asked) as run:
+    with Run(out, asked, lambda: _settings_in(journal) or asked) as run:
         if run.finished and (out / STUDY / "study.json").exists():
             return Study.load(out / STUDY)
         setting = Setting(space, out, objective, seeds, patience)
-        _resume(made, journal, run.asked, tell)
-        hparams.begin(space, objective, out / "logs")
-        if made.stopped:
-            tell("all trials are done; what is left is their table")
-        elif many:
-            with contextlib.ExitStack() as stack:
-                crew = stack.enter_context(Crew(out, workers, tell)) if workers else None
-                chief.serve(made, out, address or "127.0.0.1:0", lost_after, crew.watch if crew else lambda: None)
-                run.finish({})  # for workers that missed the chief's farewell
+        _resume(journaled, journal, run.asked, tell)
+        hparams.write_columns(space, objective, out / "logs")
+        if journaled.stopped:
+            tell("all trials are done; only their table is missing")
+        elif distributed:
+            _serve(journaled, out, workers, address or "127.0.0.1:0", lost_after, tell)
+            run.finish({})  # for workers that did not hear from the chief that the search is over
         else:
-            made.lost = lambda trial: True  # there is nobody else
-            Trials(setting, made, tell=tell, verbose=verbose).search()
-        study = results.summarise(setting, made, oracle)
+            journaled.lost = lambda trial: True  # there are no other workers
+            Trials(setting, journaled, tell=tell, verbose=verbose).search()
+
+        # Summarise and save.
+        study = results.summarise(setting, journaled, oracle)
         study.save(out / STUDY)
         run.finish(results.write(setting, study))
     return study
+
+
+def _serve(oracle, out: Path, workers: int, address: str, lost_after: float, tell: Callable[[str], None]) -> None:
+    """Serves an oracle's trials to workers, of which some may be processes on this machine."""
+    if not workers:
+        chief.serve(oracle, out, address, lost_after)
+        return
+    with LocalWorkers(out, workers, tell) as local:
+        chief.serve(oracle, out, address, lost_after, local.watch)
 
 
 def work(
@@ -137,15 +147,14 @@ def work(
     """Takes part in a search whose chief runs elsewhere, until there are no more trials.
 
     Args:
-        out: the directory of the search, shared with the chief; what is searched, and the chief's
-            address, are read there.
+        out: the directory of the search, shared with the chief, with the space and the chief's address.
         patience: seconds to wait for a chief that does not answer.
-        parent: a process without which this one ends.
+        parent: the id of a parent process; this process ends with it.
         verbose: as for `keras.Model.fit`.
-        tell: is told of each trial, in a line.
+        tell: called with a line of text for each trial.
 
     Raises:
-        OSError: there is no search, or no chief has answered for so long.
+        OSError: there is no search, or no chief has answered within the patience.
     """
     record = Run(out, {}).record
     if record is None or "space" not in record.get("asked", {}):
@@ -157,24 +166,25 @@ def work(
     asked = record["asked"]
     space = DepthWidth.from_config(asked["space"])
     setting = Setting(space, out, asked["objective"], asked["seeds"], asked["patience"])
-    made = oracles.make(asked["oracle"], space, asked["trials"], asked["objective"], space.seed)
-    take_part(setting, made, patience=patience, parent=parent, tell=tell, verbose=verbose)
+    oracle = oracles.make(asked["oracle"], space, asked["trials"], asked["objective"], space.seed)
+    take_part(setting, oracle, patience=patience, parent=parent, tell=tell, verbose=verbose)
 
 
-def _asked(journal: Journal) -> Any:
+def _settings_in(journal: Journal) -> Any:
+    """Returns the settings of a search from its journal, or None."""
     events, _ = journal.read()
     return events[0].get("asked") if events else None
 
 
 def _resume(oracle, journal: Journal, asked: dict[str, Any], tell: Callable[[str], None]) -> None:
-    """Brings a new oracle to where the journal ends."""
-    events, torn = journal.read()
-    if torn:
+    """Restores a new oracle from the journal, and repairs a damaged journal."""
+    events, damaged = journal.read()
+    if damaged:
         tell(
-            f"{str(journal.file)!r} was damaged; its last {torn} lines are left out. What is trained is kept, and is "
-            f"not trained again where the oracle proposes it again."
+            f"{str(journal.file)!r} was damaged; its last {damaged} lines are ignored. Trained trials are kept, and "
+            f"are not trained again if the oracle proposes them again."
         )
-    if torn or not events:
+    if damaged or not events:
         events = events or [{"event": "search", "asked": asked}]
         journal.cut(events)
     oracle.replay(events)

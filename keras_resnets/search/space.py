@@ -1,4 +1,4 @@
-"""The space that is searched: depth is chosen, width follows from the budget."""
+"""The space of a search: depth is a hyperparameter, and width follows from the budget."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from keras_resnets.training.recipes import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """What one point of the space means.
+    """The network and training at one point of the space.
 
     Attributes:
         spec: the network.
-        recipe: how it is trained.
+        recipe: the training.
         paths: the path policy in its short form, or None for all blocks.
-        values: the choices that led to it.
+        values: the values of the hyperparameters.
     """
 
     spec: Spec
@@ -47,29 +47,29 @@ class Plan:
 
 
 class DepthWidth(keras_tuner.HyperModel):
-    """Networks of different depth that all cost the same: a hypermodel for every tuner of keras-tuner.
+    """Networks of different depth and equal cost: a hypermodel for every tuner of keras-tuner.
 
-    How deep a network is and what its blocks are like are hyperparameters; how wide it is follows, so
-    that every point meets one budget (Wu et al. 2016, section 4 and Table 1, hold the memory of
-    activations; Zagoruyko & Komodakis 2016, Table 4, parameters). Depths at which no width meets the
-    budget, with whatever else may be chosen, are left out of the space (`left_out`), so no trial
-    fails for its size. The first value of each choice is where the space begins.
+    The depth of a network and the kind of its blocks are hyperparameters; the width follows, so that
+    every point meets one budget (Wu et al. 2016, section 4 and Table 1, fix the memory of
+    activations; Zagoruyko & Komodakis 2016, Table 4, parameters). The space excludes depths at which,
+    for some values of the other choices, no width meets the budget (`left_out`), so no trial fails
+    because of its size. The first value of each choice is its default.
 
     Args:
         network: a variant's name or a spec, for the number of stages, the proportions of their widths,
-            and all that is not chosen.
-        data: as for `keras_resnets.train`; it sets input shape and classes, and trials are scored on what it holds out
-            of the training split: of a set given by name, a fifth.
-        recipe: a recipe or its name, for all that is not chosen.
+            and everything that is not chosen.
+        data: as for `keras_resnets.train`; it sets input shape and classes. Its validation split, a fifth of the
+            training split if the data is given by name, scores the trials.
+        recipe: a recipe or its name, for everything that is not chosen.
         parameters: the budget in trainable parameters.
         macs: the budget in multiply-adds for one example.
         activations: the budget in elements of all convolutions' outputs for one example, to which the
-            memory of a training step is proportional (Wu et al. 2016). One of the three is given.
-        tolerance: share of the budget by which a network may miss it.
-        blocks: blocks of each stage to choose from; an entry for different numbers in the stages is
-            a sequence such as `(3, 4, 6, 3)`.
+            memory of a training step is proportional (Wu et al. 2016). Give exactly one of the three.
+        tolerance: the share of the budget by which a network may miss it.
+        blocks: numbers of blocks in each stage to choose from; for different numbers in the stages, an
+            entry is a sequence such as `(3, 4, 6, 3)`.
         epochs: as for `keras_resnets.train`.
-        seed: of an oracle's draws, and the first of the trainings'.
+        seed: the seed of an oracle's draws, and of the first training of each trial.
         **choices: further hyperparameters, each with the values to choose from: `unit`, as for
             `keras_resnets.budget.with_unit`; `paths`, short forms of path policies, `"all"` for none; a field
             of `Spec` such as `shortcut`, `placement`, `skip` or `dropout`; or a field of `Recipe` such as
@@ -77,7 +77,7 @@ class DepthWidth(keras_tuner.HyperModel):
             be a `Range`.
 
     Attributes:
-        left_out: depths for which there is no such width.
+        left_out: depths at which no width meets the budget.
 
     Raises:
         ArgumentError: an argument breaks its rule, or no depth is left.
@@ -106,13 +106,17 @@ class DepthWidth(keras_tuner.HyperModel):
         **choices: Sequence[Any] | Range,
     ):
         super().__init__(name="depth_width")
-        given = {"parameters": parameters, "macs": macs, "activations": activations}
-        named = {measure: amount for measure, amount in given.items() if amount is not None}
-        if len(named) != 1:
+
+        # The budget.
+        budgets = {"parameters": parameters, "macs": macs, "activations": activations}
+        given = {measure: amount for measure, amount in budgets.items() if amount is not None}
+        if len(given) != 1:
             raise ArgumentError(
-                f"A budget of parameters, macs or activations must be given, and only one; got {named or 'none'}."
+                f"A budget of parameters, macs or activations must be given, and only one; got {given or 'none'}."
             )
-        ((self.measure, self.amount),) = named.items()
+        ((self.measure, self.amount),) = given.items()
+
+        # Training, choices and data, and the network as far as it is not chosen.
         self.tolerance, self.seed = tolerance, seed
         self.recipe = recipes.get(recipe)
         self._data = data if isinstance(data, datasets.Data) else data_for(self.recipe, data, validation=0.2)
@@ -124,21 +128,23 @@ class DepthWidth(keras_tuner.HyperModel):
         self.epochs = epochs or self.recipe.total_epochs(first.steps_per_epoch)
         spec = network if isinstance(network, Spec) else variants.spec(network)
         self.template = spec.replace(input_shape=first.input_shape, classes=first.classes)
-        wanted = [tuple(b) if isinstance(b, list | tuple) else b for b in blocks]
-        kept = [number for number in wanted if self._meets(number)]
-        self.left_out = [number for number in wanted if number not in kept]
+
+        # The depths at which every choice can meet the budget.
+        all_blocks = [tuple(b) if isinstance(b, list | tuple) else b for b in blocks]
+        kept = [number for number in all_blocks if self._fits_budget(number)]
+        self.left_out = [number for number in all_blocks if number not in kept]
         if not kept:
             raise ArgumentError(
-                f"blocks: none of {wanted} leaves a width that meets {self.amount:,} {self.measure} within "
+                f"blocks: none of {all_blocks} leaves a width that meets {self.amount:,} {self.measure} within "
                 f"{tolerance:.1%} for all of the other choices. Give another budget, other numbers of blocks, "
                 f"or fewer choices."
             )
         self._kept = kept
         uniform = all(isinstance(number, int) for number in kept)
-        self.blocks = kept if uniform else [_text(number) for number in kept]
+        self.blocks = kept if uniform else [_join(number) for number in kept]
 
-    def _meets(self, blocks) -> bool:
-        """Whether a width meets the budget with so many blocks, whatever else is chosen."""
+    def _fits_budget(self, blocks) -> bool:
+        """Returns whether with these blocks there is a width that meets the budget for all values of other choices."""
         names = [name for name in self.choices if name == UNIT or name in OF_SPEC - FREE]
         for values in itertools.product(*(list(self.choices[name]) for name in names)):
             try:
@@ -166,10 +172,10 @@ class DepthWidth(keras_tuner.HyperModel):
         spec = spec.replace(**{name: value for name, value in values.items() if name in OF_SPEC})
         spec = budget.solve(spec, self.measure, self.amount, self.tolerance)
         widths = "-".join(str(stage.widths[-1]) for stage in spec.stages)
-        return spec.replace(name=f"{self.template.name}_b{_text(blocks)}_w{widths}")
+        return spec.replace(name=f"{self.template.name}_b{_join(blocks)}_w{widths}")
 
     def plan(self, hp) -> Plan:
-        """Returns what a point of the space means: network, recipe and path policy.
+        """Returns the network, the recipe and the path policy at a point of the space.
 
         Args:
             hp: `keras_tuner.HyperParameters`.
@@ -182,14 +188,14 @@ class DepthWidth(keras_tuner.HyperModel):
 
     @property
     def named(self) -> bool:
-        """Whether another process can load the data, by its name."""
+        """Whether another process can load the data by its name."""
         return self._data.is_named
 
     def data_for(self, recipe: Recipe) -> datasets.Data:
-        """Returns the data as a recipe has it."""
+        """Returns the data with the batches, normalisation and augmentation of a recipe."""
         key = json.dumps({name: value for name, value in recipe.to_dict().items() if name in LOADING})
         if key not in self._loaded:
-            # What is searched is also how images are normalised.
+            # If the normalisation is a hyperparameter, the recipe's replaces the data's.
             data = self._data.batched(normalize=recipe.normalize) if "normalize" in self.choices else self._data
             self._loaded[key] = fed(data, recipe, self.seed)
         return self._loaded[key]
@@ -197,8 +203,8 @@ class DepthWidth(keras_tuner.HyperModel):
     def build(self, hp) -> ResidualNetwork:
         """Builds and compiles the network at a point of the space.
 
-        Its optimiser has its state, so that a tuner that goes on with a trial (Hyperband) gives it back
-        momentum and step, and with the step the learning rate.
+        The optimiser is built, so that a tuner that continues a trial (Hyperband) restores its momentum and step, and
+        with the step the learning rate.
         """
         plan = self.plan(hp)
         model = assemble(plan.spec)
@@ -211,17 +217,17 @@ class DepthWidth(keras_tuner.HyperModel):
         return model
 
     def fit(self, hp, model, *args, **kwargs):
-        """Trains the network on the space's data, if no other is given; as `keras_tuner.HyperModel.fit`."""
+        """Trains the network, by default on the space's data; as `keras_tuner.HyperModel.fit`."""
         if not args and "x" not in kwargs:
             data = self.data_for(self.plan(hp).recipe)
             first, last = kwargs.get("initial_epoch", 0), kwargs.get("epochs", self.epochs)
-            ours = {"epochs": last, "validation_data": data.validation, "shuffle": False}
+            defaults = {"epochs": last, "validation_data": data.validation, "shuffle": False}
             args = (data.epochs(first, last),)
-            kwargs = {**ours, "steps_per_epoch": data.steps_per_epoch, **kwargs}
+            kwargs = {**defaults, "steps_per_epoch": data.steps_per_epoch, **kwargs}
         return model.fit(*args, **kwargs)
 
     def config(self) -> dict[str, Any]:
-        """Returns the space as plain data; data given as `Data` has to be given again to `from_config`."""
+        """Returns the space as plain data; if it was created with a `Data`, `from_config` needs it again."""
         return {
             "network": self.template.to_dict(),
             "data": self._data.name,
@@ -241,7 +247,7 @@ class DepthWidth(keras_tuner.HyperModel):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], data: datasets.Data | None = None) -> DepthWidth:
-        """Inverse of `config`."""
+        """Creates the space of a `config`."""
         config = dict(config)
         recipe = Recipe.from_dict(config.pop("recipe"))
         choices: dict[str, Any] = {
@@ -249,10 +255,10 @@ class DepthWidth(keras_tuner.HyperModel):
             for name, values in config.pop("choices").items()
         }
         network = Spec.from_dict(config.pop("network"))
-        where = {name: config.pop(name) for name in ("data_dir", "image_size", "validation", "download")}
+        options = {name: config.pop(name) for name in ("data_dir", "image_size", "validation", "download")}
         name = config.pop("data")
-        return cls(network, data or data_for(recipe, name, **where), recipe, **config, **choices)
+        return cls(network, data or data_for(recipe, name, **options), recipe, **config, **choices)
 
 
-def _text(blocks) -> str:
+def _join(blocks) -> str:
     return str(blocks) if isinstance(blocks, int) else "-".join(map(str, blocks))

@@ -1,4 +1,4 @@
-"""A trial: one point of the space, trained in run directories that a later process, or a later rung, goes on in."""
+"""Runs trials: trains one point of the space in run directories that later processes or Hyperband rungs continue."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from keras_resnets.search.space import DepthWidth, Plan
 from keras_resnets.training.stopwatch import Stopwatch
 from keras_resnets.training.training import train
 
-# keras-tuner's name for the epoch at which Hyperband wants to know how a trial is doing.
+# keras-tuner's name for the epoch up to which Hyperband trains a trial.
 RUNG = "tuner/epochs"
-# Seconds between attempts to go on with a run that a process taken for lost has not let go of yet.
+# Seconds between attempts to continue a run that a worker considered lost still holds.
 _PATIENCE = 5
 
 
 class Setting:
-    """What all trials of a search have in common.
+    """The settings that all trials of a search share.
 
     Args:
         space: the space.
-        out: the directory of the search; trials are trained below `out/trials`.
+        out: the directory of the search; its trials are in `out/trials`.
         objective: a metric of the training: `val_accuracy` or `val_loss`.
         seeds: trainings of each trial, whose objectives are averaged.
         patience: epochs without improvement of the objective after which a training stops; None for never.
@@ -48,20 +48,20 @@ class Setting:
         self.seeds, self.patience = seeds, patience
 
     def place(self, plan: Plan) -> Path:
-        """Returns the directory of a plan: trials of the same plan, as the rungs of Hyperband, share it."""
+        """Returns the directory of a plan, which trials of the same plan, such as the rungs of Hyperband, share."""
         key = hashlib.sha256(json.dumps(plan.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
         return self.out / "trials" / f"{plan.spec.name}_{key}"
 
     def epochs(self, values: Mapping[str, Any]) -> int:
-        """Returns how many epochs a trial is of."""
+        """Returns the number of epochs of a trial."""
         return min(int(values.get(RUNG, self.space.epochs)), self.space.epochs)
 
     def run(self, plan: Plan, epochs: int, verbose: int = 0) -> None:
-        """Trains a plan, once with every seed, up to an epoch; what is trained already is left alone.
+        """Trains a plan once with every seed up to an epoch, unless that is already done.
 
         Args:
-            plan: what to train.
-            epochs: how far.
+            plan: the plan to train.
+            epochs: the epoch to reach.
             verbose: as for `keras.Model.fit`.
         """
         place = self.place(plan)
@@ -97,15 +97,15 @@ class Setting:
                 gc.collect()  # a network refers to itself
 
     def _reached(self, place: Path, epochs: int) -> bool:
+        """Returns whether a training has reached an epoch; the last one counts once the network is saved and tested."""
         try:
-            # After its last epoch a training still has to be saved and tested.
             return Run(place, {}).finished or (epochs < self.space.epochs and len(self.history(place)) >= epochs)
-        except ArgumentError:  # a damaged record: training mends it
+        except ArgumentError:  # a damaged record, which training repairs
             return False
 
     @staticmethod
     def history(place: Path):
-        """Returns the table of a training, a row per epoch."""
+        """Returns the history of a training, a row per epoch."""
         import pandas as pd
 
         file = place / "history.csv"
@@ -118,15 +118,15 @@ class Setting:
 
 
 class Trials(keras_tuner.engine.base_tuner.BaseTuner):
-    """The tuner: takes trials from an oracle, or from a chief that has it, and has them trained.
+    """The tuner: gets trials from an oracle, or from the chief that runs it, and trains them.
 
-    Errors in a trial are errors of the search. keras-tuner would note them as failed trials and go on.
+    An error in a trial ends the search; keras-tuner would record a failed trial and continue.
 
     Args:
-        setting: what the trials have in common.
+        setting: the settings that the trials share.
         oracle: the oracle.
         worker: the name under which it asks for trials.
-        tell: is told what a trial came to, in a line.
+        tell: called with a line of text for each trial.
         verbose: as for `keras.Model.fit`.
     """
 
@@ -147,14 +147,15 @@ class Trials(keras_tuner.engine.base_tuner.BaseTuner):
             if trial.status == IDLE:
                 continue
             self.on_trial_begin(trial)
-            found = self.run_trial(trial)
-            # A worker that was lost may have come as far as this.
+            metrics = self.run_trial(trial)
+            # A worker that was considered lost may already have reported the metrics.
             if not self.oracle.get_trial(trial.trial_id).metrics.exists(self.setting.objective):
-                self.oracle.update_trial(trial.trial_id, found)
+                self.oracle.update_trial(trial.trial_id, metrics)
             trial.status = COMPLETED
             self.on_trial_end(trial)
 
     def run_trial(self, trial):
+        """Trains a trial and returns its score as the metrics of keras-tuner."""
         plan = self.setting.space.plan(trial.hyperparameters)
         epochs = self.setting.epochs(trial.hyperparameters.values)
         began = time.perf_counter()
@@ -162,25 +163,26 @@ class Trials(keras_tuner.engine.base_tuner.BaseTuner):
         scores = self.setting.scores(plan, epochs)
         score = sum(scores) / len(scores)
         setting = self.setting
-        hparams.note(setting.space, setting.objective, setting.out / "logs", trial.trial_id, plan, epochs, score)
+        hparams.write_trial(setting.space, setting.objective, setting.out / "logs", trial.trial_id, plan, epochs, score)
         if self.tell is not None:
-            self.tell(_line(self.setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
+            self.tell(_describe(self.setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
         return {self.setting.objective: score}
 
     def save(self):
-        """Nothing: the journal is the state."""
+        """Does nothing, because the journal holds the state."""
 
     def reload(self):
-        """Nothing: the journal is the state."""
+        """Does nothing, because the journal holds the state."""
 
 
-def _line(setting: Setting, trial: str, plan: Plan, epochs: int, score: float, seconds: float) -> str:
+def _describe(setting: Setting, trial: str, plan: Plan, epochs: int, score: float, seconds: float) -> str:
+    """Returns a line of text about a finished trial."""
     cost = budget.costs(plan.spec)
     chosen = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in plan.values.items()
     )
-    found = "diverged" if math.isnan(score) else f"{setting.objective} {score:.4f}"
+    result = "diverged" if math.isnan(score) else f"{setting.objective} {score:.4f}"
     return (
         f"trial {trial}  {chosen}: {plan.spec.depth} layers, {plan.spec.stages[-1].widths[-1]} wide, "
-        f"{cost['parameters']:,} parameters; {found} after {epochs} epochs, {seconds:.0f} s"
+        f"{cost['parameters']:,} parameters; {result} after {epochs} epochs, {seconds:.0f} s"
     )

@@ -1,4 +1,4 @@
-"""A worker of a search: trains what a chief hands out, on this machine or another."""
+"""A worker of a search: trains the trials that a chief hands out, on this machine or another."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from keras_resnets.search.chief import ADDRESS, FAILURE
 from keras_resnets.search.journal import IDLE
 from keras_resnets.search.trials import Setting, Trials
 
-# Seconds between signs of life, and between attempts to reach a chief that does not answer.
-_PULSE = 5.0
+# Seconds between heartbeats, and between attempts to reach a chief that does not answer.
+_HEARTBEAT = 5.0
 _RETRY = 1.0
 
 
 class SearchOver(Exception):
-    """The search was finished while this worker waited."""
+    """The search ended while this worker waited."""
 
 
 class _Stub:
-    """Calls the chief, wherever it is now: one that was started again has written another address.
+    """Calls the chief, and retries at its new address if it was restarted.
 
-    Every call may be made twice: a worker that asks again gets the trial it has, and a trial that has
-    ended stays as it ended.
+    Calls can be repeated safely: a worker that asks again gets the trial it already has, and a trial that
+    has ended does not change.
     """
 
     def __init__(self, out: Path, patience: float):
@@ -45,18 +45,20 @@ class _Stub:
 
     def __getattr__(self, name: str):
         def call(request):
-            asked = time.monotonic()
+            began = time.monotonic()
             while True:
                 try:
-                    return getattr(self._reach(), name)(request, timeout=60)
+                    return getattr(self._connect(), name)(request, timeout=60)
                 except grpc.RpcError as error:
                     if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                        raise RuntimeError(f"The chief failed: {error.details()}. See what it says itself.") from error
+                        raise RuntimeError(
+                            f"The chief failed: {error.details()}. See the chief's own error message."
+                        ) from error
                 except FileNotFoundError:
                     pass
                 if Run(self.out, {}).finished:
                     raise SearchOver
-                if time.monotonic() - asked > self.patience:
+                if time.monotonic() - began > self.patience:
                     raise OSError(
                         f"No chief of the search in {str(self.out)!r} has answered for {self.patience:.0f} s. "
                         f"Start it again with --role chief, then this worker."
@@ -65,23 +67,25 @@ class _Stub:
 
         return call
 
-    def _reach(self):
-        address = _address(self.out)
+    def _connect(self):
+        """Returns a stub for the chief's current address."""
+        address = _read_address(self.out)
         if address != self._address:
             self._address = address
             self._stub = private.stub(grpc.insecure_channel(address))
         return self._stub
 
 
-def _address(out: Path) -> str:
+def _read_address(out: Path) -> str:
+    """Returns the chief's address; raises `FileNotFoundError` if there is none or it is being written."""
     try:
         return json.loads((out / ADDRESS).read_text())["address"]
     except ValueError:
         raise FileNotFoundError from None
 
 
-class _Client:
-    """What `Trials` asks of an oracle, asked of a chief, who may be away for a while."""
+class _RemoteOracle:
+    """The methods of an oracle that `Trials` uses, executed by the chief, which may be unreachable for a while."""
 
     def __init__(self, stub: _Stub):
         self.stub = stub
@@ -105,11 +109,11 @@ class _Client:
 
 
 @contextlib.contextmanager
-def _name(out: Path) -> Iterator[str]:
-    """Gives this process a name that no other living one of the search has.
+def _reserve_name(out: Path) -> Iterator[str]:
+    """Reserves a name that no other running worker of the search has.
 
-    It is the first that is free, so a worker started after one was killed has that one's name, and
-    gets its trial back at once.
+    It is the first free name, so a worker that replaces a killed one gets its name, and therefore its
+    trial at once.
     """
     host = socket.gethostname()
     folder = out / "workers"
@@ -137,24 +141,24 @@ def work(
     tell: Callable[[str], None] = print,
     verbose: int = 0,
 ) -> None:
-    """Trains trials that a chief hands out until it has no more.
+    """Trains the trials that a chief hands out, until there are no more.
 
     Args:
-        setting: what the trials have in common; its `out` is shared with the chief.
-        oracle: one made as the chief's, for its objective.
-        patience: seconds to wait for a chief that does not answer, as while it is started again.
-        parent: a process without which this one is not wanted.
+        setting: the settings that the trials share; its `out` is shared with the chief.
+        oracle: an oracle with the chief's settings, for its objective.
+        patience: seconds to wait for a chief that does not answer, for example while it is restarted.
+        parent: the id of a parent process; this process ends with it.
         tell: as for `Trials`.
         verbose: as for `Trials`.
 
     Raises:
-        OSError: no chief has answered for so long.
+        OSError: no chief has answered within the patience.
     """
     stub = _Stub(setting.out, patience)
-    with _name(setting.out) as name, _Pulse(_Stub(setting.out, 0), parent) as pulse:
+    with _reserve_name(setting.out) as name, _Heartbeat(_Stub(setting.out, 0), parent) as heartbeat:
         trials = Trials(setting, oracle, name, tell, verbose)
-        trials.oracle = _Client(stub)
-        trials.on_trial_begin = lambda trial: pulse.of(trial.trial_id)
+        trials.oracle = _RemoteOracle(stub)
+        trials.on_trial_begin = lambda trial: heartbeat.set_trial(trial.trial_id)
         try:
             trials.search()
         except SearchOver:
@@ -165,8 +169,8 @@ def work(
             raise
 
 
-class _Pulse(threading.Thread):
-    """Tells the chief every few seconds that a trial is being worked on; ends the process with its parent."""
+class _Heartbeat(threading.Thread):
+    """Tells the chief every few seconds that a trial is in progress; ends the process with its parent."""
 
     def __init__(self, stub: _Stub, parent: int | None):
         super().__init__(daemon=True)
@@ -174,18 +178,18 @@ class _Pulse(threading.Thread):
         self._trial: str | None = None
         self._ended = threading.Event()
 
-    def of(self, trial: str) -> None:
+    def set_trial(self, trial: str) -> None:
         self._trial = trial
 
     def run(self) -> None:
-        while not self._ended.wait(_PULSE if self.parent is None else min(1.0, _PULSE)):
+        while not self._ended.wait(_HEARTBEAT if self.parent is None else min(1.0, _HEARTBEAT)):
             if self.parent is not None and os.getppid() != self.parent:
                 os._exit(1)
             if self._trial is not None:
                 with contextlib.suppress(SearchOver, RuntimeError, OSError):
                     self.stub.GetTrial(private.messages().GetTrialRequest(trial_id=self._trial))
 
-    def __enter__(self) -> _Pulse:
+    def __enter__(self) -> _Heartbeat:
         self.start()
         return self
 
