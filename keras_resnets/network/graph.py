@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
+from keras_resnets.network.trusted import check_operations
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ class Graph(keras.layers.Layer):
                 return type(item)(map(read, item))
             return {key: read(value) for key, value in item.items()} if isinstance(item, dict) else item
 
+        check_operations(config["steps"], "a Graph")
         steps = [
             Step(
                 keras.saving.deserialize_keras_object(step["operation"]),
