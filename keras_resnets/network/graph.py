@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
+from keras_resnets.network.trusted import check_operations
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ class Graph(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
+        check_operations(config["steps"], "a Graph")
         steps = [
             Step(
                 keras.saving.deserialize_keras_object(step["operation"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network.trusted import check_file
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
@@ -18,7 +19,8 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
         compile: whether to compile it as saved, which needs the classes of its optimiser, losses and metrics.
 
     Raises:
-        ArgumentError: there is no such file, or it is not a model saved by Keras 3.
+        ArgumentError: there is no such file, it is not a model saved by Keras 3, or it names what a network has no use
+            for (`keras_resnets.network.trusted`).
     """
     file = Path(path)
     if file.is_dir():
@@ -27,6 +29,7 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
         raise ArgumentError(
             f"There is no saved network at {str(path)!r}; give a .keras file or a finished run directory."
         )
+    check_file(file)
     try:
         return keras.saving.load_model(file, compile=compile)
     except Exception as error:
