@@ -14,7 +14,7 @@ import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export import inspection
 from keras_resnets.export.inference import convertible, inference
-from keras_resnets.export.sensitivity import in_8_bits, kernel_in_8_bits, ranges_of, rounded
+from keras_resnets.export.quantization import in_8_bits, kernel_in_8_bits, ranges_of, rounded
 from keras_resnets.network.layers import MaxPool
 
 

@@ -50,7 +50,7 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
 
     # Exports, each with its card.
     click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
-    from keras_resnets.export import describe as describe_export
+    from keras_resnets.export.cards import describe as describe_export
 
     for name in ("saved_model", "network.tflite"):
         card = out / f"{name}.card.json"
@@ -94,7 +94,7 @@ def _load(out: Path):
 
 
 def _export(model, path: Path) -> None:
-    from keras_resnets import data, export
+    from keras_resnets import data
+    from keras_resnets.export.exporting import write
 
-    write = export.litert if path.suffix else export.saved_model
-    write(model, path, data=data.load("digits"))
+    write(model, path, "litert" if path.suffix else "saved_model", data=data.load("digits"))

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from keras_resnets.commands import console
-
-# Names of the formats, and their arguments: LiteRT has several kinds.
-FORMATS: dict[str, dict[str, Any]] = {
-    "saved_model": {},
-    "litert": {"kind": "float32"},
-    "litert-fp16": {"kind": "float16"},
-    "litert-dynamic": {"kind": "dynamic"},
-    "litert-int8": {"kind": "int8"},
-    "onnx": {},
-}
+from keras_resnets.export.formats import FORMATS
 
 
 @click.command()
@@ -47,7 +37,7 @@ def export(
     int8 takes its ranges from the training split, so it needs data. LiteRT files end in .tflite, ONNX files in .onnx.
     """
     console.start()
-    from keras_resnets import export as exporting
+    from keras_resnets.export import cards, exporting
     from keras_resnets.training.feeding import data_of
     from keras_resnets.training.opening import load_model
 
@@ -56,8 +46,7 @@ def export(
         loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download or None)
         loaded = loaded.first(examples) if examples else loaded
     options = {"data": loaded, "preprocessing": preprocessing, "output": output, "calls": calls}
-    options |= {"seed": seed} if form == "litert-int8" else {}
-    name = form.partition("-")[0]
-    report = getattr(exporting, name)(model, out, **FORMATS[form], **options)
+    options |= {"seed": seed} if FORMATS[form].calibrated else {}
+    report = exporting.write(model, out, form, **options)
     console.print_written([out, f"{out}.card.json", f"{out}.card.md"])
-    click.echo(exporting.describe(report))
+    click.echo(cards.describe(report))

@@ -18,11 +18,45 @@ from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS, Format, Opened
 from keras_resnets.export.inference import Inference, inference
+from keras_resnets.export.quantization import sensitivity
 from keras_resnets.export.representative import inputs
-from keras_resnets.export.sensitivity import sensitivity
 from keras_resnets.network.chain import ResidualNetwork
 
 KINDS = {"float32": "litert", "float16": "litert-fp16", "dynamic": "litert-dynamic", "int8": "litert-int8"}
+
+
+def write(
+    model: keras.Model, path: str | os.PathLike, form: str, examples: np.ndarray | None = None, **options: Any
+) -> dict[str, Any]:
+    """Writes a file of any format, runs it in its own runtime and compares it with the network.
+
+    Args:
+        model: as for `saved_model`.
+        path: the file or folder to write; an existing one is replaced.
+        form: a name of `keras_resnets.export.formats.FORMATS`, such as `"litert-int8"`.
+        examples: as for `saved_model`.
+        **options: `data`, `preprocessing`, `output` and `calls` as for `saved_model`; with `"litert-int8"` also
+            `representative` and `seed` as for `litert`.
+
+    Returns:
+        The report, as of `saved_model`.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+        RuntimeError: the file's outputs differ from the network's by more than the format allows; nothing is kept.
+
+    Example:
+        >>> import keras_resnets as kr, tempfile
+        >>> report = kr.export.write(kr.build("resnet8"), tempfile.mkdtemp() + "/net.tflite", "litert-fp16", calls=0)
+        >>> report["format"]
+        'litert-fp16'
+    """
+    one_of("form", form, FORMATS)
+    known = {"data", "preprocessing", "output", "calls"}
+    known |= {"representative", "seed"} if FORMATS[form].calibrated else set()
+    for name in options.keys() - known:
+        raise ArgumentError(f"{name} is no option of {form!r}; its options are {', '.join(sorted(known))}.")
+    return _export(form, model, path, examples, **options)
 
 
 def saved_model(
@@ -187,10 +221,10 @@ def _export(
     examples: np.ndarray | None,
     representative: Sequence[np.ndarray] | np.ndarray | None = None,
     *,
-    data,
-    preprocessing: bool,
-    output: str,
-    calls: int,
+    data=None,
+    preprocessing: bool = False,
+    output: str = "model",
+    calls: int = 50,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Writes one format, compares it and writes the card; see `saved_model`, `litert` and `onnx`."""
@@ -200,7 +234,7 @@ def _export(
     served = inference(model, preprocessing, output)
     data = data.raw if preprocessing and hasattr(data, "raw") else data
     calibration: Sequence[np.ndarray] | np.ndarray = ()
-    if name == "litert-int8":
+    if file_format.calibrated:
         calibration = inputs(served.input[1], representative, data, seed=seed)
     compared, compared_on = _inputs_to_compare(served, examples, data)
     first = _first_input(served, compared)
@@ -234,7 +268,7 @@ def _export(
 
     # If 8 bits cost more than a point, measure which blocks cost it.
     lost = accuracy["lost"] if accuracy else 1 - report["agreement"]
-    if name == "litert-int8" and lost > 0.01 and isinstance(model, ResidualNetwork) and len(model.output_shape) == 2:
+    if file_format.calibrated and lost > 0.01 and isinstance(model, ResidualNetwork) and len(model.output_shape) == 2:
         prepared = _prepare(served, data if accuracy else compared)
         rows = sensitivity(model, prepared, [served.prepared(np.asarray(x)) for x in calibration])
         report["sensitivity"] = rows.to_dict("records")

@@ -1,4 +1,7 @@
-"""The export formats: writes each, and opens it in its own runtime. A new format is a row in `FORMATS`."""
+"""The export formats: writes each, and opens it in its own runtime. A new format is a row in `FORMATS`.
+
+Nothing heavy is imported before a file is written or opened: the command line lists the formats in its help.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_resnets.export import inspection, private
-from keras_resnets.export.inference import Inference, convertible
 from keras_resnets.quiet import quiet
+
+if TYPE_CHECKING:
+    from keras_resnets.export.inference import Inference
 
 OPSET = 17
 # Threads of LiteRT and ONNX Runtime; TensorFlow uses its configured number.
@@ -48,6 +53,7 @@ class Format:
         open: opens a file.
         packages: the packages whose versions the card lists.
         needs: the required packages of the extra `onnx`.
+        calibrated: whether its ranges come from example inputs.
     """
 
     suffix: str | None
@@ -56,6 +62,7 @@ class Format:
     open: Callable[[Path], Opened]
     packages: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    calibrated: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -118,6 +125,8 @@ def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.n
         import tensorflow as tf
 
         archive = _archive(served)
+        from keras_resnets.export.inference import convertible
+
         with convertible(served.network, "litert"):
             function = archive.serve.get_concrete_function()
         with quiet():
@@ -192,6 +201,8 @@ def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarr
     import onnx
     import tf2onnx
 
+    from keras_resnets.export.inference import convertible
+
     with convertible(served.network, "onnx"):
         function = traced(served).get_concrete_function()
     with quiet():
@@ -238,6 +249,6 @@ FORMATS = {
     "litert": Format(".tflite", 1e-4, _litert("float32"), open_litert, _RUNTIME),
     "litert-fp16": Format(".tflite", 1e-2, _litert("float16"), open_litert, _RUNTIME),
     "litert-dynamic": Format(".tflite", None, _litert("dynamic"), open_litert, _RUNTIME),
-    "litert-int8": Format(".tflite", None, _litert("int8"), open_litert, _RUNTIME),
+    "litert-int8": Format(".tflite", None, _litert("int8"), open_litert, _RUNTIME, calibrated=True),
     "onnx": Format(".onnx", 1e-4, write_onnx, open_onnx, _ONNX, _ONNX),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnets import export
+from keras_resnets.export.exporting import write
 from keras_resnets.export.formats import FORMATS
 from keras_resnets.instruments.timing import interleaved
 from keras_resnets.network.chain import ResidualNetwork
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def _exported(name: str, network: ResidualNetwork, path: Path, example: np.ndarray) -> Callable[[], Any]:
     """Exports a network to a path, opens the export, and returns a function that runs it."""
     path = path.with_suffix(FORMATS[name].suffix or "")
-    getattr(export, name)(network, path, examples=example, calls=0)
+    write(network, path, name, example, calls=0)
     opened = FORMATS[name].open(path)
     return lambda: opened.run(example)
 
