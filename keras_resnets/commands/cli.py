@@ -64,7 +64,7 @@ def models(name: str | None) -> None:
 )
 @click.option(
     "--recipe",
-    help="he15, he16, wrn, imagenet, digits, wu, segmentation, camvid, scenes, or a JSON file.",
+    help="he15, he16, wrn, imagenet, cifar_short, digits, wu, segmentation, camvid, scenes, or a JSON file.",
 )
 @click.option("--epochs", type=int, help="Length; the recipe's schedule is scaled to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")

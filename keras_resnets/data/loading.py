@@ -12,7 +12,7 @@ from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.batching import Batching, Source, Splits, lay_out
 from keras_resnets.data.pipelines import Data
 from keras_resnets.data.scenes import scenes
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 
 
 def load(
@@ -75,10 +75,7 @@ def load(
     if not isinstance(name, str | os.PathLike):
         raise ArgumentError(f"data must be the name of a set or the path of a folder; got {name!r}.")
     share = 0 if validation == "test" else validation
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise ArgumentError(
-            f"validation must be a share from 0 up to, not including, 1, or 'test'; got {validation!r}."
-        )
+    number("validation", share, least=0, below=1, rule="a share from 0 up to, not including, 1, or 'test'")
     batches = Batching().replace(**batching)
     batches.check(task)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keras_resnets import errors
 from keras_resnets.data import Data
 from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
@@ -83,11 +84,8 @@ def count_limit(network: ResidualNetwork, free: int, blocks, share, tolerance) -
         whole_number("blocks", blocks, 1, most)
         return blocks
     for name in ("share", "tolerance"):
-        value = given[name]
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-            raise ArgumentError(f"{name} must be a number from 0 up to, not including, 1; got {value!r}.")
+        if given[name] is not None:
+            errors.number(name, given[name], least=0, below=1)
     if share is None:
         return most
     if not 1 <= round(share * total) <= most:

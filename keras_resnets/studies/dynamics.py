@@ -157,7 +157,7 @@ def draw(study: Study):
     gammas.set(ylabel="mean magnitude of the scale\nof the branch's last batch-norm")
     for panel, label in zip(
         (*learning, *taught),
-        ("share of the gradient's norm", "path length beyond which\n5% of its gradient is left"),
+        ("share of the gradient's norm", "length of path beyond which\n5% of its gradient is left"),
         strict=False,
     ):
         panel.set(ylabel=label, ylim=(0, None))

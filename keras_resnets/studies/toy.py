@@ -46,7 +46,7 @@ def toy(
         >>> [block.name for block in toy(layers=3).blocks]
         ['layer2', 'layer3']
     """
-    first = Segment(_unit("body", width, normalised), name="layer1")
+    # In this order: a seed gives the initial weights in the order in which layers are made.
     blocks = [
         ResidualBlock(
             _unit("residual", width, normalised), keras_layers.Identity(name="shortcut"), name=f"layer{number}"
@@ -54,6 +54,7 @@ def toy(
         for number in range(2, layers + 1)
     ]
     head = Segment(keras_layers.Dense(classes, activation="softmax", name="body"), name="head")
+    first = Segment(_unit("body", width, normalised), name="layer1")
     return ResidualNetwork([first, *blocks, head], (dimension,), name="toy")
 
 

@@ -7,7 +7,7 @@ import os
 import keras
 
 from keras_resnets.data import Data
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities
@@ -104,8 +104,7 @@ def short(recipe: str | recipes.Recipe, epochs: int, rate: float = RATE) -> reci
     """
     recipe = recipes.get(recipe)
     whole_number("epochs", epochs, 1)
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf"):
-        raise ArgumentError(f"rate must be a positive share of the recipe's learning rate, such as 0.1; got {rate!r}.")
+    number("rate", rate, above=0, rule="a positive share of the recipe's learning rate, such as 0.1")
     return recipe.replace(
         name=f"{recipe.name} fine-tuning",
         epochs=epochs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.errors import number, one_of
 from keras_resnets.network import private
 
 # Scopes of weight decay, as parts of variables' names.
@@ -64,10 +64,8 @@ class SGD(keras.optimizers.SGD):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         one_of("decay", decay, tuple(DECAYS))
         one_of("form", form, ("keras", "torch"))
-        if not 0 <= l2 < 1:
-            raise ArgumentError(f"l2 must be a number from 0 up to, not including, 1; got {l2!r}.")
-        if isinstance(bias_rate, bool) or not isinstance(bias_rate, int | float) or not 0 < bias_rate < float("inf"):
-            raise ArgumentError(f"bias_rate must be a positive number; got {bias_rate!r}.")
+        number("l2", l2, least=0, below=1)
+        number("bias_rate", bias_rate, above=0)
         self.l2, self.decay, self.bias_rate, self.form = l2, decay, bias_rate, form
 
     def build(self, variables):

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
-from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
 from keras_resnets.training.optimizers import SGD, AdamW
 
 
@@ -138,8 +138,7 @@ class Recipe:
             )
         if self.epochs < 1 and self.iterations < 1:
             raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
-        if self.learning_rate <= 0:
-            raise ArgumentError(f"learning_rate must be positive; got {self.learning_rate!r}.")
+        number("learning_rate", self.learning_rate, above=0)
 
     def replace(self, **overrides: Any) -> Recipe:
         """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""
