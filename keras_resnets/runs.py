@@ -23,6 +23,8 @@ from keras_resnets.errors import ArgumentError
 
 # The folder in which an interrupted study keeps its measurements.
 UNFINISHED = ".unfinished"
+# Endings of the files that are written into a run directory.
+_WRITTEN = {".json", ".csv", ".keras", ".safetensors", ".png", ".svg"}
 # The version of run.json. Files without one are older than the batching of data by a training's recipe.
 FORMAT = 2
 
@@ -63,9 +65,9 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _is_half_written(part: Path) -> bool:
-    """Whether a path is a temporary folder of `whole`: it contains only the file that its name names."""
-    match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", part.name)
-    return bool(match and part.is_dir() and {file.name for file in part.iterdir()} <= {match[1], "old"})
+    """Returns whether a path is a folder that `whole` was writing a file in: named after the file, and hidden."""
+    named = re.fullmatch(r"\..+(\.\w+)\.\w{4,}", part.name)
+    return bool(named and named[1] in _WRITTEN and part.is_dir())
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:

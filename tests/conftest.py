@@ -54,7 +54,7 @@ def scramble():
 @pytest.fixture(scope="session")
 def digits():
     """A few hundred of the digits, so that an epoch takes no time."""
-    data = kr.data.load("digits", batch_size=32, validation=0.3)
+    data = kr.data.load("digits", batch_size=32, validation=0.3, augmentation=None)
     most = {"train": 256, "validation": 64, "test": 64}
     splits = {
         name: kr.data.sources.Arrays(split.images[: most[name]], split.labels[: most[name]])

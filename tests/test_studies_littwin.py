@@ -134,7 +134,7 @@ def test_the_study_is_repeatable_saved_drawn_and_told(study, tmp_path):
     assert loaded.summary == study.summary
     others = study.summary["scale_with_skip"]
     assert f"grew in {others['grew']} of 4" in kr.studies.describe(loaded)
-    curves = study._module.curves(study)
+    curves = study._drawing.curves(study)
     part = study.rows[(study.rows["network"] == WITH) & (study.rows["layer"] == 2) & (study.rows["step"] == 40)]
     assert curves["lambda/layer2"].iloc[-1] == pytest.approx(part["scale"].mean())
     theta = study.figure().axes[1].lines[0]

@@ -45,13 +45,18 @@ def assemble(
 
 
 def _links(spec: Spec, include_top: bool, pooling: str | None, classifier_activation: str | None) -> list[keras.Layer]:
-    """Lays out the chain of a spec."""
+    """Lays out the chain of a spec.
+
+    Layers take their seeds from Keras in the order in which they are created, stem first: another order would give
+    other initial weights for the same seed.
+    """
+    stem = layout.stem(spec)
     links = [
         layout.pool(spec, planned) if isinstance(planned, Pool) else layout.block(spec, planned)
         for planned in plan(spec).links
     ]
     end = layout.head(spec, include_top, pooling, classifier_activation)
-    return [layout.stem(spec), *links, *([end] if end else [])]
+    return [stem, *links, *([end] if end else [])]
 
 
 def _check_size(spec: Spec) -> None:

@@ -91,11 +91,11 @@ def _residual(spec: Spec, planned: Block) -> list[keras.Layer]:
     """Returns the layers of the residual branch: its convolutions, each with the layers around it."""
     branch: list[keras.Layer] = []
     for number, conv in enumerate(planned.convolutions, 1):
-        branch += _place(spec, conv.before, number)
-        branch += [layers.Dropout(conv.dropout, name="dropout")] if conv.dropout else []
         # A zero gamma before a ReLU would have no gradient, so the convolution starts at zero instead.
         zero = conv.zero and "bn" not in conv.behind
-        branch += _conv(spec, f"conv{number}", conv.width, conv.kernel, conv.stride, conv.dilation, zero=zero)
+        body = _conv(spec, f"conv{number}", conv.width, conv.kernel, conv.stride, conv.dilation, zero=zero)
+        dropout = [layers.Dropout(conv.dropout, name="dropout")] if conv.dropout else []
+        branch += [*_place(spec, conv.before, number), *dropout, *body]
         branch += _place(spec, conv.behind, number, conv.zero)
     return branch
 
@@ -132,9 +132,10 @@ def block(spec: Spec, planned: Block) -> ResidualBlock:
         spec: the network's spec.
         planned: the block in the network's plan.
     """
+    # In this order, in which layers take their seeds from Keras: another one would change initial weights.
+    shared, residual, shortcut = _place(spec, planned.shared, 1), _residual(spec, planned), _shortcut(spec, planned)
     gate = [] if planned.gate is None else _gate(spec, planned.width, planned.gate)
-    shared = _place(spec, planned.shared, 1)
-    parts = skips.parts(spec.skips, planned, shared, _residual(spec, planned), _shortcut(spec, planned), gate)
+    parts = skips.parts(spec.skips, planned, shared, residual, shortcut, gate)
     total = _place(spec, planned.total)
     activation = total[0] if len(total) == 1 else chained(total, "activation") if total else None
     return ResidualBlock(**parts, activation=activation, name=planned.name)
