@@ -35,7 +35,7 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
         raise ArgumentError(
-            f"{str(file)!r} cannot be loaded as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
+            f"{str(file)!r} cannot be opened as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
         ) from error
 
 
