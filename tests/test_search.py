@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 
 import keras_tuner
 import numpy as np
@@ -225,6 +227,13 @@ def test_tensorboard_shows_every_trial_with_its_cost(found):
         for name in ("depth", "width", "parameters", "macs"):
             assert values[name].number_value == row[name]
         assert events.Scalars("val_accuracy")[-1].value == pytest.approx(row["score"])
+
+
+def test_a_search_is_drawn_where_no_other_study_was_imported():
+    script = (
+        "from keras_resnets.search import searching; from keras_resnets.reports.study import DRAWINGS as d; d['search']"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_figure_and_text_tell_the_table(found):

@@ -14,6 +14,7 @@ from keras_resnets.network.assembly import assemble
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, read_csv, whole, write_json
+from keras_resnets.search import drawing as drawing  # a study can only be saved if its drawing is registered
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
 
