@@ -57,6 +57,8 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
                 with open(file, "rb+") as handle:
                     os.fsync(handle.fileno())
         if path.is_dir() and not path.is_symlink():
+            if not part.is_dir():
+                raise OSError(f"{str(path)!r} is a folder, and a file is never put in its place. Give another place.")
             # A folder cannot be replaced in one step, so move the old one out of the way first.
             os.rename(path, part.parent / "old")
         os.replace(part, path)
