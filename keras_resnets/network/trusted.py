@@ -75,8 +75,8 @@ def check_operations(steps: Any, where: str) -> None:
     check(steps, where)
     for step in steps:
         operation = step["operation"]
-        found = _resolve(operation) if isinstance(operation, dict) else None
-        if not (inspect.isclass(found) and issubclass(found, keras.Operation)):
+        resolved = _resolve(operation) if isinstance(operation, dict) else None
+        if not (inspect.isclass(resolved) and issubclass(resolved, keras.Operation)):
             raise ArgumentError(
                 f"{where} names {_name(operation)} as a step, which is neither a layer nor an operation of keras.ops; "
                 f"do not use a file that you do not trust."
@@ -106,20 +106,20 @@ def _check_named(item: dict[str, Any], where: str) -> None:
     name = item["class_name"]
     if name in _VALUES:
         return
-    found = _resolve(item)
-    if name in _FORBIDDEN or getattr(found, "__name__", None) in _FORBIDDEN:
+    resolved = _resolve(item)
+    if name in _FORBIDDEN or getattr(resolved, "__name__", None) in _FORBIDDEN:
         raise ArgumentError(
             f"{where} has a layer {name}, which runs code that a file brings along, and is refused. If you trust who "
             f"made it, open it with keras.saving.load_model and give the network to keras_resnets.adopt."
         )
-    if found is None:
+    if resolved is None:
         return  # Keras says what it does not find.
-    registered = _registered(item) is found
+    registered = _registered(item) is resolved
     if name == "function":
         module = str(item.get("module"))
         allowed = registered or module in _FUNCTIONS
     else:
-        allowed = inspect.isclass(found) and (registered or issubclass(found, _CLASSES))
+        allowed = inspect.isclass(resolved) and (registered or issubclass(resolved, _CLASSES))
     if not allowed:
         raise ArgumentError(
             f"{where} names {_name(item)}, which is no layer and no operation, loss, metric or optimiser; do not use a "
@@ -131,7 +131,7 @@ def _registered(item: dict[str, Any]) -> Any:
     """The object that somebody registered under the item's name, ours among them, or None."""
     name = item.get("config") if item.get("class_name") == "function" else item.get("class_name")
     names = [name for name in (item.get("registered_name"), name) if isinstance(name, str)]
-    return next((found for found in map(keras.saving.get_registered_object, names) if found is not None), None)
+    return next((resolved for resolved in map(keras.saving.get_registered_object, names) if resolved is not None), None)
 
 
 def _resolve(item: dict[str, Any]) -> Any:
@@ -144,12 +144,12 @@ def _resolve(item: dict[str, Any]) -> Any:
     module = item.get("module")
     if not isinstance(module, str):
         return None
-    found = sys.modules.get(module)
-    if found is None:
-        found = keras
+    resolved = sys.modules.get(module)
+    if resolved is None:
+        resolved = keras
         for part in module.split(".")[1:]:
-            found = getattr(found, part, None)
-    return getattr(found, name, None)
+            resolved = getattr(resolved, part, None)
+    return getattr(resolved, name, None)
 
 
 def _name(item: Any) -> str:
