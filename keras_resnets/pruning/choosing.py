@@ -12,7 +12,7 @@ from keras_resnets.data import Data
 from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 from keras_resnets.instruments.evaluation import evaluate, one_more, ranked
-from keras_resnets.instruments.lanes import SHORTCUT, program
+from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.chain import ResidualNetwork
 
 
@@ -39,7 +39,7 @@ class Choosing:
     examples: int | None = None
     recalibrate: bool = True
     timed: int = 5
-    budget: int = 2**30
+    budget: int = MEMORY
 
     def __post_init__(self) -> None:
         one_of("method", self.method, ("greedy", "one_shot"))

@@ -11,6 +11,7 @@ import keras
 
 from keras_resnets.errors import whole_number
 from keras_resnets.instruments.evaluation import engine_for
+from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.study import Events, Study
@@ -104,7 +105,7 @@ class Lesion(_AfterEpochs):
         [1, 2]
     """
 
-    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, budget: int = 2**30):
+    def __init__(self, data, log_dir: str | os.PathLike, every: int = 1, budget: int = MEMORY):
         super().__init__(data, log_dir, every)
         self.budget = budget
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_resnets.errors import whole_number
 from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more, ranked
-from keras_resnets.instruments.lanes import SHORTCUT, program
+from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.statistics import spread
@@ -31,7 +31,7 @@ def delete(
     draws: int = 20,
     greedy: bool = True,
     seed: int = 0,
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
 ) -> Study:

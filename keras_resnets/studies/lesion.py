@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnets.instruments.evaluation import evaluate, side_by_side
-from keras_resnets.instruments.lanes import SHORTCUT, program
+from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -28,7 +28,7 @@ def lesion(
     data,
     *,
     beside: Sequence[keras.Model] = (),
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
 ) -> Study:

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.instruments.evaluation import evaluate
-from keras_resnets.instruments.lanes import program
+from keras_resnets.instruments.lanes import MEMORY, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import interchangeable
@@ -31,7 +31,7 @@ def reorder(
     most: int = 20,
     draws: int = 20,
     seed: int = 0,
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
 ) -> Study:

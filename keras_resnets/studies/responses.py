@@ -26,6 +26,7 @@ from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples
 from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.evaluation import engine_for, progress, side_by_side
+from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.instruments.taps import Reader, Tap, taps_of
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
@@ -45,7 +46,7 @@ def responses(
     data,
     *,
     beside: Sequence[keras.Model] = (),
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
 ) -> Study:
     """Measures the standard deviation of every convolution's response, over examples, positions and channels.
@@ -125,7 +126,7 @@ def reader_for(network: ResidualNetwork) -> Reader:
 
 
 def measure(
-    network: ResidualNetwork, data, *, budget: int = 2**30, verbose: bool = False, reader: Reader | None = None
+    network: ResidualNetwork, data, *, budget: int = MEMORY, verbose: bool = False, reader: Reader | None = None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measures one network; returns rows and facts. A `reader` from `reader_for` avoids tracing again."""
     import pandas as pd

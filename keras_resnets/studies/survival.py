@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.paths import StochasticDepth
 from keras_resnets.reports.statistics import spread, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -35,7 +36,7 @@ def survival(
     epochs: int = 20,
     lesion: float | bool = True,
     seed: int = 0,
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
 ) -> Study:
     """Trains a network without stochastic depth and with it, at several survival rates of the last block.

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.evaluation import evaluate
-from keras_resnets.instruments.lanes import RESIDUAL, SHORTCUT, program
+from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
@@ -27,7 +27,7 @@ def unskip(
     model: keras.Model,
     data,
     *,
-    budget: int = 2**30,
+    budget: int = MEMORY,
     verbose: bool = False,
     resume: str | os.PathLike | None = None,
 ) -> Study:
