@@ -127,16 +127,20 @@ def _check_named(item: dict[str, Any], where: str) -> None:
         )
 
 
+def _target(item: dict[str, Any]) -> Any:
+    """The name that is looked up: a function's stands in its configuration."""
+    return item.get("config") if item.get("class_name") == "function" else item.get("class_name")
+
+
 def _registered(item: dict[str, Any]) -> Any:
     """The object that somebody registered under the item's name, ours among them, or None."""
-    name = item.get("config") if item.get("class_name") == "function" else item.get("class_name")
-    names = [name for name in (item.get("registered_name"), name) if isinstance(name, str)]
+    names = [name for name in (item.get("registered_name"), _target(item)) if isinstance(name, str)]
     return next((resolved for resolved in map(keras.saving.get_registered_object, names) if resolved is not None), None)
 
 
 def _resolve(item: dict[str, Any]) -> Any:
     """The object that Keras would look up, or None."""
-    name = item.get("config") if item.get("class_name") == "function" else item.get("class_name")
+    name = _target(item)
     if not isinstance(name, str):
         return None
     if (registered := _registered(item)) is not None:
@@ -155,5 +159,4 @@ def _resolve(item: dict[str, Any]) -> Any:
 def _name(item: Any) -> str:
     if not isinstance(item, dict):
         return repr(item)[:80]
-    name = item.get("config") if item.get("class_name") == "function" else item.get("class_name")
-    return f"{item.get('module')}.{name}"[:80]
+    return f"{item.get('module')}.{_target(item)}"[:80]
