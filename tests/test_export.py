@@ -191,7 +191,7 @@ def test_accuracy_before_and_after(tiny, images, scramble, tmp_path):
         low, high = wilson(count / 12, 12)
         assert accuracy["before"] == accuracy["after"] == {"value": count / 12, "low": low, "high": high}
         assert (accuracy["examples"], accuracy["lost"]) == (12, 0)
-    with pytest.raises(ArgumentError, match="labels must be from 0 to 4"):
+    with pytest.raises(ArgumentError, match="labels must be whole numbers from 0 to 4"):
         kr.export.saved_model(model, tmp_path / "net", data=(x, y + 1), calls=0)
     # A file that answers otherwise is measured by its own answers.
     comparison = Comparison(inference(model), lambda x: np.roll(model.predict_on_batch(x), 1, axis=1))

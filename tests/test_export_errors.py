@@ -64,7 +64,7 @@ CALLS = [
         "size of an example",
         lambda p: kr.export.litert(p.tiny, p.new / "net.tflite", examples=p.x[:, :7]),
         ArgumentError,
-        ["examples", "(8, 8, 1)", "(7, 8, 1)", "'tiny'"],
+        ["examples", "(8, 8, 1)", "(7, 8, 1)"],
     ),
     (
         "data of an export",

@@ -29,7 +29,7 @@ def describe(report: dict[str, Any]) -> str:
     """
     lines = [
         f"{report['path']}: {report['bytes'] / 1e6:.1f} MB, largest difference of an output "
-        f"{report['max_difference']:.1e}, same class for {report['agreement']:.1%} of {report['examples']} examples"
+        f"{report['max_difference']:.1e}{_same_class(report, 1)} of {report['examples']} examples"
     ]
     accuracy, latency = report["accuracy"], report["latency"]
     if accuracy:
@@ -69,7 +69,7 @@ def markdown(report: dict[str, Any]) -> str:
         (
             "agreement",
             f"largest difference of an output {report['max_difference']:.2e} ({report['relative_difference']:.2e} of "
-            f"the largest), same class for {report['agreement']:.2%}, over {report['examples']} examples of "
+            f"the largest){_same_class(report, 2)}, over {report['examples']} examples of "
             f"{report['compared_on']}",
         ),
         ("own precision", _own_precision(report["own_precision"])),
@@ -114,8 +114,14 @@ def _own_precision(comparison: dict[str, Any] | None) -> str:
         return ""
     return (
         f"beside the network as it is, {comparison['precision']}: largest difference "
-        f"{comparison['max_difference']:.2e}, same class for {comparison['agreement']:.2%}"
+        f"{comparison['max_difference']:.2e}{_same_class(comparison, 2)}"
     )
+
+
+def _same_class(comparison: dict[str, Any], digits: int) -> str:
+    """Returns the share of equal answers, or nothing for a network that does not answer with a class."""
+    share = comparison["agreement"]
+    return "" if share is None else f", same class for {share:.{digits}%}"
 
 
 def _quality(accuracy: dict[str, Any] | None) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.data.batches import batches
+from keras_resnets.data.batches import batches, class_labels, pixel_labels
 from keras_resnets.export.inference import Inference
-from keras_resnets.instruments.evaluation import class_labels
+from keras_resnets.network.outputs import answer_one_class, check_classifier
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
@@ -36,6 +36,7 @@ class Comparison:
 
     def __init__(self, served: Inference, run: Callable[[np.ndarray], np.ndarray]):
         self.served, self.run = served, run
+        self._classifies = answer_one_class(served.model)
         self.examples, self.difference, self.largest = 0, 0.0, 0.0
         self.inputs, self.outputs = [np.inf, -np.inf], [np.inf, -np.inf]
         self._alike = self._answers = 0
@@ -46,7 +47,8 @@ class Comparison:
     def add(self, data) -> None:
         """Compares on data, as for `keras_resnets.data.batches.batches`."""
         with _in_full_precision():
-            for x, y in batches(data, 1 if None in self.served.input[1] else ROWS):
+            shape = self.served.input[1]
+            for x, y in batches(data, 1 if None in shape else ROWS, shape=shape):
                 self._add(np.asarray(x), y)
 
     def _add(self, x: np.ndarray, labels: np.ndarray | None) -> None:
@@ -73,6 +75,8 @@ class Comparison:
 
         # Compare both with the labels.
         if labels is not None:
+            if own.ndim != 4:
+                check_classifier(self.served.model)
             self._before.append(_score(own, labels))
             self._after.append(_score(outputs, labels))
 
@@ -84,12 +88,12 @@ class Comparison:
             own = {
                 "precision": self.served.precision,
                 "max_difference": self._own_difference,
-                "agreement": self._own_alike / self._answers,
+                "agreement": self._own_alike / self._answers if self._classifies else None,
             }
         return {
             "max_difference": self.difference,
             "relative_difference": self.difference / self.largest if self.largest else self.difference,
-            "agreement": self._alike / self._answers,
+            "agreement": self._alike / self._answers if self._classifies else None,
             "own_precision": own,
         }
 
@@ -135,7 +139,7 @@ def _score(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns for each example whether it is classified correctly, or the confusion matrix of its pixels."""
     classes = scores.shape[-1]
     if scores.ndim == 4:
-        labels = labels[..., 0] if labels.ndim == 4 else labels
+        labels = pixel_labels(labels, classes)
         predictions = np.asarray(enlarged(scores, labels)).argmax(-1)
         return np.stack([confusion_matrix(*pair, classes) for pair in zip(labels, predictions, strict=True)])
     return scores.argmax(-1) == class_labels(labels, classes)

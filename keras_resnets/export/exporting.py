@@ -19,8 +19,9 @@ from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS, Format, Opened
 from keras_resnets.export.inference import Inference, inference
 from keras_resnets.export.quantization import sensitivity
-from keras_resnets.export.representative import inputs
+from keras_resnets.export.representative import Representative, inputs
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.outputs import answer_one_class
 
 KINDS = {"float32": "litert", "float16": "litert-fp16", "dynamic": "litert-dynamic", "int8": "litert-int8"}
 
@@ -114,7 +115,7 @@ def litert(
     model: keras.Model,
     path: str | os.PathLike,
     kind: str = "float32",
-    representative: Sequence[np.ndarray] | np.ndarray | None = None,
+    representative: Representative = None,
     examples: np.ndarray | None = None,
     *,
     data=None,
@@ -134,8 +135,10 @@ def litert(
         kind: `"float32"`; `"float16"`, weights in half precision; `"dynamic"`, weights in 8 bits, computed with inputs
             that are quantized to 8 bits at run time; `"int8"`, everything in 8-bit integers, including input and output
             (with the scale and zero point that the card gives).
-        representative: inputs that calibrate the ranges for `"int8"`, as the file takes them, without the batch axis;
-            None draws 200 from the training split of `data`.
+        representative: inputs that calibrate the ranges for `"int8"`, as the file takes them, without the batch axis:
+            an array or a list; a generator of batches, or a function that returns one, as TensorFlow Lite takes it;
+            `tf.data`, batched or not, of which the first 200 are taken; or what `keras_resnets.data.load` gives. None
+            draws 200 from the training split of `data`.
         examples: as for `saved_model`.
         data: as for `saved_model`.
         preprocessing: as for `saved_model`.
@@ -219,7 +222,7 @@ def _export(
     model: keras.Model,
     path: str | os.PathLike,
     examples: np.ndarray | None,
-    representative: Sequence[np.ndarray] | np.ndarray | None = None,
+    representative: Representative = None,
     *,
     data=None,
     preprocessing: bool = False,
@@ -267,8 +270,8 @@ def _export(
         }
 
     # If 8 bits cost more than a point, measure which blocks cost it.
-    lost = accuracy["lost"] if accuracy else 1 - report["agreement"]
-    if file_format.calibrated and lost > 0.01 and isinstance(model, ResidualNetwork) and len(model.output_shape) == 2:
+    lost = accuracy["lost"] if accuracy else 1 - (report["agreement"] or 0)
+    if file_format.calibrated and lost > 0.01 and _classifies(model):
         prepared = _prepare(served, data if accuracy else compared)
         rows = sensitivity(model, prepared, [served.prepared(np.asarray(x)) for x in calibration])
         report["sensitivity"] = rows.to_dict("records")
@@ -278,6 +281,11 @@ def _export(
     with runs.whole(card_path(path, "md")) as part:
         part.write_text(markdown(report))
     return report
+
+
+def _classifies(model: keras.Model) -> bool:
+    """Returns whether the cost of 8 bits can be measured block by block."""
+    return isinstance(model, ResidualNetwork) and len(model.output_shape) == 2 and answer_one_class(model)
 
 
 def _check_path(name: str, file_format: Format, path: Path, calls: int) -> None:
@@ -313,15 +321,7 @@ def _inputs_to_compare(served: Inference, examples, data) -> tuple[Any, str]:
 
 def _first_input(served: Inference, compared) -> np.ndarray:
     """Returns the first of the inputs to compare on, a batch of one, after checking its shape."""
-    first, shape = np.asarray(next(batches(compared, 1))[0]), served.input[1]
-    if first.ndim != len(shape) + 1 or any(
-        want not in (None, have) for want, have in zip(shape, first.shape[1:], strict=True)
-    ):
-        raise ArgumentError(
-            f"examples, or data, must hold inputs of {shape}; got {first.shape[1:]}. Resize them for "
-            f"{served.model.name!r}."
-        )
-    return first
+    return next(batches(compared, 1, shape=served.input[1], argument="examples, or data,"))[0]
 
 
 def _check_operators(path: Path, opened: Opened, name: str) -> None:

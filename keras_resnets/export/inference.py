@@ -14,10 +14,9 @@ from keras import ops
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.network import private
-from keras_resnets.network.blocks import Segment
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.graph import Graph
 from keras_resnets.network.layers import MaxPool
+from keras_resnets.network.outputs import activation_at_end, last_layer
 from keras_resnets.network.tracing import in_precision
 
 OUTPUTS = ("model", "logits", "probabilities")
@@ -117,7 +116,7 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
             f"image, as data normalised by 'pixel' have it, is no Preprocessing); set model.preprocessing, or export "
             f"it for inputs that are already prepared."
         )
-    end = _activation(model) if output != "model" else None
+    end = activation_at_end(model) if output != "model" else None
     if end not in (None, "linear", "softmax"):
         raise ArgumentError(
             f"output: {model.name!r} ends in {end}, and {output!r} is for networks that end in a softmax or in logits; "
@@ -132,7 +131,7 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
     if cut or _precision(model) != "float32":
         network = _in_float32(model)
     if cut:
-        _last_layer(network).activation = keras.activations.linear
+        last_layer(network).activation = keras.activations.linear
     return Inference(model, network, prepare, output == "probabilities" and end == "linear", cut)
 
 
@@ -222,26 +221,6 @@ def _in_float32(model: keras.Model) -> keras.Model:
     copy = type(model).from_config(in_precision(model.get_config(), "float32"))
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _last_layer(layer):
-    """Returns the innermost layer that computes a network's output."""
-    if isinstance(layer, Segment):
-        return _last_layer(layer.body)
-    if isinstance(layer, Graph):
-        return _last_layer(next(step.operation for step in layer.steps if layer.result in step.outputs))
-    if isinstance(layer, keras.Sequential):
-        return _last_layer(layer.layers[-1])
-    if isinstance(layer, keras.Function):
-        return _last_layer(private.operation_of(layer.outputs[0]))
-    return layer
-
-
-def _activation(model: keras.Model) -> str:
-    """Returns the name of a network's output activation, or of its last layer."""
-    last = _last_layer(model)
-    activation = getattr(last, "activation", None) or last
-    return getattr(activation, "__name__", None) or activation.name
 
 
 def _softmax(y: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from keras import ops
 
 from keras_resnets.errors import whole_number
 from keras_resnets.export.inference import inference
-from keras_resnets.export.representative import EXAMPLES, inputs
+from keras_resnets.export.representative import EXAMPLES, Representative, inputs
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import BOTH, MEMORY, Lanes, Program
 from keras_resnets.instruments.taps import call_in_inference, run_link
@@ -36,7 +36,7 @@ Ranges = dict[Place, tuple[float, float]]
 def sensitivity(
     model: keras.Model,
     data,
-    representative: Sequence[np.ndarray] | np.ndarray | None = None,
+    representative: Representative = None,
     *,
     examples: int = EXAMPLES,
     seed: int = 0,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.batches import check_inputs
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
@@ -57,6 +58,7 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
         raise ArgumentError(
             f"model: no block of {network.name!r} has a residual branch and a shortcut; use a residual network."
         )
+    check_inputs(x, network.input_shape[1:])
     h: Any = ops.convert_to_tensor(x, network.chain[0].input.dtype)
     rows = []
     with _batch_statistics(norms(network, (1, *h.shape[1:]))):

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples_in
-from keras_resnets.errors import ArgumentError
+from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.outputs import are_probabilities
+from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import UNFINISHED, fingerprint, whole
 
@@ -75,12 +74,13 @@ def evaluate(
         labels, the intact network's predictions replace them, so `error` is the share of examples
         classified differently.
     """
-    if len(model.output_shape) != 2:
-        raise ArgumentError(f"model must end in one row of class scores per example; got output {model.output_shape}.")
+    check_classifier(model)
     programs = [program(model), *programs]
     weights = fingerprint(model.weights)
     kept = Kept(resume, repr([p.steps for p in programs]) + weights)
-    totals = _measure(engine or engine_for(model, budget), programs, data, kept, task, verbose)
+    engine = engine or engine_for(model, budget)
+    read = batches(data, engine.rows(BATCH), shape=model.input_shape[1:], classes=model.output_shape[1])
+    totals = _measure(engine, programs, read, examples_in(data), kept, task, verbose)
     table = totals.table()
     facts = {
         "intact": {key: float(value) for key, value in table.iloc[0].items()},
@@ -121,12 +121,19 @@ class _Totals:
         return table
 
 
-def _measure(engine: Engine, programs: Sequence[Program], data, kept: Kept, task: str, verbose: bool) -> _Totals:
-    """Measures programs on all batches of a data set, some batches in parallel."""
-    rows, links, stopped = engine.rows(BATCH), work(programs) if verbose else 0, threading.Event()
-    examples, totals = examples_in(data), _Totals()
+def _measure(
+    engine: Engine,
+    programs: Sequence[Program],
+    read: Iterable,
+    examples: int | None,
+    kept: Kept,
+    task: str,
+    verbose: bool,
+) -> _Totals:
+    """Measures programs on batches, some of them in parallel."""
+    links, stopped, totals = work(programs) if verbose else 0, threading.Event(), _Totals()
     with (
-        progress(task, examples and links * -(-examples // rows), verbose) as advance,
+        progress(task, examples and links * -(-examples // engine.rows(BATCH)), verbose) as advance,
         ThreadPoolExecutor(WORKERS) as pool,
     ):
 
@@ -147,7 +154,7 @@ def _measure(engine: Engine, programs: Sequence[Program], data, kept: Kept, task
 
         pending: collections.deque = collections.deque()
         try:
-            for number, (x, y) in enumerate(batches(data, rows)):
+            for number, (x, y) in enumerate(read):
                 totals.examples, totals.labelled = totals.examples + len(x), y is not None
                 totals.data.add(x, y)
                 pending.append(pool.submit(measure_batch, number, x, y))
@@ -239,21 +246,6 @@ def _sum_measures(scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         top = scores.max(2, keepdims=True)
         loss = (top + np.log(np.exp(scores - top).sum(2, keepdims=True)) - of_label)[..., 0]
     return np.stack([(best != labels).sum(1), (rank >= 5).sum(1), loss.sum(1), (best == best[0]).sum(1)], 1)
-
-
-def class_labels(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Returns the labels of a batch, class numbers or one-hot rows, as whole numbers.
-
-    Raises:
-        ArgumentError: a label is not a class of the network.
-    """
-    labels = (labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)).astype(int)
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ArgumentError(
-            f"data: labels must be from 0 to {classes - 1}, the outputs of the network; got "
-            f"{labels.min() if labels.min() < 0 else labels.max()}."
-        )
-    return labels
 
 
 def side_by_side(networks: Iterable[ResidualNetwork], measure: Callable) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.batches import check_inputs
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 
@@ -88,6 +89,7 @@ class Lanes:
         budget: int = MEMORY,
         others: Mapping[str, Callable[[keras.Layer], Callable]] | None = None,
     ):
+        self.input_shape = tuple(model.input_shape[1:])
         self.chain, self.budget, self.others = model.chain, budget, dict(others or {})
         self._functions: dict[tuple[int, str, float], Callable] = {}
         self._compiling = threading.Lock()
@@ -124,6 +126,7 @@ class Lanes:
         Returns:
             An array of (programs, examples, ...).
         """
+        check_inputs(x, self.input_shape)
         walk = _Walk(self, programs, tick or (lambda lanes: None))
         walk.run(ops.convert_to_tensor(x, self.chain[0].input.dtype))
         return np.stack([walk.results[i] for i in range(len(programs))])

@@ -23,10 +23,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.batches import check_inputs, class_labels
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.instruments.backward import any_lanes, any_rows, back_along_path, back_by_length
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.outputs import check_classifier
 from keras_resnets.network.tracing import TracedOnce, stateless
 
 INPUT = "input"
@@ -88,6 +90,7 @@ class Spectrum:
             )
         if not model.blocks:
             raise ArgumentError(f"model must have residual blocks; {model.name!r} has none.")
+        check_classifier(model)
         self.model, self.precision = model, precision
         last = max(i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock))
         self.chain, self._tail = model.chain[: last + 1], model.chain[last + 1 :]
@@ -183,6 +186,8 @@ class Spectrum:
         """
         import tensorflow as tf
 
+        check_inputs(x, self.model.input_shape[1:])
+        y = class_labels(y, self.model.output_shape[1])
         values = [tf.cast(x, self.precision)]
         variables = [[v.value for v in link.trainable_variables] if weights else [] for link in self.chain]
         with tf.GradientTape() as tape:
@@ -199,8 +204,7 @@ class Spectrum:
 
     def _loss(self, h, y):
         """Returns the cross-entropy of each example for the input of the network's last link."""
-        y = ops.convert_to_tensor(y)
-        labels = ops.argmax(y, -1) if len(y.shape) == 2 and y.shape[1] > 1 else ops.reshape(y, (-1,))
+        labels = ops.convert_to_tensor(y)
         if not self._tail:
             return _cross_entropy(labels, h, logits=not _are_probabilities(h))
         scores = self._forward(self._tail[-1], h)

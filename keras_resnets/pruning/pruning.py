@@ -158,7 +158,7 @@ def prune(
 
         # The costs of all these networks.
         names = [network.blocks[i].name for i in gone]
-        costs = costs_of(network, gone, next(batches(data, 1))[0], how.timed)
+        costs = costs_of(network, gone, next(batches(data, 1, shape=network.input_shape[1:]))[0], how.timed)
         rows = _join(parts, costs.assign(block=["-", *names], calibration_error=errors))
         facts |= {
             "blocks": len(network.blocks),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -85,9 +87,19 @@ class PixelLoss(keras.losses.Loss):
         labels = ops.reshape(classes_at(labels, logits), (-1,))
         scores = ops.log_softmax(ops.reshape(logits, (-1, logits.shape[-1])))
         counts = labels != self.ignore
-        labels = ops.where(counts, labels, 0)
+        outside = ops.logical_and(counts, ops.logical_or(labels < 0, labels >= scores.shape[-1]))
+        # A negative index would count from the end; here, it may be any class.
+        labels = ops.where(ops.logical_or(outside, ops.logical_not(counts)), 0, labels)
         # Each row's score of its class. one_hot would make an array as large as the scores.
         own = ops.squeeze(ops.take_along_axis(scores, labels[:, None], axis=1), 1)
+        own = ops.where(outside, float("nan"), own)
+        # A value that is being traced has no truth; then the loss is NaN.
+        with contextlib.suppress(TypeError):
+            if bool(ops.any(outside)):
+                raise ArgumentError(
+                    f"labels must be from 0 to {scores.shape[-1] - 1}, or {self.ignore} where a pixel has no class; "
+                    f"give PixelLoss(ignore=...) the number that your masks have for no class."
+                )
         if self.hardest is not None:
             counts = self._select_hardest(ops.exp(own), counts)
         counts = ops.cast(counts, own.dtype)

@@ -20,6 +20,7 @@ from keras_resnets.instruments.path_draws import REST, Paths, needed_length, sho
 from keras_resnets.instruments.spectrum import INPUT, Spectrum
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.outputs import check_classifier
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import fingerprint
 
@@ -153,7 +154,8 @@ def split_gradient(spectra, examples, *, draws, weights, seed, budget, verbose=F
 def first_examples(network: ResidualNetwork, data, examples: int):
     """Returns the first examples as arrays, and the source of their labels."""
     parts: list[tuple[np.ndarray, np.ndarray | None]] = []
-    for batch in batches(data, examples):
+    check_classifier(network)
+    for batch in batches(data, examples, shape=network.input_shape[1:], classes=network.output_shape[1]):
         parts.append(batch)
         if sum(len(x) for x, _ in parts) >= examples:
             break

@@ -137,7 +137,8 @@ class EffectiveDepth(keras.callbacks.Callback):
     def _examples(self) -> np.ndarray:
         """Returns the inputs that are measured."""
         if self._probe is None:
-            self._probe = next(batches(self.data, self.examples))
+            shape = None if self.model is None else self.model.input_shape[1:]
+            self._probe = next(batches(self.data, self.examples, shape=shape))
         return self._probe[0]
 
     def _settings(self) -> dict[str, Any]:

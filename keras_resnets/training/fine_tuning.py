@@ -10,7 +10,7 @@ from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.outputs import are_probabilities
+from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import recipes
@@ -123,8 +123,9 @@ def check_data(network: ResidualNetwork, data) -> None:
             f"data must be what keras_resnets.data.load gives for classification, to train on its training split; "
             f"got {f'{data.name!r}, for {data.task}' if isinstance(data, Data) else type(data).__name__}."
         )
+    check_classifier(network)
     outputs = network.output_shape
-    if len(outputs) != 2 or outputs[1] != data.classes:
+    if outputs[1] != data.classes:
         raise ArgumentError(
             f"data must have as many classes as {network.name!r} has outputs, {outputs[-1]}; got {data.name!r} with "
             f"{data.classes}."

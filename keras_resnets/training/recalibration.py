@@ -62,7 +62,7 @@ def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_siz
     moments = [Moments() for _ in norms]
     source = data.train_in_order if isinstance(data, Data) else data
     with _keep_batch_statistics(model, norms):
-        for x, _ in itertools.islice(batches_of(source, batch_size), batches):
+        for x, _ in itertools.islice(batches_of(source, batch_size, shape=model.input_shape[1:]), batches):
             for layer in norms:
                 _assign(layer, 0.0, 0.0)
             model(ops.convert_to_tensor(x, model.inputs[0].dtype), training=True)
