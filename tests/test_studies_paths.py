@@ -1,5 +1,6 @@
 """The study of the gradient by path: its rows against the instrument, what it tells, and how it goes on."""
 
+import itertools
 import math
 import sys
 
@@ -15,7 +16,8 @@ def test_rows_of_the_study(tiny, images, scramble):
     study = kr.studies.paths(model, images, examples=10, draws=40)
     rows = study.rows[study.rows["kind"] == "input"]
     assert rows["paths"].tolist() == pytest.approx([math.comb(3, k) / 8 for k in range(4)])
-    [exact] = Spectrum(model).exact(images[0][:10], images[1][:10])
+    given = images[0][:10], images[1][:10]
+    [exact] = Spectrum(model).exact(*given)
     np.testing.assert_allclose(rows["norm"], exact.norm.mean(1), rtol=1e-5)
     np.testing.assert_allclose(rows["norm_sd"], exact.norm.std(1, ddof=1), rtol=1e-4)
     np.testing.assert_allclose(rows["share"], exact.share.mean(1), rtol=1e-4, atol=1e-6)
@@ -28,7 +30,15 @@ def test_rows_of_the_study(tiny, images, scramble):
         assert norms.min() <= rows["sampled"].iloc[k] <= norms.max()
     product = rows["paths"] * rows["sampled"]
     np.testing.assert_allclose(rows["sampled_share"], product / product.sum(), rtol=1e-6)
-    np.testing.assert_allclose(rows["coherence"], rows["norm"] / (8 * product), rtol=1e-5)
+    # A single path cannot cancel; of several, the draws estimate the sum of all, as precisely as they say.
+    for k in range(4):
+        paths = [gates for gates in itertools.product((False, True), repeat=3) if sum(gates) == k]
+        gates = np.repeat(np.array(paths)[:, :, None], 10, 2)
+        along = [np.linalg.norm(np.reshape(g, (10, -1)), axis=1) for g in Spectrum(model).along(*given, gates)]
+        expected, row = exact.norm[k].sum() / np.sum(along), rows.iloc[k]
+        assert row["coherence"] == pytest.approx(expected, rel=4 * row["coherence_error"] + 1e-4)
+        assert (row["coherence_error"] < 1e-4) == (len(paths) == 1)
+        assert row["coherence_error"] < 0.3
     weights = study.rows[study.rows["kind"] == "weights"]
     assert list(dict.fromkeys(weights["at"])) == ["stem", *(block.name for block in model.blocks)]
     np.testing.assert_allclose(weights.groupby("at")["share"].sum(), 1, rtol=1e-4)

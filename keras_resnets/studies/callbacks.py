@@ -170,7 +170,7 @@ class PathSpectrum(_AfterEpochs):
 
     TensorBoard gets the scalars `paths/sampled_mean_length`, `paths/exact_mean_length`,
     `paths/needed_length` (the length beyond which all longer paths together are less than 5 % of the
-    gradient) and `paths/coherence` (at the length where sampling has its peak),
+    gradient) and `paths/coherence` (at the length where the exact sums have their peak),
     `paths/share_of_epoch` and the image `paths/figure`, by number of finished epochs. An epoch whose
     gradient is not finite is skipped.
 
@@ -232,5 +232,5 @@ class PathSpectrum(_AfterEpochs):
             "sampled_mean_length": s["sampled"]["mean_length"],
             "exact_mean_length": s["exact"]["mean_length"],
             "needed_length": s["exact"]["needed_length"],
-            "coherence": s["coherence_at_the_sampled_peak"]["coherence"],
+            "coherence": s["coherence_at_the_peak"]["coherence"],
         }

@@ -75,8 +75,9 @@ def paths(
         along one path, with its standard deviation and count; `sampled_share`, paths times norm, as a share of all
         lengths; `norm`, of the exact part, with its standard deviation over examples; `norm_share`; `share`, the
         part's contribution to the gradient, negative if it opposes it; `rest`, the relative error without all longer
-        paths; `coherence`, the exact norm over paths times sampled norm: 1 if all paths have the same direction. Rows
-        of `kind` `"weights"`, for each link `at` and length (its own residual branch counts), have `norm`,
+        paths; `coherence`, the exact norm over paths times sampled norm, both of the examples that were sampled: 1 if
+        all paths have the same direction; `coherence_error`, its standard error over draws, relative to it. Rows of
+        `kind` `"weights"`, for each link `at` and length (its own residual branch counts), have `norm`,
         `norm_share`, `share` and `rest`. The summary has the effective lengths by either measure: the shortest run of
         lengths with 95 % of the sum.
 
@@ -214,9 +215,30 @@ def _at_input(tables: list[np.ndarray], choices: Paths) -> pd.DataFrame:
     table["norm"], table["norm_sd"] = norm, exact.groupby("length")["norm"].std().reindex(choices.all).to_numpy()
     table["norm_share"] = norm / norm.sum()
     table["share"], table["rest"] = (means[name].reindex(choices.all).to_numpy() for name in ("share", "rest"))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        table["coherence"] = np.exp(np.log(norm) - product)
+    table["coherence"], table["coherence_error"] = _coherence(tables, choices)
     return table
+
+
+def _coherence(tables: list[np.ndarray], choices: Paths) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how much of the sampled paths' product is left in the exact sum, and the relative standard error of that.
+
+    Each draw is compared with the exact norm of its own example and length: lengths are drawn for different numbers of
+    examples, and norms differ between examples by more than paths do.
+    """
+    draws = []
+    for rows in tables:
+        exact, along = rows[rows[:, 0] == VALUES], rows[rows[:, 0] == SAMPLED]
+        norms = exact[:, 3].reshape(int(exact[:, 2].max()) + 1, -1)
+        lengths, example = along[:, 2].astype(int), np.arange(len(along)) % norms.shape[1]
+        draws.append(np.stack([lengths, norms[lengths, example], along[:, 3]], 1))
+    every, counts, found = np.concatenate(draws), choices.log_counts(), []
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # norms may be too small for a float
+        for length, count in zip(choices.all, counts, strict=True):
+            _, exact, along = every[every[:, 0] == length].T
+            ratio = exact.sum() / along.sum()
+            error = np.sqrt(((exact - ratio * along) ** 2).sum() * len(along) / max(1, len(along) - 1)) / along.sum()
+            found.append((np.exp(np.log(ratio) - count), error / ratio))
+    return tuple(np.array(found).T)  # type: ignore[return-value]
 
 
 def _of_weights(tables: list[np.ndarray], spectrum: Spectrum) -> pd.DataFrame:
@@ -251,8 +273,13 @@ def _summary(table: pd.DataFrame, choices: Paths, gradient: float) -> dict[str, 
         }
     summary["exact"]["needed_length"] = needed_length(rows)
     summary["exact"]["norms_over_norm_of_sum"] = float(rows["norm"].sum() / gradient)
-    peak = rows.loc[rows["sampled_share"].idxmax()]
-    summary["coherence_at_the_sampled_peak"] = {"length": int(peak["length"]), "coherence": float(peak["coherence"])}
+    # At the peak of the exact sums: the one of the sampled paths is where a few large draws made it.
+    peak = rows.loc[rows["norm_share"].idxmax()]
+    summary["coherence_at_the_peak"] = {
+        "length": int(peak["length"]),
+        "coherence": float(peak["coherence"]),
+        "relative_standard_error": float(peak["coherence_error"]),
+    }
     return summary
 
 
@@ -349,14 +376,18 @@ def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
 def describe(study: Study) -> str:
     """Summarises the result in a few lines."""
     s = study.summary
-    sampled, exact, peak = s["sampled"], s["exact"], s["coherence_at_the_sampled_peak"]
+    sampled, exact, peak = s["sampled"], s["exact"], s.get("coherence_at_the_peak")
+    # Studies of the first version have it where sampling has its peak, without its error.
+    cancelling = peak and (
+        f"paths cancel: at length {peak['length']}, where the exact sums have their peak, they are "
+        f"{peak['coherence']:.2g} (relative standard error {peak['relative_standard_error']:.2g}) of what they would "
+        f"be if all paths pointed one way; "
+    )
     return (
         f"by sampled paths, lengths {sampled['low']} to {sampled['high']} carry {sampled['mass']:.0%} of the gradient "
         f"(mean {sampled['mean_length']:.1f} of {s['blocks_with_a_choice']}; {100 * sampled['of_all_paths']:.3g}% of "
         f"all paths); by the exact sums, {exact['low']} to {exact['high']} (mean {exact['mean_length']:.1f})\n"
-        f"paths cancel: at length {peak['length']}, where sampling has its peak, their sum is {peak['coherence']:.1%} "
-        f"of what it would be if all pointed one way; paths beyond length {exact['needed_length']} add less than "
-        f"{REST:.0%} together\n"
+        f"{cancelling or ''}paths beyond length {exact['needed_length']} add less than {REST:.0%} together\n"
         f"the parts sum to the gradient within {s['largest_error_of_sum']:.0e}, in double precision within "
         f"{s['checked_in_double_precision']['largest_error_of_sum']:.0e}"
     )
