@@ -90,6 +90,7 @@ def test_statistics_of_images_of_several_sizes_are_over_pixels(tmp_path):
     pixels = [rng.integers(0, 256, (n, n + 3, 3)).astype("uint8") for n in (4, 7, 9, 20)]
     for number, image in enumerate(pixels):
         mask = np.zeros(image.shape[:2], "uint8")
+        mask[-1] = 1
         mask_files.write(tmp_path / f"train/images/{number}.png", tmp_path / f"train/masks/{number}.png", image, mask)
         mask_files.write(
             tmp_path / f"val/images/{number}.png", tmp_path / f"val/masks/{number}.png", image[:2], mask[:2]

@@ -32,7 +32,11 @@ def classes_at(labels, like):
 def enlarged(scores, like, interpolation: str = "bilinear"):
     """Resizes scores to the height and width of labels, with half-pixel centres."""
     size = ops.shape(like)[1:3]
-    return scores if tuple(scores.shape[1:3]) == tuple(size) else ops.image.resize(scores, size, interpolation, data_format=LAST)
+    return (
+        scores
+        if tuple(scores.shape[1:3]) == tuple(size)
+        else ops.image.resize(scores, size, interpolation, data_format=LAST)
+    )
 
 
 def _logits(probabilities):

@@ -69,7 +69,11 @@ def probabilities(
     predictions = []
     for scale in scales:
         scaled = tuple(max(1, round(side * scale)) for side in size)
-        resized = images if scaled == size else np.asarray(ops.image.resize(images, scaled, "bilinear", antialias=True, data_format=LAST))
+        resized = (
+            images
+            if scaled == size
+            else np.asarray(ops.image.resize(images, scaled, "bilinear", antialias=True, data_format=LAST))
+        )
         for mirror in (False, True)[: 1 + flip]:
             x = resized[:, :, ::-1] if mirror else resized
             maps = _whole(model, x, multiple) if window is None else _by_windows(model, x, window, overlap, multiple)
