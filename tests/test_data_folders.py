@@ -31,8 +31,13 @@ def _load(root, **options):
 
 @pytest.mark.parametrize(
     ("train", "validation", "test"),
-    [("train", "val", "test"), ("Train", "Validation", "TEST"), ("training", "valid", "testing"), ("TRAIN", "dev", "Test")],
-)  # fmt: skip
+    [
+        ("train", "val", "test"),
+        ("Train", "Validation", "TEST"),
+        ("training", "valid", "testing"),
+        ("TRAIN", "dev", "Test"),
+    ],
+)
 def test_splits_are_understood_in_their_usual_spellings(train, validation, test, tmp_path):
     counts = {f"{split}__{kind}": n for split, n in ((train, 5), (validation, 2), (test, 3)) for kind in ("cat", "dog")}
     data, told = _load(_tree(tmp_path, **counts))
@@ -151,8 +156,8 @@ def test_it_is_told_once_and_on_standard_error(tmp_path, capsys):
 
 
 def test_many_names_are_shortened():
-    names = [str(i) for i in range(1000)]
-    assert next(folders.Notes(Path("a")).lines(names, {})).startswith("a: 1000 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 990 more)")  # fmt: skip
+    line = next(folders.Notes(Path("a")).lines([str(i) for i in range(1000)], {}))
+    assert line.startswith("a: 1000 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 990 more)")
 
 
 # Folders of images and masks.

@@ -152,6 +152,13 @@ def test_a_jpeg_that_only_the_decoder_finds_damaged_is_named_without_chatter(tmp
     assert capfd.readouterr().err == ""
 
 
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(ArgumentError, match=r"a.png' has more than 40 pixels"):
+        pictures.inspect([tmp_path / "a.png"])
+
+
 def test_a_jpeg_that_lacks_only_its_end_is_read(tmp_path):
     file = tmp_path / "a.jpg"
     Image.fromarray(PIXELS).save(file)

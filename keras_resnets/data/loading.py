@@ -144,7 +144,7 @@ def _hold_out(splits: Splits, validation: Any) -> Splits:
 
 
 def _read_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool):
-    """Reads a set for segmentation; returns its splits, `Labels`, its images' shape, None where they differ, and `Notes`."""
+    """Reads a set for segmentation; returns splits, `Labels`, the images' shape (None if they differ) and `Notes`."""
     if name == "scenes":
         return scenes(where["image_size"])
     if name == "digits":

@@ -73,7 +73,7 @@ def tensorflow_datasets(name: str, data_dir, download: bool):
 
 
 def folder(path: Path):
-    """Reads a folder of images and masks; returns splits, `Labels`, the images' shape (None where they differ), `Notes`.
+    """Reads a folder of images and masks; returns splits, `Labels`, the images' shape (None if they differ), `Notes`.
 
     The layout is that of PASCAL VOC, or `train/images`, `train/masks` and so on. Each mask is read once, so that a
     damaged one is refused before training.

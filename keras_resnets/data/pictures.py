@@ -110,7 +110,7 @@ def _inspect(file: Path) -> tuple[Picture, bool] | ArgumentError:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             depth = content[24] if image.format == "PNG" else 8
             if image.format == "TIFF":
-                depth = max(image.tag_v2.get(258, (8,)))
+                depth = max(getattr(image, "tag_v2", {}).get(258, (8,)))
             if image.mode not in MODES or depth > 8:
                 bits = f"{depth} bits" if depth > 8 else f"pixels of the kind {image.mode!r}"
                 return ArgumentError(f"{str(file)!r} must have at most 8 bits a channel; got {bits}. Convert it.")
@@ -134,7 +134,9 @@ def _inspect(file: Path) -> tuple[Picture, bool] | ArgumentError:
                 image.load()
             return picture, ended
     except Image.DecompressionBombError:
-        return ArgumentError(f"{str(file)!r} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller.")
+        return ArgumentError(
+            f"{str(file)!r} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller."
+        )
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, UnidentifiedImageError):
         return _damaged(file)
 
