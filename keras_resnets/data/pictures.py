@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.quiet import quiet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -52,14 +51,10 @@ def inspect(files: Sequence[Path]) -> list[Picture]:
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(_inspect, files))
     refused = [str(one) for one in found if isinstance(one, ArgumentError)]
-    # A JPEG without its end may have all its pixels: only the decoder can say. It is noisy, and one at a time.
-    for file, (_, ended) in ((f, one) for f, one in zip(files, found, strict=True) if isinstance(one, tuple)):
-        if not ended and not _is_decoded(file):
-            refused.append(str(_damaged(file)))
     if refused:
         more = f" ({len(refused) - 1} more files of this folder cannot be used either.)" if len(refused) > 1 else ""
         raise ArgumentError(refused[0] + more)
-    return [one[0] for one in found if isinstance(one, tuple)]
+    return [one for one in found if isinstance(one, Picture)]
 
 
 def decode(file, by_pillow=None):
@@ -101,8 +96,8 @@ def dataset(files: Sequence[Path], pictures: Sequence[Picture], *columns):
     return items, lambda file, route, *rest: (decode(file, route), *rest)
 
 
-def _inspect(file: Path) -> tuple[Picture, bool] | ArgumentError:
-    """Returns what `inspect` says of a file, and whether it is known to be whole; or the error."""
+def _inspect(file: Path) -> Picture | ArgumentError:
+    """Returns what `inspect` says of a file, or the error."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -125,14 +120,13 @@ def _inspect(file: Path) -> tuple[Picture, bool] | ArgumentError:
             size = image.size if _orientation(image, content) < 5 else image.size[::-1]
             special = turned or image.mode == "CMYK" or image.format not in ("PNG", "JPEG", "MPO")
             picture = Picture(size[::-1], special, ", ".join(filter(None, remarks)))
-            ended = True
             if image.format == "PNG":
                 image.verify()  # the checksum of each chunk
             elif image.format in ("JPEG", "MPO"):
-                ended = content.rfind(b"\xff\xd9") > content.find(b"\xff\xda") > 0
+                return picture if _has_end(content) else _damaged(file)
             else:
                 image.load()
-            return picture, ended
+            return picture
     except Image.DecompressionBombError:
         return ArgumentError(
             f"{str(file)!r} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller."
@@ -157,16 +151,12 @@ def _orientation(image, content: bytes) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _is_decoded(file: Path) -> bool:
-    """Returns whether a file's pixels are all there, without a word of the decoder's."""
-    import tensorflow as tf
-
-    with quiet():
-        try:
-            decode(os.fsencode(file), _inspect(file)[0].by_pillow)  # type: ignore[index]
-        except tf.errors.OpError:
-            return False
-    return True
+def _has_end(content: bytes) -> bool:
+    """Returns whether the pixels of a JPEG are followed by its end; TensorFlow decodes no other."""
+    at = 2
+    while content[at] == 0xFF and content[at + 1] != 0xDA:  # over the segments, in which a small preview may stand
+        at += 1 if content[at + 1] == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content.rfind(b"\xff\xd9") > at
 
 
 def _decode(file: bytes | np.ndarray) -> np.ndarray:
