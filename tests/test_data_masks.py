@@ -54,8 +54,12 @@ def test_a_folder_laid_out_as_voc_is_tested_on_val(tmp_path):
                 tmp_path / f"JPEGImages/{stem}.jpg", tmp_path / f"SegmentationClass/{stem}.png", image, mask
             )
     (tmp_path / "SegmentationClass" / "c1.png").unlink()
-    data = mask_files.load(tmp_path, validation=0, batch_size=1)
+    told = []
+    data = mask_files.load(tmp_path, validation=0, batch_size=1, tell=told.append)
     assert data.sizes == {"train": 3, "test": 2}
+    assert "train 3 images of 'ImageSets/Segmentation/train.txt', test 2 images of 'ImageSets/Segm" in told[0]
+    # The classes are those of VOC, whether a folder has all of them or not.
+    assert "19 classes without a pixel in train (1 (aeroplane), 2 (bicycle), " in told[1]
     assert (data.class_names[0], data.class_names[20], data.classes) == ("background", "tvmonitor", 21)
     # Images of several sizes come one by one, each as large as it is.
     assert data.input_shape == (None, None, 3)
