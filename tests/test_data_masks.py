@@ -54,8 +54,12 @@ def test_a_folder_laid_out_as_voc_is_tested_on_val(tmp_path):
                 tmp_path / f"JPEGImages/{stem}.jpg", tmp_path / f"SegmentationClass/{stem}.png", image, mask
             )
     (tmp_path / "SegmentationClass" / "c1.png").unlink()
-    data = mask_files.load(tmp_path, validation=0, batch_size=1)
+    told = []
+    data = mask_files.load(tmp_path, validation=0, batch_size=1, tell=told.append)
     assert data.sizes == {"train": 3, "test": 2}
+    assert "train 3 images of 'ImageSets/Segmentation/train.txt', test 2 images of 'ImageSets/Segm" in told[0]
+    # The classes are those of VOC, whether a folder has all of them or not.
+    assert "19 classes without a pixel in train (1 (aeroplane), 2 (bicycle), " in told[1]
     assert (data.class_names[0], data.class_names[20], data.classes) == ("background", "tvmonitor", 21)
     # Images of several sizes come one by one, each as large as it is.
     assert data.input_shape == (None, None, 3)
@@ -90,6 +94,7 @@ def test_statistics_of_images_of_several_sizes_are_over_pixels(tmp_path):
     pixels = [rng.integers(0, 256, (n, n + 3, 3)).astype("uint8") for n in (4, 7, 9, 20)]
     for number, image in enumerate(pixels):
         mask = np.zeros(image.shape[:2], "uint8")
+        mask[-1] = 1
         mask_files.write(tmp_path / f"train/images/{number}.png", tmp_path / f"train/masks/{number}.png", image, mask)
         mask_files.write(
             tmp_path / f"val/images/{number}.png", tmp_path / f"val/masks/{number}.png", image[:2], mask[:2]

@@ -132,17 +132,6 @@ def test_depthwise_convolutions_count_and_what_lies_between_blocks_is_read():
     assert rows["stage"]["head/Conv_1"] == "head"
 
 
-def test_channels_come_first_where_the_network_has_them_so():
-    inputs = keras.Input((4, 6, 6))
-    y = keras.layers.Conv2D(4, 3, padding="same", data_format="channels_first")(inputs)
-    model = keras.Model(inputs, keras.layers.Add()([inputs, y]))
-    x = np.random.default_rng(0).normal(size=(5, 4, 6, 6)).astype("float32")
-    row = kr.studies.responses(model, (x, None)).rows.iloc[0]
-    value = np.asarray(model.layers[1](x), "float64")
-    assert row["channel_median"] == pytest.approx(np.median(value.std((0, 2, 3))), rel=1e-5)
-    assert row["std"] == pytest.approx(value.std(), rel=1e-5)
-
-
 @pytest.mark.parametrize(("name", "layer"), [("stage1_block2/conv1", "bn1"), ("stage2_block1/conv2", "bn2")])
 def test_gamma_scales_the_response(name, layer, tiny, images, scramble):
     model = scramble(kr.build(tiny))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ def load(
     seed: int | None = None,
     download: bool = False,
     task: str = "classification",
+    tell: Callable[[str], None] | None = None,
     **batching: Any,
 ) -> Data:
     """Loads a data set for image classification, or for semantic segmentation: a class for each pixel.
@@ -34,7 +37,9 @@ def load(
     Args:
         name: `"digits"` (scikit-learn's 1,797 images of 8x8, embedded), the name of a
             tensorflow-datasets set such as `"cifar10"`, or the path of a folder with one folder
-            of images per class, at its top or under `train`, `validation` and `test`. For segmentation,
+            of images per class, at its top or under `train`, `validation` and `test` (also `training`, `val`, `valid`,
+            `dev` and `testing`, in any case). Images are PNG, JPEG, BMP, GIF, WebP or TIFF of up to 8 bits a channel,
+            and are turned as their EXIF data say. For segmentation,
             `"scenes"` (1,100 scenes of 128x128, those digits before textures, drawn when loaded), a
             tensorflow-datasets set such as `"camvid"`, or the path of a folder with the layout of PASCAL VOC
             (`JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation`), or with `images` and `masks` at its top or
@@ -50,6 +55,8 @@ def load(
         seed: seed of shuffling and augmentation, from 0 to 2**31 - 1; None means the training's seed, else 0.
         download: whether tensorflow-datasets may download an absent set.
         task: `"classification"` or `"segmentation"`.
+        tell: called with each line of what there is to tell of a folder: its classes, the sizes of its splits and
+            where they came from, what was left out and why. None writes each line to standard error, once a process.
         **batching: fields of `Batching`, such as `batch_size=32`. In a training they take precedence over its recipe.
 
     Returns:
@@ -82,13 +89,22 @@ def load(
     # The set, and its batches.
     where = {"data_dir": data_dir and str(data_dir), "validation": validation, "image_size": image_size}
     find = _find_segmentation if task == "segmentation" else _find_classification
-    source, splits = find(str(name), isinstance(name, os.PathLike), where, download, batches.augmentation)
+    source, splits, notes = find(str(name), isinstance(name, os.PathLike), where, download, batches.augmentation)
     given = frozenset(batching) | (frozenset() if seed is None else {"seed"})
-    return Data.of(source, batches, lay_out(source, batches, splits), seed or 0, given)
+    data = Data.of(source, batches, lay_out(source, batches, splits), seed or 0, given)
+    for line in () if notes is None else notes.lines(data.class_names, data.sizes):
+        (tell or _tell_once)(line)
+    return data
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    """Writes a line to standard error, the first time it is told."""
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 def _find_classification(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
-    """Finds a set with a class for each image; returns it as a `Source`, and its splits for the augmentation."""
+    """Finds a set with a class for each image; returns it as a `Source`, its splits, and what to tell."""
     if name == "scenes":
         raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
     found = next((source for source in sources.SOURCES if source.has(name)), sources.SETS)
@@ -96,23 +112,23 @@ def _find_classification(name: str, is_path: bool, where: dict[str, Any], downlo
         raise FileNotFoundError(f"There is no folder {name!r}; give a folder with one folder of images per class.")
     read_splits = functools.partial(found.read, name, where["data_dir"], where["image_size"], download)
 
-    splits, names = read_splits(augmentation)
+    splits, names, notes = read_splits(augmentation)
     held_out = "test" not in splits
 
     def read(augmentation: Augmentation) -> Splits:
         return _hold_out(read_splits(augmentation)[0], where["validation"])
 
     source = Source(name, "classification", where, read, tuple(names), held_out=held_out)
-    return source, _hold_out(splits, where["validation"])
+    return source, _hold_out(splits, where["validation"]), notes
 
 
 def _find_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
-    """Finds a set with a class for each pixel; returns it as a `Source`, and its splits."""
-    splits, labels, native = _read_segmentation(name, is_path, where, download)
+    """Finds a set with a class for each pixel; returns it as a `Source`, its splits, and what to tell."""
+    splits, labels, native, notes = _read_segmentation(name, is_path, where, download)
     held_out = "test" not in splits
     splits = _hold_out(splits, where["validation"])
     source = Source(name, "segmentation", where, lambda _: splits, labels.names, labels, native, held_out)
-    return source, splits
+    return source, splits, notes
 
 
 def _hold_out(splits: Splits, validation: Any) -> Splits:
@@ -128,17 +144,19 @@ def _hold_out(splits: Splits, validation: Any) -> Splits:
 
 
 def _read_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool):
-    """Reads a set for segmentation; returns its splits, its `Labels` and its images' shape, None where they differ."""
+    """Reads a set for segmentation; returns splits, `Labels`, the images' shape (None if they differ) and `Notes`."""
     if name == "scenes":
         return scenes(where["image_size"])
     if name == "digits":
         raise ArgumentError("data: 'digits' has no label for each pixel; give 'scenes', which is made of them.")
     if Path(name).is_dir():
-        splits, labels, shape = masks.folder(Path(name))
+        splits, labels, shape, notes = masks.folder(Path(name))
     elif os.sep in name or is_path:
         raise FileNotFoundError(f"There is no folder {name!r}; give a folder of images and masks.")
     else:
-        splits, labels, shape = masks.tensorflow_datasets(name, where["data_dir"], download)
+        splits, labels, shape, notes = masks.tensorflow_datasets(name, where["data_dir"], download)
     if labels.test == "validation" and "validation" in splits:
         splits["test"] = splits.pop("validation")
-    return splits, labels, shape
+        if notes is not None:
+            notes.origins["test"] = notes.origins.pop("validation")
+    return splits, labels, shape, notes

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from keras_resnets.data import labels, sources
+from keras_resnets.data import folders, labels, pictures, sources
+from keras_resnets.data.folders import Notes
 from keras_resnets.data.labels import VOC, Labels
+from keras_resnets.data.pictures import Picture
 from keras_resnets.errors import ArgumentError
 
 # Names of an image and its mask in the builders of tensorflow-datasets.
@@ -19,7 +23,7 @@ MASKS = ("segmentation_mask", "segmentation_label")
 
 
 def tensorflow_datasets(name: str, data_dir, download: bool):
-    """Reads a set of tensorflow-datasets with masks; returns its splits, its `Labels` and the shape of its images."""
+    """Reads a set of tensorflow-datasets with masks; returns its splits, `Labels`, shape, and nothing to tell."""
     # Where the set has images and masks, and what the masks' numbers mean.
     builder = sources.prepared(name, data_dir, download)
     import tensorflow as tf
@@ -65,11 +69,11 @@ def tensorflow_datasets(name: str, data_dir, download: bool):
             if refusal in error.message.replace("\\", ""):
                 raise ArgumentError(refusal) from error
             raise
-    return splits, classes, shape
+    return splits, classes, shape, None
 
 
 def folder(path: Path):
-    """Reads a folder of images and masks; returns splits, `Labels` and the images' shape, None where they differ.
+    """Reads a folder of images and masks; returns splits, `Labels`, the images' shape (None if they differ), `Notes`.
 
     The layout is that of PASCAL VOC, or `train/images`, `train/masks` and so on. Each mask is read once, so that a
     damaged one is refused before training.
@@ -77,61 +81,87 @@ def folder(path: Path):
     import tensorflow as tf
 
     # The files, and the classes.
-    files, classes = _list_files(path)
+    notes = Notes(path)
+    files, classes = _list_files(path, notes)
     list_of_classes = path / "classes.txt"
     if list_of_classes.is_file():
-        names = tuple(line.strip() for line in list_of_classes.read_text().splitlines() if line.strip())
-        classes = Labels(names, test=classes.test)
-    if not 0 < len(classes.names) < labels.UNKNOWN:
+        classes = Labels(tuple(folders.lines_of(list_of_classes)), test=classes.test)
+    names = classes.names
+    if not 0 < len(names) < labels.UNKNOWN or len(set(names)) < len(names):
         raise ArgumentError(
-            f"{str(list_of_classes)!r} must have from 1 to {labels.UNKNOWN - 1} names of classes, one per line; got "
-            f"{len(classes.names)}."
+            f"{str(list_of_classes)!r} must have from 1 to {labels.UNKNOWN - 1} different names of classes, one per "
+            f"line; got {len(names)}, {len(set(names))} of them different."
         )
     if "test" in files:
         classes = dataclasses.replace(classes, test="test")
 
-    def read(image, mask):
-        pixels = tf.numpy_function(read_mask, [mask], "uint8", stateful=False)
-        pixels.set_shape((None, None))
-        return sources.decode(image), pixels
-
-    # Every mask is checked here.
-    with ThreadPoolExecutor() as pool:
-        check = functools.partial(_check_pair, classes=len(classes.names))
-        sizes = {size for pairs in files.values() for size in pool.map(check, pairs)}
-    shape = (*(sizes.pop() if len(sizes) == 1 else (None, None)), 3)
+    # Every image and mask is checked here.
+    sizes, shapes = {}, set()
+    for split, pairs in files.items():
+        sizes[split] = pictures.inspect([image for image, _ in pairs])
+        notes.remarks.update(picture.remark for picture in sizes[split] if picture.remark)
+        with ThreadPoolExecutor() as pool:
+            check = functools.partial(_check_pair, classes=len(names))
+            present = set().union(*pool.map(check, pairs, sizes[split]))
+        shapes |= {picture.size for picture in sizes[split]}
+        absent = [f"{number} ({name})" for number, name in enumerate(names) if number not in present]
+        if absent and split == "train" and list_of_classes.is_file():
+            raise ArgumentError(
+                f"{str(list_of_classes)!r} must name classes that have a pixel in the masks of the training split, and "
+                f"{folders.listed(absent)} has none; masks hold the numbers of the classes, from 0, and "
+                f"{labels.IGNORE} where there is no label."
+            )
+        if absent:
+            notes.remarks[f"classes without a pixel in {split} ({folders.listed(absent)})"] = len(absent)
+    shape = (*(shapes.pop() if len(shapes) == 1 else (None, None)), 3)
 
     splits = {}
     for split, pairs in files.items():
         # Shuffled once, as other folders are, so that the first examples are a random sample.
-        mixed = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
-        dataset = tf.data.Dataset.from_tensor_slices(
-            tuple(list(map(str, column)) for column in zip(*mixed, strict=True))
-        )
+        order = np.random.default_rng(0).permutation(len(pairs))
+        images, masks = zip(*(pairs[i] for i in order), strict=True)
+        dataset, decode = pictures.dataset(images, [sizes[split][i] for i in order], list(map(os.fsencode, masks)))
+
+        def read(*item, decode=decode):
+            image, mask = decode(*item)
+            pixels = tf.numpy_function(read_mask, [mask], "uint8", stateful=False)
+            pixels.set_shape((None, None))
+            return image, pixels
+
         splits[split] = sources.in_memory(sources.Stream(dataset, len(pairs), read), shape)
-    return splits, classes, shape
+    return splits, classes, shape, notes
 
 
-def _list_files(path: Path) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]:
+def _list_files(path: Path, notes: Notes) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]:
     """Returns image and mask of each example, by split, and the classes to assume without a `classes.txt`."""
     lists = path / "ImageSets" / "Segmentation"
     files = {}
-    for split, short in (("train", "train"), ("validation", "val"), ("test", "test")):
-        if lists.is_dir():
-            images, masks, names = path / "JPEGImages", path / "SegmentationClass", lists / f"{short}.txt"
-            stems = names.read_text().split() if names.is_file() else []
-            if split == "test" and not any((masks / f"{stem}.png").is_file() for stem in stems):
+    if lists.is_dir():
+        images, masks = (folders.by_stem(path / name, notes) for name in ("JPEGImages", "SegmentationClass"))
+        for split, short in (("train", "train"), ("validation", "val"), ("test", "test")):
+            names = lists / f"{short}.txt"
+            stems = folders.lines_of(names) if names.is_file() else []
+            if split == "test" and not any(stem in masks for stem in stems):
                 continue
-        else:
-            root = next((path / name for name in (split, short) if (path / name).is_dir()), path)
-            images, masks = root / "images", root / "masks"
-            stems = [] if root == path and split != "train" else sorted(_images(images))
-        if stems:
-            by_stem = _images(images)
             for stem in stems:
-                if stem not in by_stem:
-                    raise ArgumentError(f"There is no image {stem!r} in {str(images)!r}, which {str(names)!r} lists.")
-            files[split] = [(by_stem[stem], masks / f"{stem}.png") for stem in stems]
+                if stem not in images:
+                    raise ArgumentError(
+                        f"There is no image {stem!r} in {str(path / 'JPEGImages')!r}, which {str(names)!r} lists."
+                    )
+            if stems:
+                notes.origins[split] = names
+                files[split] = _pairs(stems, images, masks, path / "SegmentationClass")
+    else:
+        roots = folders.splits(path, lambda entry: (entry / "images").is_dir(), notes)
+        if not roots:
+            roots = {"train": path}
+        for split, root in roots.items():
+            images, masks = (folders.by_stem(root / name, notes) for name in ("images", "masks"))
+            if lonely := masks.keys() - images.keys():
+                notes.left_out[f"masks of {split} without an image"] += len(lonely)
+            if images:
+                notes.origins[split] = root
+                files[split] = _pairs(sorted(images), images, masks, root / "masks")
     if "train" not in files:
         raise FileNotFoundError(
             f"There are no images to train on in {str(path)!r}; it needs 'train/images' and 'train/masks', or "
@@ -140,9 +170,9 @@ def _list_files(path: Path) -> tuple[dict[str, list[tuple[Path, Path]]], Labels]
     return files, VOC if lists.is_dir() else Labels(())
 
 
-def _images(path: Path) -> dict[str, Path]:
-    """Returns the images of a folder, by their names without suffix."""
-    return {file.stem: file for file in path.glob("*") if file.suffix.lower() in sources.IMAGE_SUFFIXES}
+def _pairs(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], folder: Path):
+    """Returns image and mask of each name; an absent mask by the name that it should have."""
+    return [(images[stem], masks.get(stem, folder / f"{stem}.png")) for stem in stems]
 
 
 def read_mask(file) -> np.ndarray:
@@ -153,32 +183,29 @@ def read_mask(file) -> np.ndarray:
         return np.asarray(mask, "uint8")
 
 
-def _check_pair(pair: tuple[Path, Path], classes: int) -> tuple[int, int]:
-    """Checks an image and its mask; returns their height and width."""
+def _check_pair(pair: tuple[Path, Path], picture: Picture, classes: int) -> set[int]:
+    """Checks a mask against its image; returns the classes in it."""
     from PIL import Image
 
     image, mask = pair
     if not mask.is_file():
         raise ArgumentError(f"There is no mask {str(mask)!r} for {str(image)!r}; add it, or remove the image.")
-    for file in pair:
-        try:
-            with Image.open(file) as opened:
-                size, mode = opened.size, opened.mode
-                # Of an image only the header is read; a mask is read completely.
-                numbers = np.unique(np.asarray(opened)) if file == mask else np.empty(0)
-        except (OSError, SyntaxError) as error:
-            raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
-        if file == image:
-            image_size = size
+    try:
+        with Image.open(mask) as opened:
+            size, mode = opened.size[::-1], opened.mode
+            numbers = np.unique(np.asarray(opened))
+    except (OSError, SyntaxError) as error:
+        raise ArgumentError(f"{str(mask)!r} is not an image that can be read; repair or remove it.") from error
     if mode not in ("P", "L", "1"):
         raise ArgumentError(f"{str(mask)!r} must hold a number for each pixel, as grey or palette PNGs do; got {mode}.")
-    if size != image_size:
+    if size != picture.size:
+        (height, width), remark = picture.size, f", {picture.remark}" if picture.remark else ""
         raise ArgumentError(
-            f"{str(mask)!r} must be as large as its image, {image_size[0]}x{image_size[1]}; got {size[0]}x{size[1]}."
+            f"{str(mask)!r} must be as large as its image, {width}x{height}{remark}; got {size[1]}x{size[0]}."
         )
     wrong = numbers[(numbers >= classes) & (numbers != labels.IGNORE)]
     if len(wrong):
         raise ArgumentError(
             f"{str(mask)!r} must have labels from 0 to {classes - 1}, or {labels.IGNORE} for none; got {wrong[0]}."
         )
-    return size[::-1]
+    return set(numbers.tolist())

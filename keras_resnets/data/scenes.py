@@ -24,7 +24,7 @@ def scenes(image_size: int | None):
     """
     side = image_size or PIXELS
     splits = {split: sources.Arrays(*_render(split, count, side)) for split, count in COUNTS.items()}
-    return splits, LABELS, (side, side, 3)
+    return splits, LABELS, (side, side, 3), None
 
 
 @functools.lru_cache(maxsize=6)

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.data import folders, pictures
 from keras_resnets.data.augmentation import Augmentation, center_crop, resized_crop
+from keras_resnets.data.pictures import decode
 from keras_resnets.errors import ArgumentError
+from keras_resnets.quiet import quiet
 
 IN_MEMORY_BYTES = 2**30
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 
 
 class Arrays:
@@ -94,14 +96,14 @@ def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def digits(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
-    """Returns `digit_images` as a set for classification: its splits and class names."""
+    """Returns `digit_images` as a set for classification: its splits and class names, and nothing to tell."""
     import tensorflow as tf
 
     sets = {
         split: (tf.data.Dataset.from_tensor_slices((images, labels)), len(labels))
         for split, (images, labels) in digit_images().items()
     }
-    return _read("digits", sets, (8, 8, 1), image_size, augmentation), [str(i) for i in range(10)]
+    return _read("digits", sets, (8, 8, 1), image_size, augmentation), [str(i) for i in range(10)], None
 
 
 def prepared(name: str, data_dir, download: bool):
@@ -128,7 +130,7 @@ def prepared(name: str, data_dir, download: bool):
 
 
 def tensorflow_datasets(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
-    """Reads a set of tensorflow-datasets with a class for each image; returns its splits and class names."""
+    """Reads a set of tensorflow-datasets; returns its splits and class names, and nothing to tell."""
     builder = prepared(name, data_dir, download)
     feature = builder.info.features
     if builder.info.supervised_keys is None or "label" not in feature or "image" not in feature:
@@ -142,66 +144,67 @@ def tensorflow_datasets(name: str, data_dir, image_size: int | None, download: b
         key = {"train": "train", "validation": "validation", "test": "test"}.get(split)
         if key:
             splits[key] = (dataset, builder.info.splits[split].num_examples)
-    return _read(name, splits, feature["image"].shape, image_size, augmentation), feature["label"].names
+    return _read(name, splits, feature["image"].shape, image_size, augmentation), feature["label"].names, None
 
 
 def folder(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
     """Reads a folder with one folder per class, at its top or under train, validation and test.
 
-    Returns its splits and class names.
+    Returns its splits, its class names, and what to tell of it.
     """
     import tensorflow as tf
 
     path = Path(name)
     if image_size is None:
         raise ArgumentError("image_size is needed for a folder of images, whose sizes may differ; got None.")
-    roots = {split: path / split for split in ("train", "validation", "test") if (path / split).is_dir()}
-    roots = roots or {"train": path}
-    names = sorted(p.name for p in next(iter(roots.values())).iterdir() if p.is_dir())
+    files, names, notes = folders.classified(path)
 
     sets = {}
-    for split, root in roots.items():
-        files = [
-            (str(file), label)
-            for label, kind in enumerate(names)
-            for file in sorted((root / kind).glob("*"))
-            if file.suffix.lower() in IMAGE_SUFFIXES
-        ]
-        if not files:
-            raise FileNotFoundError(
-                f"There are no images in {str(root)!r}; it needs one folder per class with files ending in "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}."
-            )
+    for split, pairs in files.items():
         # Shuffled once, so that a shuffle buffer smaller than the set still holds every class.
-        files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
-        paths, labels = (list(column) for column in zip(*files, strict=True))
-        dataset = tf.data.Dataset.from_tensor_slices((paths, labels))
-        sets[split] = (dataset.map(lambda file, label: (decode(file), label), tf.data.AUTOTUNE), len(files))
+        pairs = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
+        paths, labels = (list(column) for column in zip(*pairs, strict=True))
+        found = pictures.inspect(paths)
+        notes.remarks.update(picture.remark for picture in found if picture.remark)
+        dataset, read = pictures.dataset(paths, found, labels)
+        sets[split] = (dataset.map(read, tf.data.AUTOTUNE), len(pairs))
     with naming_damaged_files(path):
-        return _read(str(path), sets, (None, None, 3), image_size, augmentation), names
-
-
-def decode(file):
-    """Decodes an image file to (height, width, 3)."""
-    import tensorflow as tf
-
-    return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
+        return _read(str(path), sets, (None, None, 3), image_size, augmentation), names, notes
 
 
 @contextlib.contextmanager
 def naming_damaged_files(path: Path) -> Iterator[None]:
-    """Raises an error that names the file below `path` that cannot be decoded; TensorFlow's own does not."""
+    """Raises an error that names the file below a folder that cannot be decoded; TensorFlow's own does not."""
     import tensorflow as tf
 
+    failure = None
+    # What the decoders say on standard error adds nothing to the sentence.
+    with quiet() if path.is_dir() else contextlib.nullcontext():
+        try:
+            yield
+        except tf.errors.OpError as error:
+            failure = error
+        if failure is not None and path.is_dir():
+            damaged = [file for file in sorted(path.rglob("*")) if _is_damaged(file)]
+    if failure is not None:
+        if path.is_dir() and damaged:
+            raise ArgumentError(
+                f"{str(damaged[0])!r} is not an image that can be read; repair or remove it."
+            ) from failure
+        raise failure
+
+
+def _is_damaged(file: Path) -> bool:
+    """Returns whether a file with the name of an image cannot be decoded."""
+    import tensorflow as tf
+
+    if file.suffix.lower() not in pictures.SUFFIXES or not file.is_file():
+        return False
     try:
-        yield
-    except tf.errors.InvalidArgumentError:
-        for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES):
-            try:
-                decode(str(file))
-            except tf.errors.InvalidArgumentError as error:
-                raise ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.") from error
-        raise
+        decode(file)
+    except (tf.errors.OpError, ArgumentError):
+        return True
+    return False
 
 
 def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augmentation: Augmentation):
@@ -277,12 +280,16 @@ class ImageSource:
 
     Attributes:
         has: whether a name given to `load` is of this source.
-        read: gives the splits and the class names, by the name, `data_dir`, `image_size` and `download` of `load` and
-            the augmentation, which may crop training images before they are brought to one size.
+        read: gives the splits, the class names, and the `Notes` of what to tell, or None, by the name, `data_dir`,
+            `image_size` and `download` of `load` and the augmentation, which may crop training images before they are
+            brought to one size.
     """
 
     has: Callable[[str], bool]
-    read: Callable[[str, Any, int | None, bool, Augmentation], tuple[dict[str, Arrays | Stream], Sequence[str]]]
+    read: Callable[
+        [str, Any, int | None, bool, Augmentation],
+        tuple[dict[str, Arrays | Stream], Sequence[str], folders.Notes | None],
+    ]
 
 
 # The first that has a name reads it; a name that none has is one of tensorflow-datasets. A new source is an entry here.

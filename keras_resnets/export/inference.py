@@ -15,6 +15,7 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.data_format import LAST
 from keras_resnets.network.layers import MaxPool
 from keras_resnets.network.outputs import activation_at_end, last_layer
 from keras_resnets.network.tracing import in_precision
@@ -180,7 +181,7 @@ def _max_pool(layer: MaxPool, inputs):
     before, after = layer.padding_pixels
     if layer.stride > 1:
         around = [[0, 0], [before, after], [before, after], [0, 0]]
-        return ops.max_pool(ops.pad(inputs, around, "symmetric"), layer.window, layer.stride, "valid")
+        return ops.max_pool(ops.pad(inputs, around, "symmetric"), layer.window, layer.stride, "valid", data_format=LAST)
     x = inputs
     # An even window with padding on both sides is padded by less than it extends, so the map shrinks.
     lost = layer.dilation * (layer.window - 1) - before - after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from keras_resnets.errors import ArgumentError, nearest
 from keras_resnets.models.building import build
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.data_format import LAST, channels_last
 from keras_resnets.weights.transfer import load
 
 
@@ -80,8 +82,10 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
 
     def application(include_top=True, weights="imagenet", *args, **kwargs):
         if weights is None or weights == "imagenet":
-            return adopt(original(include_top, weights, *args, **kwargs))
-        model = adopt(original(include_top, None, *args, **kwargs))
+            with channels_last():
+                return adopt(original(include_top, weights, *args, **kwargs))
+        with channels_last():
+            model = adopt(original(include_top, None, *args, **kwargs))
         load(model, weights)
         return model
 
@@ -129,7 +133,8 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
     function = getattr(keras.applications, name)
     file = None if weights in (None, "imagenet") else weights
     try:
-        original = function(weights=None if file else weights, input_shape=input_shape)
+        with channels_last():
+            original = function(weights=None if file else weights, input_shape=input_shape)
     except Exception as error:
         if weights == "imagenet" and "URL fetch failure" in str(error):
             raise OSError(
@@ -141,7 +146,8 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
     network = adopt(original)
     if file:  # by this package's readers, which do not trust a file
         load(network, file)
-    return network, sys.modules[function.__module__].preprocess_input
+    preprocess = sys.modules[function.__module__].preprocess_input
+    return network, functools.partial(preprocess, data_format=LAST)
 
 
 def _variant(name: str) -> str:

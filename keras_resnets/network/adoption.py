@@ -39,7 +39,8 @@ def adopt(model: keras.Model) -> ResidualNetwork:
         A `ResidualNetwork` without a spec, not compiled.
 
     Raises:
-        ArgumentError: the model is not such a chain; the message names the layer and the reason.
+        ArgumentError: the model is not such a chain, or its channels come first; the message names the layer and the
+            reason.
 
     Example:
         >>> import keras, keras_resnets as kr

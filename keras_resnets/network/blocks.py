@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network.data_format import LAST
 from keras_resnets.network.layers import PadChannels, TakeChannels
 from keras_resnets.network.tracing import called
 
@@ -206,7 +207,7 @@ def resample(channels: int, width: int, stride: int, dtype=None) -> list[keras.L
     """Returns the layers of the parameter-free shortcut (He et al. 2015, 3.3, option A); none for an identity."""
     steps: list[keras.Layer] = []
     if stride > 1:
-        steps += [layers.AveragePooling2D(1, stride, name="subsample", dtype=dtype)]
+        steps += [layers.AveragePooling2D(1, stride, data_format=LAST, name="subsample", dtype=dtype)]
     if channels < width:
         steps += [PadChannels(width, name="pad", dtype=dtype)]
     if channels > width:

@@ -14,6 +14,7 @@ from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment
+from keras_resnets.network.data_format import check_channels_last
 from keras_resnets.network.gating import Gated
 
 
@@ -49,6 +50,7 @@ class ResidualNetwork(private.BuiltByShape):
             source = keras.Input(batch_shape=entry.body.input_shape, dtype=entry.body.input_dtype, name="input")
             chain = [entry, *chain]
             x = source
+        check_channels_last(chain, name or "the network")
         for link in chain:
             x = link(x)
         super().__init__(inputs=source, outputs=x, name=name, **kwargs)

@@ -10,6 +10,7 @@ import keras
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.data_format import check_channels_last
 from keras_resnets.network.graph import Graph
 
 
@@ -63,7 +64,7 @@ def macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) ->
         input_shape: height, width and channels; None takes the model's.
 
     Raises:
-        ArgumentError: the model's input size is undefined and `input_shape` is None.
+        ArgumentError: the model's input size is undefined and `input_shape` is None, or its channels come first.
 
     Example:
         >>> import keras_resnets as kr
@@ -76,6 +77,7 @@ def macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) ->
             f"input_shape is needed to count the multiply-adds of {model.name!r}, whose input is {shape}; "
             f"give height, width and channels."
         )
+    check_channels_last([model], model.name)
     total = 0
     for layer, output in leaves(model, (1, *shape)):
         kernels = [getattr(layer, n) for n in ("kernel", "depthwise_kernel", "pointwise_kernel") if hasattr(layer, n)]

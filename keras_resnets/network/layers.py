@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.network.data_format import LAST
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -126,7 +127,7 @@ class MaxPool(keras.layers.Layer):
         lowest = float("-inf")
         x = ops.pad(inputs, [[0, 0], self.padding_pixels, self.padding_pixels, [0, 0]], constant_values=lowest)
         if self.dilation == 1:
-            return ops.max_pool(x, self.window, self.stride, "valid")
+            return ops.max_pool(x, self.window, self.stride, "valid", data_format=LAST)
         for axis in (1, 2):
             shifts = [self.dilation * i for i in range(self.window)]
             cuts = [slice(start, (start - shifts[-1]) or None) for start in shifts]

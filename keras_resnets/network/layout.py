@@ -9,6 +9,7 @@ from keras_resnets.architecture.plan import Block, Pool, plan
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.network import skips
 from keras_resnets.network.blocks import ResidualBlock, Segment, chained, resample
+from keras_resnets.network.data_format import LAST
 from keras_resnets.network.layers import BatchNorm, MaxPool
 
 
@@ -49,13 +50,14 @@ def _conv(
     reach = dilation * (kernel - 1) // 2
     before: list[keras.Layer] = []
     if kernel == 1 and stride > 1:
-        before, stride = [layers.AveragePooling2D(1, stride, name=f"{name}_subsample")], 1
+        before, stride = [layers.AveragePooling2D(1, stride, data_format=LAST, name=f"{name}_subsample")], 1
     he_normal = keras.initializers.VarianceScaling(2.0, spec.init, "untruncated_normal")
     conv = layers.Conv2D(
         width,
         kernel,
         stride,
         padding="same" if stride == 1 else "valid",
+        data_format=LAST,
         dilation_rate=dilation,
         kernel_initializer="zeros" if zero else he_normal,
         kernel_regularizer=_regularizer(spec),
@@ -64,7 +66,7 @@ def _conv(
     )
     if stride == 1:
         return [*before, conv]
-    return [layers.ZeroPadding2D(reach, name=f"{name}_pad"), conv]
+    return [layers.ZeroPadding2D(reach, data_format=LAST, name=f"{name}_pad"), conv]
 
 
 def stem(spec: Spec) -> Segment:
@@ -74,7 +76,10 @@ def stem(spec: Spec) -> Segment:
     body = [*_conv(spec, "conv", spec.stem_width, kernel, stride), *_place(spec, planned.stem)]
     if planned.deep:
         # Padding with zeros equals torch's minus infinity here, because the feature map is not negative.
-        body += [layers.ZeroPadding2D(1, name="pool_pad"), layers.MaxPooling2D(3, 2, name="pool")]
+        body += [
+            layers.ZeroPadding2D(1, data_format=LAST, name="pool_pad"),
+            layers.MaxPooling2D(3, 2, data_format=LAST, name="pool"),
+        ]
     return Segment(keras.Sequential(body, name="body"), name="stem")
 
 
@@ -82,7 +87,7 @@ def pool(spec: Spec, planned: Pool) -> Segment:
     """Returns the max-pooling before a stage."""
     if planned.window == 2 and planned.stride == 2 and spec.pool_padding == "end":
         # Keras' layer computes the same here, and pads inside the kernel.
-        return Segment(layers.MaxPooling2D(2, 2, padding="same", name="body"), name=planned.name)
+        return Segment(layers.MaxPooling2D(2, 2, "same", data_format=LAST, name="body"), name=planned.name)
     body = MaxPool(planned.window, planned.stride, planned.dilation, spec.pool_padding, name="body")
     return Segment(body, name=planned.name)
 
@@ -148,9 +153,9 @@ def head(spec: Spec, include_top: bool, pooling: str | None, classifier_activati
         top = scores if spec.is_dense else _classifier
         body += top(spec, classifier_activation)
     elif pooling == "avg":
-        body += [layers.GlobalAveragePooling2D(name="pool")]
+        body += [layers.GlobalAveragePooling2D(data_format=LAST, name="pool")]
     elif pooling == "max":
-        body += [layers.GlobalMaxPooling2D(name="pool")]
+        body += [layers.GlobalMaxPooling2D(data_format=LAST, name="pool")]
     return Segment(keras.Sequential(body, name="body"), name="head") if body else None
 
 
@@ -161,7 +166,7 @@ def _predictions(activation: str | None) -> keras.Layer:
 
 def _classifier(spec: Spec, activation: str | None) -> list[keras.Layer]:
     """Returns the layers of a classifier: pooling, dense layers and output activation."""
-    body: list[keras.Layer] = [layers.GlobalAveragePooling2D(name="pool")]
+    body: list[keras.Layer] = [layers.GlobalAveragePooling2D(data_format=LAST, name="pool")]
     for i, width in enumerate(spec.hidden, 1):
         body += [
             layers.Dense(width, use_bias=False, kernel_regularizer=_regularizer(spec), name=f"hidden{i}"),

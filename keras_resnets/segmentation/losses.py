@@ -10,6 +10,7 @@ from keras import ops
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.network import private
+from keras_resnets.network.data_format import LAST
 
 
 def classes_at(labels, like):
@@ -33,7 +34,11 @@ def classes_at(labels, like):
 def enlarged(scores, like, interpolation: str = "bilinear"):
     """Resizes scores to the height and width of labels, with half-pixel centres."""
     size = ops.shape(like)[1:3]
-    return scores if tuple(scores.shape[1:3]) == tuple(size) else ops.image.resize(scores, size, interpolation)
+    return (
+        scores
+        if tuple(scores.shape[1:3]) == tuple(size)
+        else ops.image.resize(scores, size, interpolation, data_format=LAST)
+    )
 
 
 def _logits(probabilities):

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.network.data_format import LAST
 from keras_resnets.segmentation.metrics import Scores, confusion_matrix, score
 
 
@@ -68,7 +69,11 @@ def probabilities(
     predictions = []
     for scale in scales:
         scaled = tuple(max(1, round(side * scale)) for side in size)
-        resized = images if scaled == size else np.asarray(ops.image.resize(images, scaled, "bilinear", antialias=True))
+        resized = (
+            images
+            if scaled == size
+            else np.asarray(ops.image.resize(images, scaled, "bilinear", antialias=True, data_format=LAST))
+        )
         for mirror in (False, True)[: 1 + flip]:
             x = resized[:, :, ::-1] if mirror else resized
             maps = _whole(model, x, multiple) if window is None else _by_windows(model, x, window, overlap, multiple)
@@ -158,7 +163,7 @@ def scored(each: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[Scores, 
 
 
 def _resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return maps if maps.shape[1:3] == size else np.asarray(ops.image.resize(maps, size, "bicubic"))
+    return maps if maps.shape[1:3] == size else np.asarray(ops.image.resize(maps, size, "bicubic", data_format=LAST))
 
 
 def _whole(model: keras.Model, images: np.ndarray, multiple: int) -> np.ndarray:

@@ -134,12 +134,10 @@ def measure(
     # Mean and deviation of every response, batch by batch.
     pairs, reader = convolutions(network), reader or reader_for(network)
     moments = {response: Moments() for _, response in pairs}
-    axes = {response: 1 if conv.layer.data_format == "channels_first" else -1 for conv, response in pairs}
     data_read, count = DataFingerprint(), 0
     with progress(f"reading {network.name}", examples_in(data), verbose) as advance:
         for x, y in batches(data, engine_for(network, budget).rows(BATCH), shape=network.input_shape[1:]):
             for tap, value in reader.values(x):
-                value = np.moveaxis(value, axes[tap], -1)
                 moments[tap].add(value.reshape(-1, value.shape[-1]).astype("float64"))
             data_read.add(x, y)
             count += len(x)

@@ -13,6 +13,7 @@ from keras_resnets.archives.archive import Archive
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.data_format import channels_last
 from keras_resnets.weights import keras_families, matching, torch_reference
 from keras_resnets.weights.families import Contents
 from keras_resnets.weights.transfer import load
@@ -107,9 +108,10 @@ def _logits_by_keras(model: ResidualNetwork, archive: Archive, x: np.ndarray):
     name = {(3, 4, 6, 3): "ResNet50", (3, 4, 23, 3): "ResNet101", (3, 8, 36, 3): "ResNet152"}.get(blocks)
     if name is None:
         return "", None
-    original = getattr(keras.applications, name)(
-        weights=None, input_shape=x.shape[1:], classes=model.spec.classes, classifier_activation=None
-    )
+    with channels_last():
+        original = getattr(keras.applications, name)(
+            weights=None, input_shape=x.shape[1:], classes=model.spec.classes, classifier_activation=None
+        )
     with contextlib.suppress(ArgumentError):  # such as for other widths
         load(adopt(original), archive)
         return f"keras.applications.{name}", keras.ops.convert_to_numpy(original(x))

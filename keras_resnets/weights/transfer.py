@@ -17,6 +17,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.data_format import channels_last
 from keras_resnets.weights import keras_families, matching
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
@@ -245,4 +246,5 @@ def _build_resnet_v2(
     _check_top(top, bool(logits), contents.archive)
     if top:
         options = {**options, "classes": contents[logits[0]].shape[-1]}
-    return adopt(function(include_top=top, weights=None, input_shape=input_shape, **options))
+    with channels_last():
+        return adopt(function(include_top=top, weights=None, input_shape=input_shape, **options))

@@ -1,0 +1,169 @@
+"""Decodes image files: as TensorFlow does where it is right, by Pillow where TensorFlow would change the picture.
+
+TensorFlow ignores the orientation of a camera, reads a palette BMP as grey and CMYK with wrong colours, and keeps the
+upper half of 16 bits; WebP, TIFF and GIFs with a partial first frame it cannot read at all.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_resnets.errors import ArgumentError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+# Pillow's names of pixels with 8 bits or less a channel whose colours it converts to RGB.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the header of an image file says.
+
+    Attributes:
+        size: height and width, as the picture is to be seen.
+        by_pillow: whether Pillow decodes it; else TensorFlow does.
+        remark: what becomes of it that its owner may not expect; empty for nothing.
+    """
+
+    size: tuple[int, int]
+    by_pillow: bool
+    remark: str = ""
+
+
+def inspect(files: Sequence[Path]) -> list[Picture]:
+    """Reads the headers of image files, and checks that the files are whole.
+
+    Raises:
+        ArgumentError: a file is no image, damaged, or has more than 8 bits a channel; the message names it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, on large pictures and odd metadata
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(_inspect, files))
+    refused = [str(one) for one in found if isinstance(one, ArgumentError)]
+    if refused:
+        more = f" ({len(refused) - 1} more files of this folder cannot be used either.)" if len(refused) > 1 else ""
+        raise ArgumentError(refused[0] + more)
+    return [one for one in found if isinstance(one, Picture)]
+
+
+def decode(file, by_pillow=None):
+    """Decodes an image file to (height, width, 3), uint8.
+
+    Args:
+        file: the path, a text or a tensor.
+        by_pillow: of its `Picture`, a boolean or a tensor; None looks into the file, which must be a path.
+    """
+    import tensorflow as tf
+
+    def with_pillow():
+        return tf.numpy_function(_decode, [file], "uint8", stateful=False)
+
+    def with_tensorflow():
+        return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
+
+    if by_pillow is None:
+        by_pillow, file = inspect([Path(file)])[0].by_pillow, os.fsencode(file)
+    if isinstance(by_pillow, bool):
+        image = with_pillow() if by_pillow else with_tensorflow()
+    else:
+        image = tf.cond(by_pillow, with_pillow, with_tensorflow)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def dataset(files: Sequence[Path], pictures: Sequence[Picture], *columns):
+    """Returns a `tf.data.Dataset` of files, how each is to be decoded, and further columns; and a decoder of its items.
+
+    A set without any file for Pillow has no such column, and no branch in its graph.
+    """
+    import tensorflow as tf
+
+    paths = list(map(os.fsencode, files))
+    routes = [picture.by_pillow for picture in pictures]
+    if not any(routes):
+        return tf.data.Dataset.from_tensor_slices((paths, *columns)), lambda file, *rest: (decode(file, False), *rest)
+    items = tf.data.Dataset.from_tensor_slices((paths, routes, *columns))
+    return items, lambda file, route, *rest: (decode(file, route), *rest)
+
+
+def _inspect(file: Path) -> Picture | ArgumentError:
+    """Returns what `inspect` says of a file, or the error."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        content = file.read_bytes()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            depth = content[24] if image.format == "PNG" else 8
+            if image.format == "TIFF":
+                depth = max(getattr(image, "tag_v2", {}).get(258, (8,)))
+            if image.mode not in MODES or depth > 8:
+                bits = f"{depth} bits" if depth > 8 else f"pixels of the kind {image.mode!r}"
+                return ArgumentError(f"{str(file)!r} must have at most 8 bits a channel; got {bits}. Convert it.")
+            turned = _orientation(image, content) > 1
+            remarks = [
+                "turned as their EXIF data say" if turned else "",
+                "converted from CMYK without a colour profile" if image.mode == "CMYK" else "",
+                "animated or of several pages, of which the first is read"
+                if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
+                else "",
+            ]
+            size = image.size if _orientation(image, content) < 5 else image.size[::-1]
+            special = turned or image.mode == "CMYK" or image.format not in ("PNG", "JPEG", "MPO")
+            picture = Picture(size[::-1], special, ", ".join(filter(None, remarks)))
+            if image.format == "PNG":
+                image.verify()  # the checksum of each chunk
+            elif image.format in ("JPEG", "MPO"):
+                return picture if _has_end(content) else _damaged(file)
+            else:
+                image.load()
+            return picture
+    except Image.DecompressionBombError:
+        return ArgumentError(
+            f"{str(file)!r} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller."
+        )
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, UnidentifiedImageError):
+        return _damaged(file)
+
+
+def _damaged(file: Path) -> ArgumentError:
+    return ArgumentError(f"{str(file)!r} is not an image that can be read; repair or remove it.")
+
+
+def _orientation(image, content: bytes) -> int:
+    """Returns the orientation in a file's EXIF data, 1 to 8; 1, upright, if there are none."""
+    # Pillow would decode a whole PNG to look for them.
+    if image.format == "PNG" and b"eXIf" not in content:
+        return 1
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # whatever is wrong with the metadata, the picture is not
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _has_end(content: bytes) -> bool:
+    """Returns whether the pixels of a JPEG are followed by its end; TensorFlow decodes no other."""
+    at = 2
+    while content[at] == 0xFF and content[at + 1] != 0xDA:  # over the segments, in which a small preview may stand
+        at += 1 if content[at + 1] == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content.rfind(b"\xff\xd9") > at
+
+
+def _decode(file: bytes | np.ndarray) -> np.ndarray:
+    """Decodes a file by Pillow: upright, in RGB, without transparency; of several pictures the first."""
+    from PIL import Image, ImageOps
+
+    # TensorFlow hands over bytes from a graph, and an array outside of one.
+    path = os.fsdecode(file.item() if isinstance(file, np.ndarray) else file)
+    with Image.open(path, formats=FORMATS) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
