@@ -15,7 +15,11 @@ CALLS = [
         "recipe",
         lambda p: wrong_calls.train(p, recipe="he17"),
         ArgumentError,
-        ["'he17'", "camvid, cifar_short, digits, he15, he16, imagenet, scenes, segmentation, wrn, wu"],
+        [
+            "'he17'",
+            "camvid, cifar_short, digits, he15, he15_110, he16, huang, imagenet, scenes, segmentation, wrn, wrn_svhn, "
+            "wu, wu_imagenet",
+        ],
     ),
     ("epochs", lambda p: wrong_calls.train(p, epochs=0), ArgumentError, ["epochs", "at least 1", "got 0"]),
     ("half an epoch", lambda p: wrong_calls.train(p, epochs=1.5), ArgumentError, ["epochs", "whole", "got 1.5"]),

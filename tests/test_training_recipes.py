@@ -14,6 +14,10 @@ from keras_resnets.training.recipes import Held
 RATES = [
     ("he15", 391, {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001, 63_999: 0.001}),
     ("he16", 391, {0: 0.01, 399: 0.01, 400: 0.1, 31_999: 0.1, 32_000: 0.01, 48_000: 0.001}),
+    ("he15_110", 391, {0: 0.01, 399: 0.01, 400: 0.1, 31_999: 0.1, 32_000: 0.01, 48_000: 0.001}),
+    ("huang", 352, {0: 0.1, 250 * 352 - 1: 0.1, 250 * 352: 0.01, 375 * 352: 0.001, 500 * 352 - 1: 0.001}),
+    ("wrn_svhn", 4721, {0: 0.01, 80 * 4721 - 1: 0.01, 80 * 4721: 0.001, 120 * 4721: 0.0001}),
+    ("wu_imagenet", 5005, {0: 0.1, 45 * 5005: 0.05, 90 * 5005: 0.0}),
     (
         "wrn",
         390,
@@ -40,6 +44,25 @@ RATES = [
 def test_learning_rates_of_the_papers(name, steps, rates):
     rate = kr.recipes.get(name).rate(steps)
     np.testing.assert_allclose([float(rate(step)) for step in rates], list(rates.values()), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "name"),
+    [
+        ("resnet56", "cifar10", "he15"),
+        ("resnet110", "cifar10", "he15_110"),
+        ("resnet1202", "cifar10", "he15_110"),
+        ("plain110", "cifar10", "he15_110"),
+        ("resnet101", "imagenet2012", "imagenet"),
+        ("preresnet110", "cifar10", "he16"),
+        ("resnet38_a1", "imagenet2012", "wu_imagenet"),
+        ("wrn_16_8", "svhn_cropped", "wrn_svhn"),
+        ("wrn_16_8", "cifar100", "wrn"),
+        ("resnet110", "digits", "digits"),
+    ],
+)
+def test_the_recipe_that_fits(network, data, name):
+    assert recipes.default(network, data) == name
 
 
 @pytest.mark.parametrize("schedule", ["linear", "poly"])

@@ -64,7 +64,8 @@ def models(name: str | None) -> None:
 )
 @click.option(
     "--recipe",
-    help="he15, he16, wrn, imagenet, cifar_short, digits, wu, segmentation, camvid, scenes, or a JSON file.",
+    help="he15, he15_110, he16, huang, wrn, wrn_svhn, imagenet, wu_imagenet, cifar_short, digits, wu, segmentation, "
+    "camvid, scenes, or a JSON file.",
 )
 @click.option("--epochs", type=int, help="Length; the recipe's schedule is scaled to it.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")

@@ -180,10 +180,22 @@ def paper_points(axes, points: Mapping[Any, float], label: str) -> None:
     )
 
 
-def levels(axes, intact: float, classes: int) -> None:
-    """Draws the error of the intact network, and that of guessing among equally frequent classes."""
-    axes.axhline(intact, color=INTACT, lw=1.2, label=f"left whole: {intact:.1%}", zorder=1)
-    chance = 1 - 1 / classes
+def intact(facts: Mapping[str, Any]) -> str:
+    """Returns the error of the intact network as text; without labels it has none: its answers stand for them."""
+    if facts.get("labels", "given") != "given":
+        return "its answers stand for labels"
+    return f"{facts['intact']['error']:.1%}"
+
+
+def levels(axes, facts: Mapping[str, Any]) -> None:
+    """Draws the error of the intact network, and that of guessing among equally frequent classes.
+
+    Args:
+        axes: where to draw.
+        facts: of the intact network, as `evaluate` returns them.
+    """
+    axes.axhline(facts["intact"]["error"], color=INTACT, lw=1.2, label=f"left whole: {intact(facts)}", zorder=1)
+    chance = 1 - 1 / facts["classes"]
     axes.axhline(chance, color="0.7", lw=1, ls="--", label=f"chance: {chance:.0%}", zorder=1)
 
 

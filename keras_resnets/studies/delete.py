@@ -144,7 +144,7 @@ def draw(study: Study):
         chosen = rows[rows["kind"] == kind]
         if len(chosen):
             axes.plot(chosen["count"], chosen["error"], ".-", color=colour, lw=1, label=f"{label}, one by one")
-    figures.levels(axes, summary["intact"]["error"], summary["classes"])
+    figures.levels(axes, summary)
     if summary["blocks"] == 54:
         figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5a, medians read from it: ResNet-110, CIFAR-10")
     axes.set_xlabel(f"number of deleted blocks, of {summary['blocks']}")

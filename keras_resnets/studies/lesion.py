@@ -118,12 +118,14 @@ def draw(study: Study):
         index = range(1, len(rows) + 1)
         if facts is summary:
             figures.stage_bands(axes, list(rows["stage"]))
-            figures.levels(axes, facts["intact"]["error"], facts["classes"])
+            figures.levels(axes, facts)
             for i in rows["error"].nlargest(3).index:
                 if rows["error"][i] > facts["intact"]["error"] + 0.05:
                     place = (index[rows.index.get_loc(i)], rows["error"][i])
                     axes.annotate(rows["block"][i], place, (7, -9), textcoords="offset points", fontsize=8)
-        figures.with_intervals(axes, index, rows, colour, f"{name}, one block deleted (left whole: {_intact(facts)})")
+        figures.with_intervals(
+            axes, index, rows, colour, f"{name}, one block deleted (left whole: {figures.intact(facts)})"
+        )
         for i, block in enumerate(rows["block"], 1):
             if block in facts["bridged_without_weights"]:
                 axes.plot(i, rows["error"].iloc[i - 1], "s", color="none", markeredgecolor=colour, markersize=8)
@@ -142,9 +144,11 @@ def draw(study: Study):
     return figure
 
 
-def _intact(facts) -> str:
-    """Returns the error of the intact network, as text."""
-    return f"{facts['intact']['error']:.1%}"
+def _left_whole(facts) -> str:
+    """Returns how the summary of a network begins: with the error of the network left whole, if it has one."""
+    if facts["labels"] == "given":
+        return f"error {facts['intact']['error']:.1%} intact,"
+    return "beside the answers of the network left whole:"
 
 
 def describe(study: Study) -> str:
@@ -153,7 +157,7 @@ def describe(study: Study) -> str:
     for name, facts in [(None, study.summary), *study.summary["beside"].items()]:
         worst = ", ".join(f"{block} {error:.1%}" for block, error in facts["worst"].items())
         lines.append(
-            f"{f'{name}: ' if name else ''}error {_intact(facts)} intact, median {facts['median_error']:.1%} with one "
+            f"{f'{name}: ' if name else ''}{_left_whole(facts)} median {facts['median_error']:.1%} with one "
             f"of {facts['blocks']} blocks deleted; {facts['blocks_within_one_point']} blocks cost at most one point\n"
             f"the costliest: {worst}"
         )

@@ -135,7 +135,7 @@ def draw(study: Study):
     bins = study.rows["error"].groupby(study.rows["tau"].round(2))
     label = f"orders in bins of 0.01, {len(study.rows)} in all: median, quartiles, extremes"
     figures.boxes(axes, {at: list(errors) for at, errors in bins}, 0.006, label)
-    figures.levels(axes, summary["intact"]["error"], summary["classes"])
+    figures.levels(axes, summary)
     if summary["blocks"] == 54:
         figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5b, medians read from it: ResNet-110, CIFAR-10")
     axes.set_xlabel("Kendall's tau of the order of blocks")

@@ -131,14 +131,14 @@ def draw(study: Study):
 
     # Left: one block at a time.
     figures.stage_bands(left, list(rows["unskip"]["stage"]))
-    figures.levels(left, summary["intact"]["error"], summary["classes"])
+    figures.levels(left, summary)
     figures.with_intervals(left, index, rows["delete"], figures.OURS, "its residual branch deleted")
     figures.with_intervals(left, index, rows["unskip"], figures.OTHER, "its skip removed", "^")
     left.set_xlabel("block, of those with an identity skip")
     figures.errors(left, summary, ", 95% interval")
 
     # Right: one skip after the other.
-    figures.levels(right, summary["intact"]["error"], summary["classes"])
+    figures.levels(right, summary)
     for kind, style, colour, label in (
         ("from_input", "o-", "tab:green", "skips removed from the input on"),
         ("from_output", ".:", "tab:purple", "skips removed from the output back"),

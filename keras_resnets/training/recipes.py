@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -229,6 +230,16 @@ def _check_fields(names: Iterable[str]) -> None:
 
 _CIFAR = Augmentation(pad=4, flip=True)
 
+_HE = Recipe(
+    "he16",
+    iterations=64_000,
+    boundaries=(32_000, 48_000),
+    warmup_iterations=400,
+    warmup_rate=0.01,
+    normalize="pixel",
+    augmentation=_CIFAR,
+)
+
 _SEGMENTATION = Recipe(
     "segmentation",
     algorithm="adamw",
@@ -255,13 +266,18 @@ RECIPES = {
             normalize="pixel",
             augmentation=_CIFAR,
         ),
-        # He et al. 2016, appendix: the same with 400 steps of warm-up.
+        # He et al. 2015, section 4.2, for 110 layers and more: the same with a rate of 0.01 at first. They raise it
+        # when the training error falls below 80 %, after about 400 steps; here after 400.
+        _HE.replace(name="he15_110"),
+        # He et al. 2016, appendix: the same for all depths.
+        _HE,
+        # Huang et al. 2016, section 4, CIFAR. They divide by one standard deviation of all values, too.
         Recipe(
-            "he16",
-            iterations=64_000,
-            boundaries=(32_000, 48_000),
-            warmup_iterations=400,
-            warmup_rate=0.01,
+            "huang",
+            epochs=500,
+            boundaries=(250, 375),
+            nesterov=True,
+            momentum_form="torch",
             normalize="pixel",
             augmentation=_CIFAR,
         ),
@@ -290,7 +306,20 @@ RECIPES = {
             augmentation=Augmentation(pad=4, pad_mode="reflect", flip=True),
             drop_remainder=True,
         ),
-        # fb.resnet.torch: scale and aspect augmentation, 90 epochs, drops every 30.
+        # Zagoruyko & Komodakis 2016, section 3, SVHN: pixels divided by 255, no augmentation.
+        Recipe(
+            "wrn_svhn",
+            epochs=160,
+            learning_rate=0.01,
+            boundaries=(80, 120),
+            nesterov=True,
+            momentum_form="torch",
+            weight_decay=5e-4,
+            normalize="unit",
+            drop_remainder=True,
+        ),
+        # fb.resnet.torch: scale and aspect augmentation, 90 epochs, drops every 30; without its lighting noise, and
+        # with images resized bilinearly with antialiasing.
         Recipe(
             "imagenet",
             epochs=90,
@@ -298,6 +327,17 @@ RECIPES = {
             boundaries=(30, 60),
             nesterov=True,
             momentum_form="torch",
+            augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
+        ),
+        # Wu et al. 2016's code for ImageNet, without its lighting noise; their rate ends at 1e-6.
+        Recipe(
+            "wu_imagenet",
+            epochs=90,
+            batch_size=256,
+            schedule="linear",
+            nesterov=True,
+            momentum_form="torch",
+            decay="weights",
             augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
         ),
         # Wu et al. 2016's code, for segmentation: Cityscapes from model A1, with frozen_bn in the network.
@@ -339,8 +379,7 @@ RECIPES = {
 
 
 def get(name: str | Recipe) -> Recipe:
-    """Returns a recipe by name: `he15`, `he16`, `wrn`, `imagenet` or `digits`; for segmentation `wu`, `segmentation`,
-    `camvid` or `scenes`.
+    """Returns a recipe by name; `docs/recipes.md` says which there are, and where they differ from the papers.
 
     Raises:
         ArgumentError: no recipe has that name.
@@ -364,5 +403,8 @@ def default(network: str, data: str, task: str = "classification") -> str:
     if data == "digits":
         return "digits"
     if network in imagenet_models():
-        return "imagenet"
-    return "wrn" if network.startswith("wrn_") else "he16" if network.startswith("preresnet") else "he15"
+        return "wu_imagenet" if network.startswith(("resnet38", "wu_")) else "imagenet"
+    if network.startswith("wrn_"):
+        return "wrn_svhn" if data == "svhn_cropped" else "wrn"
+    deep = re.fullmatch(r"(?:resnet|plain)(\d+)", network)
+    return "he16" if network.startswith("preresnet") else "he15_110" if deep and int(deep[1]) >= 110 else "he15"
