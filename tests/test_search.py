@@ -95,6 +95,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::keras_resnets.errors.Notice")
 @pytest.mark.parametrize(
     "damage", ["torn", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("runs", "empty"))]
 )

@@ -117,9 +117,9 @@ def demo(out, model, epochs, seed) -> None:
 
 def _print_results(out: Path) -> None:
     """Prints the files and the test scores of a finished run."""
-    import json
+    from keras_resnets.runs import Run
 
-    results = json.loads((out / "run.json").read_text())["results"]
+    results = (Run(out, {}).record or {})["results"]
     console.print_written([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
     dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
     click.echo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.reports import private
-from keras_resnets.runs import UNFINISHED, environment, read_csv, whole
+from keras_resnets.runs import UNFINISHED, Damaged, environment, read_csv, read_json, whole, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +122,7 @@ class Study:
         # Tables.
         folder = Path(folder)
         for name, table in {"rows": self.rows, **self.tables}.items():
-            with whole(folder / f"{name}.csv") as part:
+            with whole(folder / f"{name}.csv", sealed=True) as part:
                 table.to_csv(part, index=False)
 
         # The figure, in both formats and for TensorBoard with the curves.
@@ -140,27 +139,40 @@ class Study:
                     events.scalar(f"{self.name}/{curve}", value, step)
 
         # The summary comes last: with it, the study is complete and the partial results can go.
-        with whole(folder / "study.json") as part:
-            content = {"study": self.name, "summary": self.summary, "environment": self.environment}
-            content |= {"tables": list(self.tables)} if self.tables else {}
-            part.write_text(json.dumps(content, indent=1) + "\n")
+        content = {"study": self.name, "summary": self.summary, "environment": self.environment}
+        content |= {"tables": list(self.tables)} if self.tables else {}
+        write_json(folder / "study.json", content, sealed=True)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         tables = [f"{name}.csv" for name in ("rows", *self.tables)]
         return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
+
+    @staticmethod
+    def is_whole(folder: str | os.PathLike) -> bool:
+        """Whether a folder contains a study that can be loaded; a damaged one is told."""
+        if not (Path(folder) / "study.json").exists():
+            return False
+        try:
+            Study.load(folder)
+        except Damaged as error:
+            notice(f"{error} It is measured again.")
+            return False
+        return True
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Study:
         """Loads a saved study.
 
         Raises:
-            ArgumentError: the folder contains no study.
+            ArgumentError: the folder contains no study, or a damaged one.
         """
         folder = Path(folder)
         try:
-            content = json.loads((folder / "study.json").read_text())
+            content = read_json(folder / "study.json")
             tables = {name: read_csv(folder / f"{name}.csv") for name in ("rows", *content.get("tables", ()))}
             return Study(content["study"], tables.pop("rows"), content["summary"], content["environment"], tables)
-        except (OSError, KeyError, ValueError) as error:
+        except Damaged:
+            raise
+        except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"There is no study in {str(folder)!r}; give a folder that Study.save wrote."
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -13,7 +12,7 @@ from keras_resnets.instruments.timing import latency
 from keras_resnets.network.assembly import assemble
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import Study
-from keras_resnets.runs import Run, read_csv, whole, write_json
+from keras_resnets.runs import Run, read_csv, read_json, whole, write_json
 from keras_resnets.search import drawing as drawing  # a study can only be saved if its drawing is registered
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
@@ -173,7 +172,7 @@ def write(setting: Setting, study: Study) -> dict[str, Any]:
     if best is None:
         return {"best": None}
     row = study.rows.set_index("trial").loc[best]
-    plan = json.loads((out / row["run"] / "plan.json").read_text())
+    plan = read_json(out / row["run"] / "plan.json")
     write_json(out / "best.json", plan["spec"])
     write_json(out / "best_recipe.json", plan["recipe"])
     return {"best": best, "paths": plan["paths"], "score": float(row["score"]), "trials": len(study.rows)}

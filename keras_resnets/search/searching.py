@@ -106,7 +106,7 @@ def search(
         "patience": patience,
     }
     with Run(out, asked, lambda: _settings_in(journal) or asked) as run:
-        if run.finished and (out / STUDY / "study.json").exists():
+        if run.finished and Study.is_whole(out / STUDY):
             return Study.load(out / STUDY)
         setting = Setting(space, out, objective, seeds, patience)
         _resume(journaled, journal, run.asked, tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -51,6 +52,11 @@ def _plain_state(callback) -> dict[str, Any]:
     }
 
 
+def _is_better(score: float, best: float | None) -> bool:
+    """Whether a score is the best so far; that of a diverged epoch, NaN, is the worst."""
+    return best is None or score > best or (math.isnan(best) and not math.isnan(score))
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Stores the whole state of training after each epoch, and the weights of the best one.
 
@@ -96,15 +102,25 @@ class Checkpoint(keras.callbacks.Callback):
         self.state["callbacks"] = [_plain_state(callback) for callback in self.others]
         values = snapshot(self.model)
         score = logs.get(self.monitor, -logs.get("loss", 0.0))
-        if self.state["best"] is None or score > self.state["best"]:
+        if _is_better(score, self.state["best"]):
             self.state["best"] = score
             self.run.save("best", values, {"epoch": epoch + 1})
         self.run.save("last", values, self.state)
         self.write_history()
 
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 1, of the best score so far; the first of equals."""
+        best = None
+        for row in self.state["history"]:
+            score = row.get(self.monitor, -row.get("loss", 0.0))
+            if _is_better(score, best and best[0]):
+                best = score, row["epoch"]
+        return best and int(best[1])
+
     def write_history(self) -> None:
         """Writes `history.csv`, a row per epoch."""
         import pandas as pd
 
-        with whole(self.run.path / "history.csv") as part:
+        with whole(self.run.path / "history.csv", sealed=True) as part:
             pd.DataFrame(self.state["history"]).to_csv(part, index=False)

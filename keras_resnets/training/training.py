@@ -16,10 +16,10 @@ from keras_resnets import paths as policies
 from keras_resnets import segmentation
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError, notice, whole_number
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.runs import Run, whole
+from keras_resnets.runs import Damaged, Run, sound, whole
 from keras_resnets.training import recipes
 from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
 from keras_resnets.training.feeding import fed
@@ -116,7 +116,7 @@ def train(
         asked["paths"] = keras.saving.serialize_keras_object(policy)
 
     with Run(out, asked) as run:
-        if not run.finished and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
+        if not is_complete(run) and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
         return load_model(run.path)
 
@@ -142,6 +142,12 @@ def _assemble_for(data: datasets.Data, network: str | Spec, overrides: dict[str,
     return model
 
 
+def is_complete(run: Run) -> bool:
+    """Whether a run is finished and its files are whole, or cannot be made again because no checkpoint is left."""
+    sound_files = [sound(run.path / name) for name in ("model.keras", "history.csv")]
+    return run.finished and (all(sound_files) or not run.has_checkpoint)
+
+
 def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:
     """Whether a directory holds the finished training of that variant, length and seed.
 
@@ -151,7 +157,7 @@ def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) ->
     asked = (run.record or {}).get("asked")
     return bool(
         asked
-        and run.finished
+        and is_complete(run)
         and "paths" not in asked
         and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
     )
@@ -226,17 +232,23 @@ def fit(
 
     # The networks of the best and the last epoch; the last one's test scores.
     final = snapshot(model)
-    best, state = run.restore("best") or ({}, {})
-    assign(model, best)
-    _save(model, run.path / "best.keras")
-    assign(model, final)
+    try:
+        best, _ = run.restore("best") or ({}, {})
+        assign(model, best)
+        _save(model, run.path / "best.keras")
+        assign(model, final)
+    except Damaged:
+        notice(
+            f"The checkpoint of the best epoch in {str(run.path)!r} is damaged, so 'best.keras' is not written; the "
+            f"last epoch's network is."
+        )
     _save(model, run.path / "model.keras")
     scores = model.evaluate(data.test, verbose=0, return_dict=True)
     results = {
         "epochs": checkpoint.state["epoch"],
         "test_examples": data.sizes["test"],
         **{f"test_{name}": round(float(scores[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
-        "best_epoch": state.get("epoch"),
+        "best_epoch": checkpoint.best_epoch,
     }
     run.finish(results)
     return True
@@ -278,5 +290,5 @@ def write_graph(model: keras.Model, logs) -> None:
 
 
 def _save(model, path) -> None:
-    with whole(path) as part:
+    with whole(path, sealed=True) as part:
         model.save(part)

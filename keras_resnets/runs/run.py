@@ -1,16 +1,11 @@
-"""Run directories: settings, atomically written checkpoints, and a lock for one process at a time."""
+"""`Run`: a run directory, its settings, checkpoints and results, and a lock for one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
 import json
-import os
-import platform
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +14,10 @@ from typing import Any
 import filelock
 import numpy as np
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.runs.facts import environment
+from keras_resnets.runs.files import read_json, whole, write_json
+from keras_resnets.runs.sums import SUMS, Damaged, keep, set_aside, verified
 
 # The folder in which an interrupted study keeps its measurements.
 UNFINISHED = ".unfinished"
@@ -27,94 +25,15 @@ UNFINISHED = ".unfinished"
 _WRITTEN = {".json", ".csv", ".keras", ".safetensors", ".png", ".svg"}
 # The version of run.json. Files without one are older than the batching of data by a training's recipe.
 FORMAT = 2
-
-
-@contextlib.contextmanager
-def whole(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path; the file or folder written there appears at `path` completely or not at all.
-
-    After an exception, nothing is left.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from keras_resnets import runs
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
-        >>> with runs.whole(file) as part:
-        ...     _ = part.write_text("done")
-        >>> file.read_text()
-        'done'
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
-    except OSError as error:
-        raise OSError(f"{str(path)!r} cannot be written: {error.strerror}. Give another place.") from error
-    try:
-        yield part
-        for file in [part, *part.rglob("*")] if part.is_dir() else [part]:
-            if file.is_file():
-                with open(file, "rb+") as handle:
-                    os.fsync(handle.fileno())
-        if path.is_dir() and not path.is_symlink():
-            if not part.is_dir():
-                raise OSError(f"{str(path)!r} is a folder, and a file is never put in its place. Give another place.")
-            # A folder cannot be replaced in one step, so move the old one out of the way first.
-            os.rename(path, part.parent / "old")
-        os.replace(part, path)
-    finally:
-        shutil.rmtree(part.parent, ignore_errors=True)
+# The newest checkpoint, and the one before it.
+LAST = "last"
+_GENERATIONS = (LAST, "previous")
 
 
 def _is_half_written(part: Path) -> bool:
     """Returns whether a path is a folder that `whole` was writing a file in: named after the file, and hidden."""
     named = re.fullmatch(r"\..+(\.\w+)\.\w{4,}", part.name)
     return bool(named and named[1] in _WRITTEN and part.is_dir())
-
-
-def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Writes JSON, completely or not at all."""
-    with whole(path) as part:
-        part.write_text(json.dumps(values, indent=1) + "\n")
-
-
-def read_csv(file: str | os.PathLike):
-    """Reads a table with exactly the numbers that were written, to the last bit."""
-    import pandas as pd
-
-    is_old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)  # the default from 3.1 on
-    return pd.read_csv(file, **({"float_precision": "round_trip"} if is_old else {}))
-
-
-def environment(*further: str) -> dict[str, Any]:
-    """Returns what a result depends on besides its arguments: versions, backend, command line.
-
-    Args:
-        *further: packages whose versions are included, in addition to the usual ones.
-    """
-    import keras
-
-    packages = ("keras_resnets", "keras", "tensorflow", "jax", "torch", "numpy", *further)
-    versions = {}
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "versions": versions,
-        "backend": keras.config.backend(),
-        "python": platform.python_version(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
-
-
-def fingerprint(arrays) -> str:
-    """Returns a short hash of arrays, to check that two results come from the same weights or data."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        array = np.asarray(array)
-        digest.update(str((array.shape, str(array.dtype))).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
 
 
 class Busy(OSError):
@@ -125,7 +44,7 @@ class Run:
     """A directory in which one process works at a time, and a later one can resume.
 
     It contains `run.json` (settings, versions, results), `checkpoints/`, `history.csv`, `logs/` and, when finished,
-    `model.keras`.
+    `model.keras`; in hidden folders `.sums`, the checksums of these.
 
     Args:
         out: the directory; it is created if it does not exist.
@@ -140,6 +59,7 @@ class Run:
     def __init__(self, out: str | os.PathLike, asked: dict[str, Any], spare: Callable[[], Any] | None = None):
         self.path = Path(out)
         self._recover = spare or self._recover_from_checkpoint
+        self._recovered_format: str | None = None
         self.asked = json.loads(json.dumps(asked))
         self._lock = filelock.FileLock(self.path / ".lock", timeout=0)
 
@@ -169,38 +89,43 @@ class Run:
         for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
             for part in filter(_is_half_written, self.path.glob(pattern)):
                 shutil.rmtree(part, ignore_errors=True)
+        for pattern in ("", "checkpoints/", "logs/*/"):
+            for file in self.path.glob(f"{pattern}{SUMS}/*.part"):
+                file.unlink(missing_ok=True)
 
     def _repair_record(self) -> None:
         """Rewrites a damaged `run.json` from recovered settings; the results are then taken again from the files."""
-        with contextlib.suppress(ArgumentError):
-            _ = self.record
+        try:
+            self._read_record()
             return
-        asked = self._recover()
-        if asked is not None:
-            write_json(self.path / "run.json", {"asked": asked, **environment()})
+        except (Damaged, FileNotFoundError):
+            record = self.record
+        if record is not None:
+            if self._file.exists():
+                set_aside(self._file)
+            self._write_record({**record, **environment()})
 
     def _recover_from_checkpoint(self) -> Any:
-        """Reads the settings from the last checkpoint; None if there is none."""
-        from safetensors import SafetensorError, safe_open
-
-        file = self.path / "checkpoints" / "last.safetensors"
-        try:
-            with safe_open(file, "numpy") as archive:
-                return json.loads(archive.metadata()["asked"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            return None
+        """Reads the settings from a checkpoint; None if there is none."""
+        for name in (*_GENERATIONS, "best"):
+            with contextlib.suppress(ValueError, FileNotFoundError):
+                _, metadata = self._open_checkpoint(name, arrays=False)
+                if isinstance(asked := json.loads(metadata.get("asked", "null")), dict):
+                    self._recovered_format = metadata.get("format")
+                    return asked
+        return None
 
     def _check_record(self) -> None:
         """Writes `run.json` in a new directory; raises if an old one has other settings."""
         record = self.record
         if record is None:
-            others = [p.name for p in self.path.iterdir() if p.name != ".lock"]
+            others = [p.name for p in self.path.iterdir() if p.name not in (".lock", SUMS)]
             if others:
                 raise ArgumentError(
                     f"{str(self.path)!r} holds {sorted(others)[0]!r} and no run.json, so it is not a run directory; "
                     f"give an empty or a new --out."
                 )
-            write_json(self.path / "run.json", {"format": FORMAT, "asked": self.asked, **environment()})
+            self._write_record({"format": FORMAT, "asked": self.asked, **environment()})
             return
         for key in sorted(self.asked.keys() | record["asked"].keys()):
             old, new = record["asked"].get(key), self.asked.get(key)
@@ -217,17 +142,39 @@ class Run:
                 )
 
     @property
+    def _file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
     def record(self) -> dict[str, Any] | None:
-        """The contents of `run.json`, or None."""
-        file = self.path / "run.json"
-        if not file.exists():
-            return None
+        """The contents of `run.json`; of a damaged one, or one missing beside checkpoints, what they hold; or None.
+
+        Raises:
+            Damaged: neither holds anything.
+        """
         try:
-            record = json.loads(file.read_text())
-            record["asked"].keys()
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-            raise ArgumentError(f"{str(file)!r} is damaged; remove {str(self.path)!r} and start anew.") from None
+            return self._read_record()
+        except (Damaged, FileNotFoundError) as error:
+            if isinstance(error, FileNotFoundError) and not self.has_checkpoint:
+                return None
+            asked = self._recover()
+            if asked is None:
+                raise Damaged(
+                    f"{str(self._file)!r} is missing or damaged, and no checkpoint says what it held. All else in "
+                    f"{str(self.path)!r} is left as it is; give another --out."
+                ) from error
+            notice(f"{str(self._file)!r} is missing or damaged; the settings of this work are taken from its other files.")
+            found = self._recovered_format
+            return {"format": int(found), "asked": asked} if found else {"asked": asked}
+
+    def _read_record(self) -> dict[str, Any]:
+        record = read_json(self._file)
+        if not isinstance(record, dict) or not isinstance(record.get("asked"), dict):
+            raise Damaged(f"{str(self._file)!r} is damaged: it has no settings.")
         return record
+
+    def _write_record(self, record: dict[str, Any]) -> None:
+        write_json(self._file, record, sealed=True)
 
     @property
     def finished(self) -> bool:
@@ -236,29 +183,83 @@ class Run:
 
     def finish(self, results: dict[str, Any]) -> None:
         """Records the results, which marks the run as finished."""
-        write_json(self.path / "run.json", {**(self.record or {}), "results": results})
+        self._write_record({**(self.record or {}), "results": results})
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the state of a whole epoch is stored."""
+        return any(self._checkpoint(name).exists() for name in _GENERATIONS)
 
     def save(self, name: str, variables: dict[str, np.ndarray], state: dict[str, Any]) -> None:
-        """Writes a checkpoint, arrays and plain data in one file, completely or not at all."""
+        """Writes a checkpoint, arrays and plain data in one file, completely or not at all.
+
+        Beside `"last"`, the one before it is kept.
+        """
         from safetensors.numpy import save_file
 
-        metadata = {"state": json.dumps(state), "asked": json.dumps(self.asked)}
-        with whole(self.path / "checkpoints" / f"{name}.safetensors") as part:
+        metadata = {"state": json.dumps(state), "asked": json.dumps(self.asked), "format": str(FORMAT)}
+        with whole(self._checkpoint(name), sealed=True) as part:
             save_file({k: np.asarray(v, order="C") for k, v in variables.items()}, part, metadata)
+            if name == LAST:
+                keep(self._checkpoint(LAST), self._checkpoint(_GENERATIONS[1]))
 
     def restore(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Reads a checkpoint; returns None if it does not exist."""
+        """Reads a checkpoint; returns None if it does not exist. In place of a damaged `"last"`, the one before it.
+
+        Raises:
+            Damaged: it is damaged, and there is no other.
+        """
+        names = _GENERATIONS if name == LAST else (name,)
+        damaged: Damaged | None = None
+        for generation in names:
+            try:
+                arrays, metadata = self._open_checkpoint(generation)
+                restored = arrays, json.loads(metadata["state"])
+            except FileNotFoundError:
+                continue
+            except (Damaged, KeyError, ValueError) as error:
+                damaged = error if isinstance(error, Damaged) else _unreadable(self._checkpoint(generation), error)
+                continue
+            if damaged is not None:
+                aside = set_aside(self._checkpoint(name))
+                notice(
+                    f"The newest checkpoint in {str(self.path)!r} was damaged, and is {aside.name!r} now; the training "
+                    f"goes on from the one before it, of an epoch earlier."
+                )
+            return restored
+        if damaged is not None:
+            raise damaged
+        return None
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def _open_checkpoint(self, name: str, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Reads the arrays and the metadata of a checkpoint.
+
+        Raises:
+            Damaged: it is not as it was written.
+            FileNotFoundError: there is none.
+        """
         from safetensors import SafetensorError, safe_open
 
-        file = self.path / "checkpoints" / f"{name}.safetensors"
-        if not file.exists():
-            return None
+        file = self._checkpoint(name)
         try:
-            with safe_open(file, "numpy") as archive:
-                keys = archive.keys()
-                return {key: archive.get_tensor(key) for key in keys}, json.loads(archive.metadata()["state"])
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ArgumentError(f"{str(file)!r} is damaged; remove it to train from the start again.") from error
+            with safe_open(verified(file), "numpy") as archive:
+                keys = archive.keys() if arrays else ()
+                return {key: archive.get_tensor(key) for key in keys}, archive.metadata() or {}
+        except FileNotFoundError:
+            raise
+        except (Damaged, OSError, SafetensorError, ValueError) as error:
+            raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: Exception) -> Damaged:
+    reason = "it does not have its checksum" if isinstance(error, Damaged) else type(error).__name__
+    return Damaged(
+        f"{str(file)!r} is damaged ({reason}), and no other checkpoint can be gone on from. Move the "
+        f"folder {file.parent.name!r} elsewhere to train from the start again, or give another --out."
+    )
 
 
 def _without_modules(asked: Any) -> Any:
