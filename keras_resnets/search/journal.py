@@ -66,9 +66,10 @@ class Journal:
                 event = from_json(line)
             except ValueError:
                 break
-            if not line.endswith(b"\n") or not isinstance(event, dict) or _SUM not in event and summed:
+            if not line.endswith(b"\n") or not isinstance(event, dict):
                 break
-            if event.pop(_SUM, None) != (_sum_of(event) if (summed := summed or _SUM in event) else None):
+            summed = summed or _SUM in event
+            if event.pop(_SUM, None) != (_sum_of(event) if summed else None):
                 break
             kind = event.get("event")
             if not isinstance(kind, str) or not _KEYS.get(kind, {None}) <= event.keys():
