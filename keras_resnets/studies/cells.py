@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +146,8 @@ def train_cells(
             row = rows[-1]
             print(
                 f"{number} of {len(cells)}  {columns}: error {row['error']:.2%} of {row['examples']:,} after "
-                f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}",
+                f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}"
+                f"{', diverged' if math.isnan(row['loss']) else ''}",
                 flush=True,
             )
     return pd.DataFrame(rows)

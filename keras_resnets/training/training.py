@@ -21,9 +21,9 @@ from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Damaged, Run, sound, whole
 from keras_resnets.training import recipes
-from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.checkpoints import Checkpoint, assign, check_callbacks, snapshot
 from keras_resnets.training.feeding import fed
-from keras_resnets.training.opening import load_model
+from keras_resnets.training.opening import load_model, tell_divergence
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
             `get`, such as `"fixed:23"`; None for all. A policy without a seed gets this one.
         seed: seed of initial weights, data order, augmentation, dropout and paths.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks. One that sets the learning rate needs a recipe with a constant one.
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
         **overrides: fields of `Spec` to replace.
 
@@ -115,6 +115,7 @@ def train(
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
 
+    check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
     with Run(out, asked) as run:
         if not is_complete(run) and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
@@ -213,6 +214,7 @@ def fit(
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     if first < last and not checkpoint.state["stopped"]:
+        checkpoint.prepare(first)
         if first == 0:
             write_graph(model, run.path / "logs" / "train")
         model.fit(
@@ -226,8 +228,11 @@ def fit(
             callbacks=[*_tensorboard_callbacks(model, data, run.path / "logs", total), *callbacks, checkpoint],
             verbose=verbose,
         )
+    else:
+        checkpoint.end(model)
     checkpoint.write_history()
     if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
+        tell_divergence(run.path, checkpoint.divergence)
         return False
 
     # The networks of the best and the last epoch; the last one's test scores.
@@ -250,6 +255,8 @@ def fit(
         **{f"test_{name}": round(float(scores[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
         "best_epoch": checkpoint.best_epoch,
     }
+    if (divergence := checkpoint.divergence) is not None:
+        results["diverged"] = divergence
     run.finish(results)
     return True
 
