@@ -168,6 +168,8 @@ class Run:
             return {"format": int(found), "asked": asked} if found else {"asked": asked}
 
     def _read_record(self) -> dict[str, Any]:
+        if not self._file.exists():
+            raise FileNotFoundError(self._file)
         record = read_json(self._file)
         if not isinstance(record, dict) or not isinstance(record.get("asked"), dict):
             raise Damaged(f"{str(self._file)!r} is damaged: it has no settings.")
