@@ -47,8 +47,8 @@ def test_a_study_replaces_nothing_that_no_study_wrote(tmp_path):
     import pandas as pd
 
     from keras_resnets.errors import ArgumentError
-    from keras_resnets.reports.study import DRAWINGS, Drawing, Study
     from keras_resnets.reports.figures import panels
+    from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
     DRAWINGS["plain"] = Drawing(lambda study: panels(1)[0], lambda study: "", lambda study: {})
     study = Study("plain", pd.DataFrame({"a": [1.5, float("nan")]}), {"b": float("nan")}, {})
@@ -96,7 +96,7 @@ def test_damage_is_noticed_and_what_has_a_copy_is_mended(tmp_path):
         with pytest.raises(Damaged, match="is damaged: it is not JSON"):
             read_json(tmp_path / "a.json")
     (tmp_path / "a.csv").write_text("")
-    with pytest.raises(Damaged, match="it is not a table .* Move it away"):
+    with pytest.raises(Damaged, match=r"it is not a table .* Move it away"):
         read_csv(tmp_path / "a.csv")
 
     with whole(tmp_path / "big.npy", sealed=True) as part:
@@ -136,11 +136,31 @@ def test_what_a_killed_process_left_is_swept_by_the_next_and_a_living_ones_is_no
             target.mkdir()
             (target / "old_export").write_text("")
         subprocess.run([sys.executable, "-c", KILLED, target, moment], check=False)
-        assert len(list(tmp_path.iterdir())) == (1 if moment == "writing" else 1)
-    with pytest.raises(KeyboardInterrupt), whole(target) as part:
+        assert len(list(tmp_path.iterdir())) == 1
+    with whole(target) as part:
         assert (target / "old_export").exists(), "the export that was to be replaced is lost"
         with whole(target) as other:
             assert part.parent.exists()
             other.mkdir()
-        raise KeyboardInterrupt
+        part.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
+
+
+def test_sigterm_ends_a_command_with_a_word_and_what_is_told_is_one_line(monkeypatch, capsys):
+    import os
+    import signal
+
+    from keras_resnets.errors import notice
+
+    def stopped(*_, **__):
+        notice("a file was mended.")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli.cli, "main", stopped)
+    assert cli.main(["models"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "keras-resnets: a file was mended.",
+        "keras-resnets: stopped; the same command resumes.",
+    ]
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -148,3 +148,18 @@ def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, t
     again.replay(journal.read()[0])
     assert again.end_order == oracle.end_order
     assert not again.ongoing_trials
+
+
+def test_trials_that_diverge_in_a_row_do_not_end_the_search(digits, tmp_path):
+    """keras-tuner ends a search at the third."""
+    journal = Journal(tmp_path / "j.jsonl")
+    space = space_of(digits)
+    oracle = oracles.make("random", space, 4, "val_loss", journal=journal)
+    while (trial := oracle.create_trial("w")).status == "RUNNING":
+        oracle.update_trial(trial.trial_id, {"val_loss": float("nan")})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert (trial.status, len(oracle.end_order)) == ("STOPPED", 4)
+    again = oracles.make("random", space, 4, "val_loss", journal=journal)
+    again.replay(journal.read()[0])
+    assert again.end_order == oracle.end_order

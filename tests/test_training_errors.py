@@ -93,7 +93,21 @@ CALLS = [
         ArgumentError,
         ["'thesis.tex'", "not a run directory", "give an empty"],
     ),
-    ("run.json damaged", lambda p: wrong_calls.train(p, out=p.torn), Damaged, ["run.json'", "damaged", "left as it is; give another"]),
+    (
+        "rate NaN",
+        lambda p: kr.recipes.get("digits").replace(weight_decay=float("nan")),
+        ArgumentError,
+        ["weight_decay", "finite", "nan"],
+    ),
+    ("optimiser's rate NaN", lambda p: kr.optimizers.SGD(float("nan")), ArgumentError, ["learning_rate", "nan"]),
+    ("optimiser's momentum NaN", lambda p: kr.optimizers.SGD(0.1, float("nan")), ArgumentError, ["momentum", "nan"]),
+    ("null character", lambda p: wrong_calls.train(p, out="a\0b"), OSError, ["embedded null", "Give another --out"]),
+    (
+        "run.json damaged",
+        lambda p: wrong_calls.train(p, out=p.torn),
+        Damaged,
+        ["run.json'", "damaged", "left as it is; give another"],
+    ),
     (
         "checkpoint damaged",
         lambda p: wrong_calls.train(p, out=p.cut),

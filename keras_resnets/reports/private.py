@@ -13,7 +13,6 @@ import os
 import time
 from typing import Any
 
-
 # The end of the names of this package's files of events, which tells them from others'.
 SUFFIX = ".keras_resnets"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -280,8 +281,9 @@ def usable(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except OSError as error:
-        raise OSError(f"{str(path)!r} cannot be written: {error.strerror}. Give another --out.") from error
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"{str(path)!r} cannot be written: {reason}. Give another --out.") from error
     try:
         yield
     except BaseException:

@@ -99,6 +99,13 @@ def front(rows, cost: str) -> list[bool]:
     return list(~better.any(0))
 
 
+def mark_front(rows, complete, cost: str) -> None:
+    """Adds the column of a front; of no complete trial, none is on it."""
+    rows[f"front_{cost}"] = False
+    if complete.any():
+        rows.loc[complete, f"front_{cost}"] = front(rows[complete], cost)
+
+
 def summarise(setting: Setting, oracle, kind: str) -> Study:
     """Returns the study of a finished search: table, latencies, Pareto fronts, error by depth."""
     # Repeat trainings whose files were damaged; usually there are none.
@@ -121,8 +128,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     # Compare the trials that were trained to the end.
     complete = rows["status"] == "completed"
     for cost in COSTS:
-        rows[f"front_{cost}"] = False
-        rows.loc[complete, f"front_{cost}"] = front(rows[complete], cost)
+        mark_front(rows, complete, cost)
     by_depth = [
         {
             "depth": int(depth),

@@ -14,7 +14,6 @@ import numpy as np
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import LAST, Run, whole
 
-
 # The start of the names of callbacks' arrays in a checkpoint.
 OF_CALLBACK = "callback "
 _SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
@@ -139,7 +138,8 @@ class Checkpoint(keras.callbacks.Callback):
                 continue  # its state is its file
             for name, value in attributes.items():
                 setattr(callback, name, value)
-            prefix, lists = f"{OF_CALLBACK}{number}/", {}
+            prefix = f"{OF_CALLBACK}{number}/"
+            lists: dict[str, list[np.ndarray]] = {}
             for name, array in self._lists.items():
                 if name.startswith(prefix):
                     lists.setdefault(name.removeprefix(prefix).split("/")[0], []).append(array)
