@@ -82,8 +82,8 @@ def check_callbacks(callbacks: Sequence[Any], optimizer: keras.optimizers.Optimi
             raise ArgumentError(f"callbacks must be callbacks of Keras, each an instance; got {callback!r}.")
         if isinstance(callback, _SETS_RATE) and has_schedule:
             raise ArgumentError(
-                f"callbacks: {name} sets the learning rate, and that of the recipe {recipe!r} follows a schedule; leave "
-                f"it out, or give a Recipe with a constant rate."
+                f"callbacks: {name} sets the learning rate, and that of the recipe {recipe!r} follows a schedule; "
+                f"leave it out, or give a Recipe with a constant rate."
             )
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise ArgumentError(
@@ -153,7 +153,7 @@ class Checkpoint(keras.callbacks.Callback):
                 callback.append = True
 
     def end(self, model) -> None:
-        """Does, of a training whose last epoch was stored before a kill, what callbacks do to the weights at the end."""
+        """Does what callbacks do to the weights at the end, of a training that was killed after its last epoch."""
         self._restore_callbacks()
         for callback in self.others:
             if getattr(callback, "restore_best_weights", False) and callback.best_weights is not None:
