@@ -78,7 +78,7 @@ def whole(path: str | os.PathLike, *, sealed: bool = False) -> Iterator[Path]:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what killed processes left where they were writing this path; a folder that was to be replaced returns."""
+    """Removes what killed processes left of this path; a folder that was to be replaced returns."""
     prefix = f".{path.name}."
     for name in os.listdir(path.parent):
         # The ends are those of `tempfile.mkdtemp`.

@@ -164,7 +164,9 @@ class Run:
                     f"{str(self._file)!r} is missing or damaged, and no checkpoint says what it held. All else in "
                     f"{str(self.path)!r} is left as it is; give another --out."
                 ) from error
-            notice(f"{str(self._file)!r} is missing or damaged; the settings of this work are taken from its other files.")
+            notice(
+                f"{str(self._file)!r} is missing or damaged; the settings of this work are taken from its other files."
+            )
             found = self._recovered_format
             return {"format": int(found), "asked": asked} if found else {"asked": asked}
 

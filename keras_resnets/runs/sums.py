@@ -19,7 +19,7 @@ from keras_resnets.errors import ArgumentError, notice
 SUMS = ".sums"
 # The files of these kinds are small, and a copy of them is kept with the checksum.
 _COPIED = (".json", ".csv")
-# A process may be killed after the record was written and before the file was, so the checksums of earlier states count.
+# A process may be killed between record and file, so the checksums of earlier states count.
 _STATES = 4
 
 
@@ -42,7 +42,7 @@ def has_sum(path: str | os.PathLike) -> bool:
 
 
 def sound(path: str | os.PathLike) -> bool:
-    """Whether there is a file, as it was written. A damaged one that has a copy is set aside and mended, with a word."""
+    """Whether there is a file as it was written. A damaged one with a copy is set aside and mended, with a word."""
     path = Path(path)
     if not path.is_file():
         return False
