@@ -1,9 +1,10 @@
-"""`ArgumentError`, and checks of arguments that raise it."""
+"""`ArgumentError`, checks of arguments that raise it, and `notice`."""
 
 from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Iterable
 
 
@@ -13,6 +14,15 @@ class ArgumentError(ValueError):
     The message is one sentence with the argument, the rule, the value given and the remedy. The command line prints
     it and exits with status 2 (wrong usage).
     """
+
+
+class Notice(UserWarning):
+    """What a user is told in a sentence; the command line prints it."""
+
+
+def notice(text: str) -> None:
+    """Warns of something that was mended, left out or found in a user's files or training."""
+    warnings.warn(text, Notice, stacklevel=3)
 
 
 def nearest(word: str, choices: Iterable[str], most: int = 3) -> str:

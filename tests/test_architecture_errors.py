@@ -6,6 +6,10 @@ import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 
 CALLS = [
+    ("depth endless", lambda p: kr.build("resnet99999999"), ArgumentError, ["at most 10,000", "'resnet99999999'"]),
+    ("digits endless", lambda p: kr.build("resnet" + "9" * 5000), ArgumentError, ["at most 10,000", "Give a smaller"]),
+    ("spec nested", lambda p: kr.Spec.from_json("[" * 100_000), ArgumentError, ["a spec in JSON", "recursion"]),
+    ("spec of a number", lambda p: kr.Spec.from_json("9" * 5000), ArgumentError, ["a spec in JSON", "4300 digits"]),
     ("unknown variant", lambda p: kr.build("resnett50"), ArgumentError, ["'resnett50'", "nearest", "resnet50,"]),
     ("misspelt variant", lambda p: kr.build("wrn_28-10"), ArgumentError, ["'wrn_28-10'", "nearest", "wrn_28_10,"]),
     ("no name", lambda p: kr.build(None), ArgumentError, ["variant must be a string", "None"]),

@@ -47,6 +47,11 @@ EIGHT = bytes(8)
         ({"x": {**ONE, "data_offsets": [True, 8]}}, EIGHT, "no two numbers as its offsets"),
         ({"x": {**ONE, "data_offsets": [0, 8, 9]}}, EIGHT, "no two numbers as its offsets"),
         ({"x": {**ONE, "shape": [2.0]}}, EIGHT, "has a side of 2"),
+        (
+            {"x": {**ONE, "shape": [0, 1 << 47, 1 << 47], "data_offsets": [0, 0]}},
+            b"",
+            "is empty, and its other sides make 0x4",
+        ),
         ({"x": {**ONE, "shape": [-2]}}, EIGHT, "has a side of -2"),
         ({"x": {**ONE, "shape": [True, 2]}}, EIGHT, "has a side of True"),
         (

@@ -30,6 +30,8 @@ COMMANDS = [
         1,
         ["'cifar10'", "--download"],
     ),
+    ("data empty", ["train", "resnet8", "--data", "", "--out", "{new}"], 2, ["--data", "got an empty one"]),
+    ("variant endless", ["models", "resnet99999999"], 2, ["at most 10,000"]),
     ("folder absent", ["train", "resnet8", "--data", "{root}/no", "--out", "{new}"], 1, ["/no'", "give a folder"]),
     ("out below a file", ["train", "resnet8", "--out", "{regular}/run"], 1, ["regular/run'", "Give another --out"]),
     ("out in use", ["train", "resnet8", "--out", "{held}"], 1, ["Another process", "held'"]),

@@ -111,3 +111,22 @@ def test_block_contract(scramble):
         copy.set_weights(block.get_weights())
         np.testing.assert_array_equal(copy(x), block(x))
         assert tuple(block.compute_output_shape(x.shape)) == block(x).shape
+
+
+def test_a_kept_batch_that_is_damaged_is_measured_again(tmp_path):
+    from keras_resnets.instruments.evaluation import Kept
+
+    kept, sums = Kept(tmp_path, "a study"), np.arange(8.0).reshape(2, 4)
+    file = kept.file(0, np.zeros((2, 3)), None)
+    kept.put(file, sums)
+    np.testing.assert_array_equal(kept.get(file), sums)
+    content = file.read_bytes()
+    for damaged in (b"", content[:-3], content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]):
+        file.write_bytes(damaged)
+        assert kept.get(file) is None
+    # An early version's has no checksum.
+    (file.parent / ".sums" / f"{file.name}.json").unlink()
+    file.write_bytes(b"")
+    assert kept.get(file) is None
+    file.write_bytes(content)
+    np.testing.assert_array_equal(kept.get(file), sums)

@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras_tuner
 import numpy as np
@@ -95,6 +96,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::keras_resnets.errors.Notice")
 @pytest.mark.parametrize(
     "damage", ["torn", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("runs", "empty"))]
 )
@@ -271,3 +273,15 @@ def test_wrong_searches_are_told(digits, tmp_path):
     bare = kr.search.DepthWidth("preresnet20", whole, parameters=4_000, blocks=(1,))
     with pytest.raises(ArgumentError, match="validation must be"):
         kr.search.search(bare, out=tmp_path / "x", trials=1)
+
+
+def test_a_search_all_of_whose_trials_diverged_has_its_table_and_figure(tmp_path):
+    study = kr.studies.Study.load(Path(__file__).parent / "golden" / "searches" / "finished" / "study")
+    study.rows["status"] = "diverged"
+    for cost in results.COSTS:
+        results.mark_front(study.rows, study.rows["status"] == "completed", cost)
+        assert not study.rows[f"front_{cost}"].any()
+    study.summary |= {"best": None, "by_depth": []}
+    study.save(tmp_path)
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert kr.studies.describe(kr.studies.Study.load(tmp_path)).endswith(f"{len(study.rows)} diverged")

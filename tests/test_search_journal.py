@@ -77,7 +77,7 @@ def test_of_a_journal_torn_anywhere_the_whole_lines_are_read(tmp_path):
     journal = Journal(tmp_path / "j.jsonl")
     events = [
         {"event": "search", "asked": {"a": 1}},
-        {"event": "begin", "trial": "0", "values": {"x": 0.1}},
+        {"event": "begin", "worker": "w", "trial": "0", "values": {"x": 0.1}},
         {"event": "stop"},
     ]
     for event in events:
@@ -91,6 +91,29 @@ def test_of_a_journal_torn_anywhere_the_whole_lines_are_read(tmp_path):
         assert torn == (cut not in (0, *ends))
     journal.file.write_bytes(content[: ends[0]] + b"\x00\x00\x00\n" + content[ends[0] :])
     assert journal.read() == (events[:1], 3)
+
+
+def test_no_flipped_bit_of_a_journal_goes_unnoticed(tmp_path):
+    journal = Journal(tmp_path / "j.jsonl")
+    events = [
+        {"event": "search", "asked": {"a": 1}},
+        {"event": "begin", "worker": "w", "trial": "0", "values": {"x": 0.1}},
+        {"event": "end", "trial": "0", "status": "COMPLETED", "metrics": {"val_accuracy": float("inf")}, "step": 3},
+    ]
+    for event in events:
+        journal.append(event)
+    content = journal.file.read_bytes()
+    assert journal.read() == (events, 0)
+    for place in range(content.index(b"\n") + 1, len(content)):
+        for bit in (1, 4, 64):
+            journal.file.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+            found, torn = journal.read()
+            assert found == events[: len(found)]
+            assert torn
+    # Lines of early versions are read as they are; an event that cannot be replayed ends them.
+    plain = [json.dumps(event) + "\n" for event in events]
+    journal.file.write_text("".join(plain) + '{"event": "end", "trial": "7"}\n')
+    assert journal.read() == (events, 1)
 
 
 def test_a_journal_of_another_oracle_is_refused(digits, tmp_path):
@@ -125,3 +148,18 @@ def test_the_trial_of_a_lost_worker_is_given_to_the_next_and_ends_once(digits, t
     again.replay(journal.read()[0])
     assert again.end_order == oracle.end_order
     assert not again.ongoing_trials
+
+
+def test_trials_that_diverge_in_a_row_do_not_end_the_search(digits, tmp_path):
+    """keras-tuner ends a search at the third."""
+    journal = Journal(tmp_path / "j.jsonl")
+    space = space_of(digits)
+    oracle = oracles.make("random", space, 4, "val_loss", journal=journal)
+    while (trial := oracle.create_trial("w")).status == "RUNNING":
+        oracle.update_trial(trial.trial_id, {"val_loss": float("nan")})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert (trial.status, len(oracle.end_order)) == ("STOPPED", 4)
+    again = oracles.make("random", space, 4, "val_loss", journal=journal)
+    again.replay(journal.read()[0])
+    assert again.end_order == oracle.end_order

@@ -174,3 +174,23 @@ def test_every_tuner_of_keras_tuner_takes_the_space(digits, kind, tmp_path):
         model = tuner.load_model(last)
         # Two epochs of eight steps: the optimiser went on counting, and with it the schedule.
         assert int(model.optimizer.iterations) == 16
+
+
+@pytest.mark.parametrize(
+    ("wrong", "parts"),
+    [
+        ({"address": "127.0.0.1:99999"}, "at most 65535"),
+        ({"address": "127.0.0.1:" + "9" * 5000}, "at most 65535"),
+        ({"lost_after": float("nan")}, "lost_after must be a positive number; got nan"),
+    ],
+)
+def test_what_a_search_would_wait_for_without_end_is_refused(digits, tmp_path, wrong, parts):
+    with pytest.raises(ArgumentError, match=parts):
+        kr.search.search(space_of(digits), out=tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_range_ends():
+    for low, high in ((0.1, float("inf")), (float("nan"), 1.0)):
+        with pytest.raises(ArgumentError, match="both finite"):
+            kr.search.Range(low, high)

@@ -4,6 +4,7 @@ from helpers import wrong_calls
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Damaged
 
 CALLS = [
     ("no .keras", lambda p: kr.load_model(p.root / "no.keras"), ArgumentError, ["no.keras", "give a .keras file"]),
@@ -96,12 +97,26 @@ CALLS = [
         ArgumentError,
         ["'thesis.tex'", "not a run directory", "give an empty"],
     ),
-    ("run.json damaged", lambda p: wrong_calls.train(p, out=p.torn), ArgumentError, ["run.json'", "damaged", "remove"]),
+    (
+        "rate NaN",
+        lambda p: kr.recipes.get("digits").replace(weight_decay=float("nan")),
+        ArgumentError,
+        ["weight_decay", "finite", "nan"],
+    ),
+    ("optimiser's rate NaN", lambda p: kr.optimizers.SGD(float("nan")), ArgumentError, ["learning_rate", "nan"]),
+    ("optimiser's momentum NaN", lambda p: kr.optimizers.SGD(0.1, float("nan")), ArgumentError, ["momentum", "nan"]),
+    ("null character", lambda p: wrong_calls.train(p, out="a\0b"), OSError, ["embedded null", "Give another --out"]),
+    (
+        "run.json damaged",
+        lambda p: wrong_calls.train(p, out=p.torn),
+        Damaged,
+        ["run.json'", "damaged", "left as it is; give another"],
+    ),
     (
         "checkpoint damaged",
         lambda p: wrong_calls.train(p, out=p.cut),
-        ArgumentError,
-        ["last.safetensors'", "damaged", "remove"],
+        Damaged,
+        ["last.safetensors'", "damaged", "Move the folder 'checkpoints' elsewhere"],
     ),
 ]
 

@@ -137,3 +137,19 @@ def test_fields_of_the_spec_alone_are_replaced(call, extra, tmp_path):
 def test_unknown_batching_is_refused_with_the_nearest():
     with pytest.raises(ArgumentError, match=r"no field 'batchsize'; did you mean one of: batch_size"):
         kr.data.load("digits", batchsize=3)
+
+
+def test_a_record_has_nothing_fetched(tmp_path, monkeypatch):
+    from keras_resnets import data as datasets
+    from keras_resnets.runs import write_json
+    from keras_resnets.training.feeding import data_of
+
+    few = kr.data.load("digits")
+    write_json(tmp_path / "run.json", {"asked": {"data": {"name": "cifar10", **few.options, "download": True}}})
+    asked = {}
+    monkeypatch.setattr(datasets, "load", lambda **options: asked.update(options))
+    data_of(tmp_path)
+    assert asked["name"] == "cifar10"
+    assert not asked.get("download")
+    data_of(tmp_path, download=True)
+    assert asked["download"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.notices import told
 from safetensors.numpy import load_file
 
 import keras_resnets as kr
@@ -94,7 +96,7 @@ def test_killed_runs_equal_the_run_never_killed(tmp_path):
     assert list(pd.read_csv(whole / "history.csv")["epoch"]) == [1, 2, 3, 4]
     records = [json.loads((run / "run.json").read_text()) for run in (whole, killed)]
     assert records[0]["results"] == records[1]["results"]
-    assert not [path for path in killed.rglob(".*") if path.name != ".lock"], "a kill left half a file"
+    assert not [path for path in killed.rglob(".*") if path.name not in (".lock", ".sums")], "a kill left half a file"
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,7 @@ def test_state_of_callbacks_survives_an_interruption(tmp_path, few, small):
     for name in ("model.keras", "best.keras", "history.csv"):
         (out / name).unlink()
     results = record.pop("results")
+    shutil.rmtree(out / ".sums")
     (out / "run.json").write_text(json.dumps(record))
     *_, witness = go()
     assert witness._weights == []
@@ -204,13 +207,62 @@ def test_a_damaged_record_is_rebuilt_from_the_checkpoint(tmp_path, few, small):
     file = tmp_path / "run" / "run.json"
     before = json.loads(file.read_text())
     for damaged in ("", file.read_text()[:100]):
+        shutil.rmtree(tmp_path / "run" / ".sums")  # else it is mended from its copy
         file.write_text(damaged)
         witness = Witness()
-        _equal(kr.train(small, few, callbacks=[witness], **arguments).weights, model.weights)
+        with told("taken from its other files"):
+            _equal(kr.train(small, few, callbacks=[witness], **arguments).weights, model.weights)
         assert witness._weights == []  # nothing was trained again
         after = json.loads(file.read_text())
         assert (after["asked"], after["results"]) == (before["asked"], before["results"])
+    shutil.rmtree(tmp_path / "run" / ".sums")
     file.write_text("")
     # What was asked is known, so other work is refused as ever.
-    with pytest.raises(ArgumentError, match="seed = 0, now 1"):
+    with told("taken from its other files"), pytest.raises(ArgumentError, match="seed = 0, now 1"):
         kr.train(small, few, seed=1, **arguments)
+
+
+def _flip(file):
+    """Flips one bit in the middle of a file, as a disk or a copy may."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_run(tmp_path, few, small):
+    """A flipped bit is still a valid checkpoint, of other weights."""
+    arguments = {"epochs": 3, "verbose": 0}
+    expected = kr.train(small, few, out=tmp_path / "whole", **arguments).weights
+    out = tmp_path / "run"
+    kr.train(small, few, out=out, until=2, **arguments)
+    _flip(out / "checkpoints" / "last.safetensors")
+    witness = Witness()
+    with told("goes on from the one before it"):
+        _equal(kr.train(small, few, out=out, callbacks=[witness], **arguments).weights, expected)
+    assert len(witness._weights) == 2  # the second epoch again, and the third
+    for name in ("history.csv", "checkpoints/last.safetensors", "checkpoints/previous.safetensors"):
+        one, other = (run / name for run in (tmp_path / "whole", out))
+        assert one.exists()
+        assert (one.read_text() == other.read_text()) if one.suffix == ".csv" else one.stat().st_size
+
+    # Of a finished run, what is missing or damaged is made again from the checkpoint, without training.
+    results = json.loads((out / "run.json").read_text())["results"]
+    for spoil, notice in ((Path.unlink, "was made again from the last checkpoint"), (_flip, "was made again")):
+        spoil(out / "model.keras")
+        with told(notice):
+            _equal(kr.load_model(out).weights, expected)
+    (out / "model.keras").unlink()
+    (out / "history.csv").write_text("")
+    (out / "run.json").write_text((out / "run.json").read_text().replace("0.", "0.9"))
+    with told("'history.csv.damaged'", "'run.json.damaged'"):
+        _equal(kr.train(small, few, out=out, callbacks=[Witness(interrupt=0)], **arguments).weights, expected)
+    assert json.loads((out / "run.json").read_text())["results"] == results
+    assert (out / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
+
+    # Of two damaged ones, neither is gone on from, and nothing is removed.
+    (out / "model.keras").unlink()
+    for name in ("last", "previous"):
+        _flip(out / "checkpoints" / f"{name}.safetensors")
+    with pytest.raises(ArgumentError, match="no other checkpoint can be gone on from"):
+        kr.train(small, few, out=out, **arguments)
+    assert (out / "checkpoints" / "previous.safetensors").exists()

@@ -321,5 +321,11 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
-        """Inverse of `to_json`."""
-        return cls.from_dict(json.loads(text))
+        """Inverse of `to_json`; raises `ArgumentError` if the text is not the JSON of a spec."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ArgumentError(f"The text must be a spec in JSON, as to_json writes it; got {error}.") from None
+        if not isinstance(values, dict):
+            raise ArgumentError(f"The text must be a spec in JSON, an object; got a {type(values).__name__}.")
+        return cls.from_dict(values)

@@ -12,6 +12,9 @@ from keras_resnets.errors import ArgumentError, nearest
 
 BOTTLENECK = (1, 3, 1)
 
+# The largest depth and widening factor in a name.
+_MOST = 10_000
+
 
 def cifar(name: str, blocks: int, **fields) -> Spec:
     """Three stages of `blocks` basic blocks on 32x32 maps (He et al. 2015, section 4.2)."""
@@ -165,6 +168,16 @@ def imagenet_models() -> list[str]:
     return sorted(name for name in _TABLE if name != "vgg15")
 
 
+def _size(name: str, digits: str) -> int:
+    """Returns a number of a variant's name; the deepest network of the papers has 1,202 layers."""
+    if len(digits.lstrip("0")) > len(str(_MOST)) or int(digits) > _MOST:
+        shown = name if len(name) < 40 else f"{name[:40]}..."
+        raise ArgumentError(
+            f"The numbers in the name of a variant must be at most {_MOST:,}; got {shown!r}. Give a smaller one."
+        )
+    return int(digits)
+
+
 def _blocks_of_depth(name: str, pattern: str, depth: int, step: int, base: int) -> int:
     """Returns n of depth = step * n + base; raises with the nearest valid depths."""
     blocks, rest = divmod(depth - base, step)
@@ -205,19 +218,19 @@ def _parse_name(name: str) -> Spec:
     if name in _TABLE:
         return _TABLE[name](name)
     if match := re.fullmatch(r"resnet(\d+)", name):
-        return cifar(name, _blocks_of_depth(name, "resnet{}", int(match[1]), 6, 2))
+        return cifar(name, _blocks_of_depth(name, "resnet{}", _size(name, match[1]), 6, 2))
     if match := re.fullmatch(r"plain(\d+)", name):
-        return cifar_plain(name, 2 * _blocks_of_depth(name, "plain{}", int(match[1]), 6, 2))
+        return cifar_plain(name, 2 * _blocks_of_depth(name, "plain{}", _size(name, match[1]), 6, 2))
     if match := re.fullmatch(r"preresnet(\d+)", name):
-        depth = int(match[1])
+        depth = _size(name, match[1])
         fields: dict[str, Any] = {"placement": "pre", "init": "fan_out"}
         # 164 fits both patterns; the paper's is the bottleneck (He et al. 2016, section 4).
         if depth == 164 or ((depth - 2) % 6 and (depth - 2) % 9 == 0):
             return cifar_bottleneck(name, _blocks_of_depth(name, "preresnet{}", depth, 9, 2), **fields)
         return cifar(name, _blocks_of_depth(name, "preresnet{}", depth, 6, 2), **fields)
     if match := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
-        factor = int(match[2])
+        factor = _size(name, match[2])
         if factor < 1:
             raise ArgumentError(f"The widening factor in {name!r} must be at least 1; got {factor}.")
-        return wide(name, _blocks_of_depth(name, f"wrn_{{}}_{factor}", int(match[1]), 6, 4), factor)
+        return wide(name, _blocks_of_depth(name, f"wrn_{{}}_{factor}", _size(name, match[1]), 6, 4), factor)
     raise ArgumentError(f"There is no variant {name!r}; the nearest are: {nearest(name, list_models())}.")

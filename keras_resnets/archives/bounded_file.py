@@ -136,6 +136,9 @@ class File:
             # Each side is limited on its own: if one is 0, the product does not limit the others.
             if isinstance(side, bool) or not isinstance(side, int) or not 0 <= side < 1 << 48:
                 self.fail(f"is damaged: {label} has a side of {quote(side)}")
+        # NumPy refuses such a shape although a side of 0 makes it empty.
+        if 0 in shape and (others := math.prod(side or 1 for side in shape)) >= 1 << 48:
+            self.fail(f"is damaged: {label} is empty, and its other sides make {quote(others)}")
         return math.prod(shape)
 
     def check_name(self, name: str, taken: Container[str], number: int) -> str:

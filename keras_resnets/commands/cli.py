@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,7 +19,7 @@ from keras_resnets.commands.export import export
 from keras_resnets.commands.prune import prune
 from keras_resnets.commands.search import search
 from keras_resnets.commands.study import study
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, Notice
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -118,9 +123,9 @@ def demo(out, model, epochs, seed) -> None:
 
 def _print_results(out: Path) -> None:
     """Prints the files and the test scores of a finished run."""
-    import json
+    from keras_resnets.runs import Run
 
-    results = json.loads((out / "run.json").read_text())["results"]
+    results = (Run(out, {}).record or {})["results"]
     console.print_written([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
     dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
     click.echo(
@@ -132,6 +137,35 @@ def _print_results(out: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns 0 for success, 1 for a failure, 2 for wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    with warnings.catch_warnings(), _stoppable():
+        # What is told is for the user of the command; other warnings are shown as ever.
+        warnings.simplefilter("default", Notice)
+        shown = warnings.showwarning
+        warnings.showwarning = lambda text, kind, *place, **more: (
+            click.echo(f"keras-resnets: {text}", err=True) if kind is Notice else shown(text, kind, *place, **more)
+        )
+        return _run(arguments)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Lets SIGTERM stop a command as SIGINT does, with a word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: list[str]) -> int:
+    """Runs the command line; returns its status."""
     try:
         cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
         return 0

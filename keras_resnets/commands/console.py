@@ -12,8 +12,19 @@ from keras_resnets.quiet import quiet
 
 out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
+
+
+def _named(context, option, value: str | None) -> str | None:
+    """Refuses an empty name, such as that of a shell variable that is not set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it must be the name of a set or a folder; got an empty one.")
+    return value
+
+
 _data = [
-    click.option("--data", help="'digits', a tensorflow-datasets name, or a folder with a folder per class."),
+    click.option(
+        "--data", callback=_named, help="'digits', a tensorflow-datasets name, or a folder with a folder per class."
+    ),
     click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
     click.option("--image-size", type=int, help="Side to which images are resized."),
     click.option("--download", is_flag=True, help="Let tensorflow-datasets download an absent set."),
@@ -83,7 +94,7 @@ def read_recipe(name: str):
         return recipes.get(name)
     try:
         return recipes.Recipe.from_dict(json.loads(_read(name)))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ArgumentError):
             raise
         raise ArgumentError(f"{name!r} is not a recipe in JSON: {error}.") from error
@@ -105,7 +116,7 @@ def parse_field(text: str) -> tuple[str, Any]:
         raise ArgumentError(f"--set takes FIELD=VALUE, such as shortcut=C; got {text!r}.")
     try:
         return name, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return name, value
 
 

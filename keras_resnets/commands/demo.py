@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,12 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     # Training; a finished run is recognised without building its network.
     click.echo(f"1  Train {variant} on 8x8 digits ({epochs} epochs, seed {seed})")
     model = None
+    from keras_resnets.runs import Run
     from keras_resnets.training.training import is_finished, train
 
     if not is_finished(out, seed=seed, epochs=epochs, name=variant):
         model = train(variant, "digits", "digits", out=out, epochs=epochs, seed=seed)
-    results = json.loads((out / "run.json").read_text())["results"]
+    results = (Run(out, {}).record or {})["results"]
     click.echo(f"   test accuracy {results['test_accuracy']:.1%} on {results['test_examples']} digits never trained on")
 
     # Studies of the trained network, which is loaded only if one of them is to be computed.
@@ -51,13 +51,15 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     # Exports, each with its card.
     click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
     from keras_resnets.export.cards import describe as describe_export
+    from keras_resnets.runs import read_json, seal, sound
 
     for name in ("saved_model", "network.tflite"):
         card = out / f"{name}.card.json"
-        if not card.exists():
+        if not sound(card):
             model = model or _load(out)
             _export(model, out / name)
-        for line in describe_export(json.loads(card.read_text())).splitlines():
+            seal(card)
+        for line in describe_export(read_json(card)).splitlines():
             click.echo(f"   {line}")
 
     # What to look at.
@@ -76,7 +78,7 @@ def _run_study(out: Path, model, name: str, options: dict[str, Any]):
     from keras_resnets.reports.study import Study, describe
 
     folder = out / "studies" / name
-    if not (folder / "study.json").exists():
+    if not Study.is_whole(folder):
         from keras_resnets import data, studies
 
         model = model or _load(out)

@@ -228,6 +228,7 @@ def _check_usage(name: str, source: str | None, options: dict[str, Any], others:
 
 def _train(name: str, function, source: str | None, data, recipe, fields, out, where, options):
     """Runs a study that trains, and saves it."""
+    from keras_resnets.reports.study import Study
     from keras_resnets.runs import usable
     from keras_resnets.training import recipes
     from keras_resnets.training.feeding import data_for
@@ -244,6 +245,7 @@ def _train(name: str, function, source: str | None, data, recipe, fields, out, w
         options = {**options, "out": out}
     if entry.verbose:
         options = {**options, "verbose": True}
+    Study.check_folder(out)
     with usable(out):
         result = function(*arguments, **options)
         print_written(result.save(out))
@@ -252,6 +254,7 @@ def _train(name: str, function, source: str | None, data, recipe, fields, out, w
 
 def _measure(name: str, function, source: str, data, weights, examples, out, where, options):
     """Runs a study of a trained network, and saves it."""
+    from keras_resnets.reports.study import Study
     from keras_resnets.runs import usable
     from keras_resnets.training.feeding import data_of
 
@@ -260,6 +263,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
         if value is None and not is_run:
             raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
     out = out or Path(source) / "studies" / name
+    Study.check_folder(out)
     with usable(out):
         network, preprocess = open_source(source, weights, where["image_size"])
         if "beside" in options:

@@ -20,7 +20,7 @@ from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, pr
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.reports.statistics import wilson
-from keras_resnets.runs import UNFINISHED, fingerprint, whole
+from keras_resnets.runs import UNFINISHED, fingerprint, sound, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,13 +223,18 @@ class Kept:
         return Path(self.folder) / f"{number}_{fingerprint([x] if y is None else [x, y])}.npy"
 
     def get(self, file: Path | None) -> np.ndarray | None:
-        """Returns the stored results of a batch, or None."""
-        return np.load(file) if file and file.exists() else None
+        """Returns the stored results of a batch, or None if there are none, or damaged ones."""
+        if not file or not sound(file):
+            return None
+        try:
+            return np.load(file)
+        except (OSError, ValueError, EOFError):  # an early version's, without a checksum
+            return None
 
     def put(self, file: Path | None, sums: np.ndarray) -> None:
         """Stores the results of a batch."""
         if file:
-            with whole(file) as part:
+            with whole(file, sealed=True) as part:
                 np.save(part, sums)
 
 

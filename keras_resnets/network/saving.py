@@ -9,6 +9,7 @@ import keras
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.trusted import check_file
+from keras_resnets.runs import verified
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
@@ -25,6 +26,7 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
     file = Path(path)
     if file.is_dir():
         file = file / "model.keras"
+    verified(file)
     if not file.is_file():
         raise ArgumentError(
             f"There is no saved network at {str(path)!r}; give a .keras file or a finished run directory."

@@ -24,7 +24,7 @@ from keras_resnets.network.surgery import compact, copied, delete, select
 from keras_resnets.pruning.choosing import Choosing, choose, choosing_examples, count_limit
 from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
-from keras_resnets.runs import Run, fingerprint, whole
+from keras_resnets.runs import Run, fingerprint, sound, whole
 from keras_resnets.training import fine_tuning, recalibration, recipes
 from keras_resnets.training.opening import load_model
 
@@ -133,7 +133,7 @@ def prune(
         work |= {"recipe": recipes.get(recipe).to_dict(), "fine_tune": fine_tune, "seed": seed}
 
     with _directory(out) as folder, Run(folder, work) as run:
-        if run.finished:
+        if run.finished and sound(run.path / "model.keras") and Study.is_whole(run.path):
             return Pruned(load_model(run.path), Study.load(run.path))
         options: dict[str, Any] = {"verbose": verbose, "resume": out and run.path}
         lanes = engine_for(network, how.budget)
@@ -172,7 +172,7 @@ def prune(
         # The results, on disk and returned.
         study = Study("prune", rows, facts)
         if out is not None:
-            with whole(run.path / "model.keras") as part:
+            with whole(run.path / "model.keras", sealed=True) as part:
                 left.save(part)
             study.save(run.path)
         run.finish({"dropped": len(gone), "test_accuracy": round(1 - float(rows["error"].iloc[-1]), 6)})
@@ -264,7 +264,7 @@ def _fine_tune(left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed:
     """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it."""
     start = run.path / "before_fine_tuning.keras"
     if not start.exists():
-        with whole(start) as part:
+        with whole(start, sealed=True) as part:
             left.save(part)
     options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed}
     return fine_tuning.fine_tune(load_model(start), data, recipe, verbose="auto" if verbose else 0, **options)

@@ -13,12 +13,15 @@ import os
 import time
 from typing import Any
 
+# The end of the names of this package's files of events, which tells them from others'.
+SUFFIX = ".keras_resnets"
+
 
 def writer(folder: str | os.PathLike) -> Any:
     """Returns a writer that appends events to a new file in a folder, with `add_event` and `close`."""
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    return EventFileWriter(str(folder))
+    return EventFileWriter(str(folder), filename_suffix=SUFFIX)
 
 
 def event(summary: Any, step: int = 0) -> Any:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.reports import private
-from keras_resnets.runs import UNFINISHED, environment, read_csv, whole
+from keras_resnets.runs import UNFINISHED, Damaged, environment, has_sum, read_csv, read_json, whole, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,12 @@ class Events:
 
     def __init__(self, folder: str | os.PathLike):
         self._writer = private.writer(folder)
+
+    @staticmethod
+    def remove(folder: str | os.PathLike) -> None:
+        """Removes the events that this package wrote to a folder; those of others, and of early versions, stay."""
+        for old in Path(folder).glob(f"events.*{private.SUFFIX}"):
+            old.unlink()
 
     def __enter__(self) -> Events:
         return self
@@ -116,14 +122,18 @@ class Study:
         TensorBoard events under `logs`.
 
         Args:
-            folder: the folder to write to; the files of an earlier study of the same name are replaced.
+            folder: the folder to write to; the files of an earlier study are replaced.
+
+        Raises:
+            ArgumentError: the folder holds a file or folder of such a name that no study wrote.
         """
         import matplotlib
 
         # Tables.
         folder = Path(folder)
+        self.check_folder(folder, self.tables)
         for name, table in {"rows": self.rows, **self.tables}.items():
-            with whole(folder / f"{name}.csv") as part:
+            with whole(folder / f"{name}.csv", sealed=True) as part:
                 table.to_csv(part, index=False)
 
         # The figure, in both formats and for TensorBoard with the curves.
@@ -131,8 +141,7 @@ class Study:
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             with whole(folder / f"figure.{suffix}") as part, matplotlib.rc_context({"svg.hashsalt": self.name}):
                 figure.savefig(part, format=suffix, **options)
-        for old in (folder / "logs").glob("events.*"):
-            old.unlink()
+        Events.remove(folder / "logs")
         with Events(folder / "logs") as events:
             events.figure(f"{self.name}/figure", figure, 0)
             for curve, values in self._drawing.curves(self).items():
@@ -140,27 +149,57 @@ class Study:
                     events.scalar(f"{self.name}/{curve}", value, step)
 
         # The summary comes last: with it, the study is complete and the partial results can go.
-        with whole(folder / "study.json") as part:
-            content = {"study": self.name, "summary": self.summary, "environment": self.environment}
-            content |= {"tables": list(self.tables)} if self.tables else {}
-            part.write_text(json.dumps(content, indent=1) + "\n")
+        content = {"study": self.name, "summary": self.summary, "environment": self.environment}
+        content |= {"tables": list(self.tables)} if self.tables else {}
+        write_json(folder / "study.json", content, sealed=True)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         tables = [f"{name}.csv" for name in ("rows", *self.tables)]
         return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
+
+    @staticmethod
+    def check_folder(folder: str | os.PathLike, tables: Iterable[str] = ()) -> None:
+        """Raises `ArgumentError` if a folder holds what a study would replace, and no study wrote it."""
+        folder = Path(folder)
+        names = [*(f"{name}.csv" for name in ("rows", *tables)), "study.json", "figure.png", "figure.svg"]
+        ours = has_sum(folder / "rows.csv") or (folder / "run.json").exists()
+        if not ours and (folder / "study.json").is_file():  # an early version's
+            with contextlib.suppress(ArgumentError, OSError, TypeError):
+                ours = "study" in read_json(folder / "study.json")
+        for name in names:
+            path = folder / name
+            if path.is_dir() or (path.exists() and not ours):
+                raise ArgumentError(
+                    f"{str(path)!r} was not written by a study, and would be replaced by one; move it, or give another "
+                    f"folder (--out)."
+                )
+
+    @staticmethod
+    def is_whole(folder: str | os.PathLike) -> bool:
+        """Whether a folder contains a study that can be loaded; a damaged one is told."""
+        if not (Path(folder) / "study.json").exists():
+            return False
+        try:
+            Study.load(folder)
+        except Damaged as error:
+            notice(f"{error} It is measured again.")
+            return False
+        return True
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Study:
         """Loads a saved study.
 
         Raises:
-            ArgumentError: the folder contains no study.
+            ArgumentError: the folder contains no study, or a damaged one.
         """
         folder = Path(folder)
         try:
-            content = json.loads((folder / "study.json").read_text())
+            content = read_json(folder / "study.json")
             tables = {name: read_csv(folder / f"{name}.csv") for name in ("rows", *content.get("tables", ()))}
             return Study(content["study"], tables.pop("rows"), content["summary"], content["environment"], tables)
-        except (OSError, KeyError, ValueError) as error:
+        except Damaged:
+            raise
+        except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"There is no study in {str(folder)!r}; give a folder that Study.save wrote."
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -64,8 +65,10 @@ class _Servicer:
 def host_of(address: str) -> str:
     """Returns the host of `HOST:PORT`; raises `ArgumentError` if the address has another form."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ArgumentError(f"address must be HOST:PORT, such as 10.0.0.1:4000; got {address!r}.")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ArgumentError(
+            f"address must be HOST:PORT with a port of at most 65535, such as 10.0.0.1:4000; got {address!r}."
+        )
     return host
 
 

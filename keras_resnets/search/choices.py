@@ -45,9 +45,9 @@ class Range:
     log: bool = True
 
     def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
+        if not -math.inf < self.low < self.high < math.inf or (self.log and self.low <= 0):
             raise ArgumentError(
-                f"Range must go from a smaller number to a larger one, both positive where log is set; "
+                f"Range must go from a smaller number to a larger one, both finite, and positive where log is set; "
                 f"got {self.low!r} to {self.high!r}."
             )
 

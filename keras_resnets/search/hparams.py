@@ -32,7 +32,7 @@ def write_columns(space: DepthWidth, objective: str, logs: Path) -> None:
 
     names = (*_FIRST, BLOCKS, *space.choices, "activations", "epochs")
     summary = api.hparams_config_pb([column(name) for name in names], [api.Metric(objective)])
-    _remove_events(logs)
+    Events.remove(logs)
     with Events(logs) as events:
         events.summary(summary)
 
@@ -48,7 +48,7 @@ def write_trial(
     values |= budget.costs(plan.spec)
     values |= {name: str(value) if name in strings else value for name, value in plan.values.items()}
     folder = logs / f"trial{trial}"
-    _remove_events(folder)
+    Events.remove(folder)
     with Events(folder) as events:
         events.summary(api.hparams_pb(values, trial_id=f"trial {trial}"))
         events.scalar(objective, score, epochs)
@@ -58,9 +58,3 @@ def _string_choices(space: DepthWidth) -> dict[str, list[str]]:
     """Returns the hyperparameters whose values are strings, with their values."""
     choices = {BLOCKS: space.blocks, **space.choices}
     return {name: values for name, values in choices.items() if isinstance(values, list) and isinstance(values[0], str)}
-
-
-def _remove_events(folder: Path) -> None:
-    """Removes the events of an earlier process that did not finish."""
-    for old in folder.glob("events.*"):
-        old.unlink()

@@ -10,6 +10,7 @@ events in a new oracle restores the state.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import warnings
@@ -20,14 +21,32 @@ from typing import Any
 import keras_tuner
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import whole
+from keras_resnets.runs import from_json, to_json, whole
 from keras_resnets.search.private import Unsaved
 
 RUNNING, COMPLETED, IDLE, STOPPED = "RUNNING", "COMPLETED", "IDLE", "STOPPED"
 
 
+# The keys of each kind of event, without which it cannot be replayed.
+_KEYS = {
+    "search": {"asked"},
+    "begin": {"worker", "trial", "values"},
+    "end": {"trial", "status", "metrics", "step"},
+    "stop": set(),
+}
+_SUM = "sha256"
+
+
+def _sum_of(event: dict[str, Any]) -> str:
+    """Returns the checksum of an event, which is written with it."""
+    plain = {key: value for key, value in event.items() if key != _SUM}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
 class Journal:
-    """A file of events, one per line, that is only appended to.
+    """A file of events, one per line with its checksum, that is only appended to.
+
+    Lines of early versions have no checksum; they come before all that have one.
 
     Args:
         file: the path of the file.
@@ -41,26 +60,40 @@ class Journal:
         if not self.file.exists():
             return [], 0
         events: list[dict[str, Any]] = []
-        lines = self.file.read_bytes().splitlines(keepends=True)
+        lines, begun, summed = self.file.read_bytes().splitlines(keepends=True), set(), False
         for line in lines:
             try:
-                event = json.loads(line)
-                if not line.endswith(b"\n") or not isinstance(event, dict):
-                    break
+                event = from_json(line)
             except ValueError:
+                break
+            if not line.endswith(b"\n") or not isinstance(event, dict):
+                break
+            summed = summed or _SUM in event
+            if event.pop(_SUM, None) != (_sum_of(event) if summed else None):
+                break
+            kind = event.get("event")
+            if not isinstance(kind, str) or not _KEYS.get(kind, {None}) <= event.keys():
+                break
+            if kind == "begin":
+                begun.add(event["trial"])
+            elif kind == "end" and event["trial"] not in begun:
                 break
             events.append(event)
         return events, len(lines) - len(events)
 
+    @staticmethod
+    def _line(event: dict[str, Any]) -> str:
+        return to_json({**event, _SUM: _sum_of(event)}, indent=None)
+
     def cut(self, events: list[dict[str, Any]]) -> None:
         """Replaces the content of the file by these events."""
         with whole(self.file) as part:
-            part.write_text("".join(json.dumps(event) + "\n" for event in events))
+            part.write_text("".join(map(self._line, events)))
 
     def append(self, event: dict[str, Any]) -> None:
         """Appends an event, and returns when it is on the disk."""
         with open(self.file, "a") as handle:
-            handle.write(json.dumps(event) + "\n")
+            handle.write(self._line(event))
             handle.flush()
             os.fsync(handle.fileno())
 

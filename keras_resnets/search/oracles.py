@@ -61,6 +61,8 @@ def make(
         "hyperparameters": hp,
         "allow_new_entries": False,
         "seed": seed + 1,  # keras-tuner treats 0 as no seed
+        # A trial that diverges is a result; keras-tuner would end the search at the third in a row.
+        "max_consecutive_failed_trials": 2**31,
     }
 
     # The oracle's class, with a journal if one is given.

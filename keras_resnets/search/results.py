@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -13,7 +12,7 @@ from keras_resnets.instruments.timing import latency
 from keras_resnets.network.assembly import assemble
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import Study
-from keras_resnets.runs import Run, read_csv, whole, write_json
+from keras_resnets.runs import Run, read_csv, read_json, whole, write_json
 from keras_resnets.search import drawing as drawing  # a study can only be saved if its drawing is registered
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
@@ -100,6 +99,13 @@ def front(rows, cost: str) -> list[bool]:
     return list(~better.any(0))
 
 
+def mark_front(rows, complete, cost: str) -> None:
+    """Adds the column of a front; of no complete trial, none is on it."""
+    rows[f"front_{cost}"] = False
+    if complete.any():
+        rows.loc[complete, f"front_{cost}"] = front(rows[complete], cost)
+
+
 def summarise(setting: Setting, oracle, kind: str) -> Study:
     """Returns the study of a finished search: table, latencies, Pareto fronts, error by depth."""
     # Repeat trainings whose files were damaged; usually there are none.
@@ -122,8 +128,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     # Compare the trials that were trained to the end.
     complete = rows["status"] == "completed"
     for cost in COSTS:
-        rows[f"front_{cost}"] = False
-        rows.loc[complete, f"front_{cost}"] = front(rows[complete], cost)
+        mark_front(rows, complete, cost)
     by_depth = [
         {
             "depth": int(depth),
@@ -173,7 +178,7 @@ def write(setting: Setting, study: Study) -> dict[str, Any]:
     if best is None:
         return {"best": None}
     row = study.rows.set_index("trial").loc[best]
-    plan = json.loads((out / row["run"] / "plan.json").read_text())
+    plan = read_json(out / row["run"] / "plan.json")
     write_json(out / "best.json", plan["spec"])
     write_json(out / "best_recipe.json", plan["recipe"])
     return {"best": best, "paths": plan["paths"], "score": float(row["score"]), "trials": len(study.rows)}

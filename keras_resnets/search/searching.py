@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
 from keras_resnets.search import chief, hparams, oracles, results
@@ -83,6 +83,7 @@ def search(
     for name, value, least in (("seeds", seeds, 1), ("workers", workers, 0), ("patience", patience, 1)):
         if value is not None:
             whole_number(name, value, least)
+    number("lost_after", lost_after, above=0)
     out = Path(out)
     journal = Journal(out / "journal.jsonl")
     journaled = oracles.make(oracle, space, trials, objective, space.seed, journal)
@@ -106,7 +107,7 @@ def search(
         "patience": patience,
     }
     with Run(out, asked, lambda: _settings_in(journal) or asked) as run:
-        if run.finished and (out / STUDY / "study.json").exists():
+        if run.finished and Study.is_whole(out / STUDY):
             return Study.load(out / STUDY)
         setting = Setting(space, out, objective, seeds, patience)
         _resume(journaled, journal, run.asked, tell)

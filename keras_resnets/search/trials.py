@@ -65,7 +65,7 @@ class Setting:
             verbose: as for `keras.Model.fit`.
         """
         place = self.place(plan)
-        write_json(place / "plan.json", plan.to_dict() | {"values": dict(plan.values)})
+        write_json(place / "plan.json", plan.to_dict() | {"values": dict(plan.values)}, sealed=True)
         for k in range(self.seeds):
             if self._reached(place / f"seed{k}", epochs):
                 continue

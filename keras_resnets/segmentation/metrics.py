@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.data.labels import IGNORE
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.segmentation.losses import enlarged
 
 
@@ -42,6 +42,7 @@ class MeanIoU(_PixelMetric, keras.metrics.MeanIoU):
     """
 
     def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
+        whole_number("num_classes", num_classes, 1)
         options = {"sparse_y_pred": False, **kwargs}
         super().__init__(num_classes, name=name, ignore_class=ignore_class, **options)
 

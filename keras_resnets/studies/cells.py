@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
 from keras_resnets.reports.statistics import wilson
-from keras_resnets.runs import Run, write_json
+from keras_resnets.runs import Run, read_csv, read_json, sound, write_json
 from keras_resnets.training import recipes
 from keras_resnets.training.stopwatch import Stopwatch
 from keras_resnets.training.training import train
@@ -123,7 +124,7 @@ def train_cells(
     for number, cell in enumerate(cells, 1):
         folder = Path(out) / "cells" / cell.name
         record = _record(cell, data)
-        done = _comparable(_read(folder / "cell.json") or {}) == record and Run(folder, {}).finished
+        done = _comparable(_read(folder / "cell.json") or {}) == record and _is_done(folder)
         if not done:
             watch = Stopwatch(folder / "times.csv")
             train(
@@ -138,14 +139,15 @@ def train_cells(
                 verbose=0,
             )
             gc.collect()  # a network refers to itself
-            write_json(folder / "cell.json", record)
+            write_json(folder / "cell.json", record, sealed=True)
         rows.append(cell.columns | _results(folder) | {"run": str(folder.relative_to(out))})
         if verbose:
             columns = ", ".join(f"{key} {value}" for key, value in cell.columns.items())
             row = rows[-1]
             print(
                 f"{number} of {len(cells)}  {columns}: error {row['error']:.2%} of {row['examples']:,} after "
-                f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}",
+                f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}"
+                f"{', diverged' if math.isnan(row['loss']) else ''}",
                 flush=True,
             )
     return pd.DataFrame(rows)
@@ -174,18 +176,21 @@ def _comparable(record: dict[str, Any]) -> dict[str, Any]:
 def _read(file: Path) -> Any:
     """Reads a JSON file; returns None if it is absent or damaged."""
     try:
-        return json.loads(file.read_text())
+        return read_json(file)
     except (OSError, ValueError):
         return None
 
 
+def _is_done(folder: Path) -> bool:
+    """Whether a cell's run is finished and its history is whole; if it is not, training writes it again."""
+    return Run(folder, {}).finished and sound(folder / "history.csv")
+
+
 def _results(folder: Path) -> dict[str, Any]:
     """Returns the columns of a finished run: its results and times."""
-    import pandas as pd
-
     record = Run(folder, {}).record or {}
     results = record["results"]
-    times = pd.read_csv(folder / "times.csv")
+    times = read_csv(folder / "times.csv")
     return {
         **_errors(results),
         "loss": results["test_loss"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.statistics import tau
 from keras_resnets.reports.study import Events, Study
-from keras_resnets.runs import fingerprint, write_json
+from keras_resnets.runs import fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +106,7 @@ class EffectiveDepth(keras.callbacks.Callback):
         self.rows = None
         if not file.exists():
             return
-        stored = json.loads(file.read_text())
+        stored = read_json(file)
         for name, value in self._settings().items():
             if stored[name] != value:
                 raise ArgumentError(
@@ -154,7 +153,7 @@ class EffectiveDepth(keras.callbacks.Callback):
         measured = measure(self._network, self._examples()).join(self._measure_teaching(done), on="block")
         measured.insert(0, "epoch", done)
         self.rows = measured if self.rows is None else pd.concat([self.rows, measured], ignore_index=True)
-        write_json(Path(self.log_dir) / FILE, {**self._settings(), "rows": self.rows.to_dict("list")})
+        write_json(Path(self.log_dir) / FILE, {**self._settings(), "rows": self.rows.to_dict("list")}, sealed=True)
 
         # Scalars of each block and of the whole network.
         depth = by_epoch(self.rows).loc[done]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,11 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import Run, whole
+from keras_resnets.runs import LAST, Run, whole
+
+# The start of the names of callbacks' arrays in a checkpoint.
+OF_CALLBACK = "callback "
+_SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
 def state_of(model) -> dict[str, Any]:
@@ -51,12 +56,51 @@ def _plain_state(callback) -> dict[str, Any]:
     }
 
 
+def _is_better(score: float, best: float | None) -> bool:
+    """Whether a score is the best so far; that of a diverged epoch, NaN, is the worst."""
+    return best is None or score > best or (math.isnan(best) and not math.isnan(score))
+
+
+def _arrays(callback) -> dict[str, list[np.ndarray]]:
+    """Returns the lists of arrays among a callback's attributes, such as EarlyStopping's best weights."""
+    return {
+        name: list(value)
+        for name, value in vars(callback).items()
+        if not name.startswith("_")
+        and isinstance(value, list)
+        and value
+        and all(isinstance(array, np.ndarray) for array in value)
+    }
+
+
+def check_callbacks(callbacks: Sequence[Any], optimizer: keras.optimizers.Optimizer, recipe: str) -> None:
+    """Raises `ArgumentError` for what is no callback, and for those of Keras that cannot do their work in a run."""
+    has_schedule = isinstance(optimizer.get_config()["learning_rate"], dict)
+    for callback in callbacks:
+        name = type(callback).__name__
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ArgumentError(f"callbacks must be callbacks of Keras, each an instance; got {callback!r}.")
+        if isinstance(callback, _SETS_RATE) and has_schedule:
+            raise ArgumentError(
+                f"callbacks: {name} sets the learning rate, and that of the recipe {recipe!r} follows a schedule; "
+                f"leave it out, or give a Recipe with a constant rate."
+            )
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ArgumentError(
+                f"callbacks: {name} would restore another state than the run's, which resumes by itself; leave it out."
+            )
+        if isinstance(callback, keras.callbacks.SwapEMAWeights) and not optimizer.use_ema:
+            raise ArgumentError(
+                f"callbacks: {name} needs an optimiser with use_ema=True, which no recipe has; leave it out."
+            )
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Stores the whole state of training after each epoch, and the weights of the best one.
 
-    Numbers, strings and None among the attributes of the other callbacks are stored and restored,
-    unless they are arguments of the constructor. This covers the state of Keras' EarlyStopping (without
-    `restore_best_weights`) and ReduceLROnPlateau.
+    Numbers, strings, None and lists of arrays among the attributes of the other callbacks are stored and restored,
+    unless they are arguments of the constructor. This covers the state of Keras' EarlyStopping, with its best weights,
+    and ReduceLROnPlateau.
 
     Args:
         run: the run to store in.
@@ -68,13 +112,15 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.run, self.others, self.monitor = run, list(callbacks), monitor
         self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
+        self._lists: dict[str, np.ndarray] = {}
 
     def load(self, model) -> int:
         """Restores the stored state into `model`; returns the epoch to resume at."""
-        stored = self.run.restore("last")
+        stored = self.run.restore(LAST)
         if stored is None:
             return 0
         values, self.state = stored
+        self._lists = {name: values.pop(name) for name in sorted(values) if name.startswith(OF_CALLBACK)}
         if values.keys() != state_of(model).keys():
             raise ArgumentError(
                 f"The checkpoint in {str(self.run.path)!r} does not fit the network; it was written by another "
@@ -84,9 +130,34 @@ class Checkpoint(keras.callbacks.Callback):
         return self.state["epoch"]
 
     def on_train_begin(self, logs=None):
-        for callback, attributes in zip(self.others, self.state["callbacks"], strict=False):
+        self._restore_callbacks()
+
+    def _restore_callbacks(self) -> None:
+        for number, (callback, attributes) in enumerate(zip(self.others, self.state["callbacks"], strict=False)):
+            if isinstance(callback, keras.callbacks.CSVLogger):
+                continue  # its state is its file
             for name, value in attributes.items():
                 setattr(callback, name, value)
+            prefix = f"{OF_CALLBACK}{number}/"
+            lists: dict[str, list[np.ndarray]] = {}
+            for name, array in self._lists.items():
+                if name.startswith(prefix):
+                    lists.setdefault(name.removeprefix(prefix).split("/")[0], []).append(array)
+            for name, arrays in lists.items():
+                setattr(callback, name, arrays)
+
+    def prepare(self, epoch: int) -> None:
+        """Readies callbacks for going on after an epoch: what they wrote before stays."""
+        for callback in self.others:
+            if epoch and isinstance(callback, keras.callbacks.CSVLogger):
+                callback.append = True
+
+    def end(self, model) -> None:
+        """Does what callbacks do to the weights at the end, of a training that was killed after its last epoch."""
+        self._restore_callbacks()
+        for callback in self.others:
+            if getattr(callback, "restore_best_weights", False) and callback.best_weights is not None:
+                model.set_weights(callback.best_weights)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -95,16 +166,42 @@ class Checkpoint(keras.callbacks.Callback):
         self.state["epoch"], self.state["stopped"] = epoch + 1, bool(self.model.stop_training)
         self.state["callbacks"] = [_plain_state(callback) for callback in self.others]
         values = snapshot(self.model)
+        lists = {
+            f"{OF_CALLBACK}{number}/{name}/{place:05d}": array
+            for number, callback in enumerate(self.others)
+            for name, arrays in _arrays(callback).items()
+            for place, array in enumerate(arrays)
+        }
         score = logs.get(self.monitor, -logs.get("loss", 0.0))
-        if self.state["best"] is None or score > self.state["best"]:
+        if _is_better(score, self.state["best"]):
             self.state["best"] = score
             self.run.save("best", values, {"epoch": epoch + 1})
-        self.run.save("last", values, self.state)
+        self.run.save(LAST, values | lists, self.state)
         self.write_history()
+
+    @property
+    def divergence(self) -> dict[str, Any] | None:
+        """The first epoch whose loss is not finite, and the loss before it; None while all are finite."""
+        before = None
+        for row in self.state["history"]:
+            if not math.isfinite(row.get("loss", 0.0)):
+                return {"epoch": int(row["epoch"]), "last_loss": before}
+            before = row.get("loss")
+        return None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 1, of the best score so far; the first of equals."""
+        best = None
+        for row in self.state["history"]:
+            score = row.get(self.monitor, -row.get("loss", 0.0))
+            if _is_better(score, best and best[0]):
+                best = score, row["epoch"]
+        return best and int(best[1])
 
     def write_history(self) -> None:
         """Writes `history.csv`, a row per epoch."""
         import pandas as pd
 
-        with whole(self.run.path / "history.csv") as part:
+        with whole(self.run.path / "history.csv", sealed=True) as part:
             pd.DataFrame(self.state["history"]).to_csv(part, index=False)

@@ -112,6 +112,7 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
         raise ArgumentError(
             f"There is no run.json in {str(source)!r} that names its data; give a run directory, or name a data set."
         )
-    used = dict(asked["data"])
+    # A run's record never has anything fetched, only its reader.
+    used = {key: value for key, value in asked["data"].items() if key != "download"}
     used["augmentation"] = datasets.Augmentation(**used["augmentation"])
     return datasets.load(**{**used, **options})

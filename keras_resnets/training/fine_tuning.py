@@ -16,7 +16,7 @@ from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import recipes
 from keras_resnets.training.feeding import fed
 from keras_resnets.training.opening import load_model
-from keras_resnets.training.training import fit
+from keras_resnets.training.training import fit, is_complete
 
 # The initial learning rate of fine-tuning, as a share of the recipe's.
 RATE = 0.1
@@ -82,7 +82,7 @@ def fine_tune(
         "seed": seed,
     }
     with Run(out, asked) as run:
-        if not run.finished:
+        if not is_complete(run):
             own = copied(network)
             scores = own.predict_on_batch(next(iter(data.test.take(1)))[0][:8])
             keras.utils.set_random_seed(seed)

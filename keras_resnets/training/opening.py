@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import keras
 
+from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network import saving
+from keras_resnets.runs import LAST, Run, sound, verified, whole
 
 # A file refers to the classes that a network was compiled with; importing these modules registers them.
 from keras_resnets.segmentation import losses, metrics
 from keras_resnets.training import optimizers, recipes
+from keras_resnets.training.checkpoints import OF_CALLBACK, assign
 
 _REGISTERED = (losses, metrics, optimizers, recipes)
 
@@ -19,7 +24,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """Opens a saved network.
 
     Args:
-        path: a `.keras` file, or a run directory, whose `model.keras` is opened.
+        path: a `.keras` file, or a run directory, whose `model.keras` is opened. If that of a finished run is missing
+            or damaged, it is made again from the last checkpoint.
 
     Returns:
         The model, compiled as it was.
@@ -34,4 +40,39 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         >>> kr.load_model(file).name
         'resnet20'
     """
-    return saving.load_model(path)
+    run = Run(path, {})
+    file = run.path / "model.keras"
+    if run.path.is_dir():
+        tell_divergence(run.path, ((run.record or {}).get("results") or {}).get("diverged"))
+    if not run.path.is_dir() or sound(file) or not (run.has_checkpoint and run.finished):
+        return saving.load_model(path)
+
+    # The network of the last epoch: that of the best one, with the last checkpoint's weights.
+    try:
+        model = saving.load_model(verified(run.path / "best.keras"))
+        values, state = run.restore(LAST) or ({}, {})
+        if any(name.startswith(OF_CALLBACK) for name in values):
+            raise ArgumentError("A callback may have changed the weights at the end.")
+        if state.get("epoch") != (run.record or {})["results"].get("epochs"):
+            raise ArgumentError("The checkpoint is not of the last epoch.")
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"{str(file)!r} is missing or damaged, and cannot be made again from the checkpoint alone ({error}) The "
+            f"command that trained it makes it again."
+        ) from None
+    assign(model, values)
+    with whole(file, sealed=True) as part:
+        model.save(part)
+    notice(f"{str(file)!r} was missing or damaged, and was made again from the last checkpoint.")
+    return model
+
+
+def tell_divergence(run: Path, diverged: dict[str, Any] | None) -> None:
+    """Tells that the training of a run diverged, if it did: `Checkpoint.divergence`."""
+    if diverged:
+        before, epoch = diverged.get("last_loss"), diverged["epoch"]
+        last = "it never was" if before is None else f"the last that was is {before:.4g}, of epoch {epoch - 1}"
+        notice(
+            f"The training in {str(run)!r} diverged: from epoch {epoch} on its loss is not finite ({last}). Lower the "
+            f"learning rate."
+        )

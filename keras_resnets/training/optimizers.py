@@ -17,6 +17,12 @@ def decays(variable, decay: str) -> bool:
     return any(kind in variable.name for kind in DECAYS[decay])
 
 
+def _check_rate(rate) -> None:
+    """Raises `ArgumentError` for a number that is no learning rate; schedules are not looked at."""
+    if isinstance(rate, int | float):
+        number("learning_rate", rate, least=0)
+
+
 @keras.saving.register_keras_serializable("keras_resnets")
 class SGD(keras.optimizers.SGD):
     """Keras' SGD with two additions: the Torch form of momentum, and L2 decay inside the gradient.
@@ -61,6 +67,8 @@ class SGD(keras.optimizers.SGD):
         form="keras",
         **kwargs,
     ):
+        _check_rate(learning_rate)
+        number("momentum", momentum, least=0, most=1)
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         one_of("decay", decay, tuple(DECAYS))
         one_of("form", form, ("keras", "torch"))
@@ -135,6 +143,7 @@ class AdamW(keras.optimizers.AdamW):
     """
 
     def __init__(self, learning_rate=0.001, weight_decay=0.004, *, decay="all", **kwargs):
+        _check_rate(learning_rate)
         super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
         one_of("decay", decay, tuple(DECAYS))
         self.decay = decay

@@ -140,6 +140,9 @@ class Recipe:
         if self.epochs < 1 and self.iterations < 1:
             raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
         number("learning_rate", self.learning_rate, above=0)
+        for name, value in vars(self).items():
+            if isinstance(value, float):
+                number(name, value)
 
     def replace(self, **overrides: Any) -> Recipe:
         """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""

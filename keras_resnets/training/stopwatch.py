@@ -52,7 +52,7 @@ class Stopwatch(keras.callbacks.Callback):
         if self.file.exists():
             earlier = read_csv(self.file)
             table = pd.concat([earlier[earlier["epoch"] <= epoch], table])
-        with whole(self.file) as part:
+        with whole(self.file, sealed=True) as part:
             table.to_csv(part, index=False)
 
     def _stop(self) -> None:

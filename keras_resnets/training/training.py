@@ -16,14 +16,14 @@ from keras_resnets import paths as policies
 from keras_resnets import segmentation
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError, notice, whole_number
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.runs import Run, whole
+from keras_resnets.runs import Damaged, Run, sound, whole
 from keras_resnets.training import recipes
-from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.checkpoints import Checkpoint, assign, check_callbacks, snapshot
 from keras_resnets.training.feeding import fed
-from keras_resnets.training.opening import load_model
+from keras_resnets.training.opening import load_model, tell_divergence
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
             `get`, such as `"fixed:23"`; None for all. A policy without a seed gets this one.
         seed: seed of initial weights, data order, augmentation, dropout and paths.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks. One that sets the learning rate needs a recipe with a constant one.
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
         **overrides: fields of `Spec` to replace.
 
@@ -115,8 +115,9 @@ def train(
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
 
+    check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
     with Run(out, asked) as run:
-        if not run.finished and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
+        if not is_complete(run) and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
         return load_model(run.path)
 
@@ -142,6 +143,12 @@ def _assemble_for(data: datasets.Data, network: str | Spec, overrides: dict[str,
     return model
 
 
+def is_complete(run: Run) -> bool:
+    """Whether a run is finished and its files are whole, or cannot be made again because no checkpoint is left."""
+    sound_files = [sound(run.path / name) for name in ("model.keras", "history.csv")]
+    return run.finished and (all(sound_files) or not run.has_checkpoint)
+
+
 def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) -> bool:
     """Whether a directory holds the finished training of that variant, length and seed.
 
@@ -151,7 +158,7 @@ def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) ->
     asked = (run.record or {}).get("asked")
     return bool(
         asked
-        and run.finished
+        and is_complete(run)
         and "paths" not in asked
         and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
     )
@@ -207,6 +214,7 @@ def fit(
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     if first < last and not checkpoint.state["stopped"]:
+        checkpoint.prepare(first)
         if first == 0:
             write_graph(model, run.path / "logs" / "train")
         model.fit(
@@ -220,24 +228,35 @@ def fit(
             callbacks=[*_tensorboard_callbacks(model, data, run.path / "logs", total), *callbacks, checkpoint],
             verbose=verbose,
         )
+    else:
+        checkpoint.end(model)
     checkpoint.write_history()
     if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
+        tell_divergence(run.path, checkpoint.divergence)
         return False
 
     # The networks of the best and the last epoch; the last one's test scores.
     final = snapshot(model)
-    best, state = run.restore("best") or ({}, {})
-    assign(model, best)
-    _save(model, run.path / "best.keras")
-    assign(model, final)
+    try:
+        best, _ = run.restore("best") or ({}, {})
+        assign(model, best)
+        _save(model, run.path / "best.keras")
+        assign(model, final)
+    except Damaged:
+        notice(
+            f"The checkpoint of the best epoch in {str(run.path)!r} is damaged, so 'best.keras' is not written; the "
+            f"last epoch's network is."
+        )
     _save(model, run.path / "model.keras")
     scores = model.evaluate(data.test, verbose=0, return_dict=True)
     results = {
         "epochs": checkpoint.state["epoch"],
         "test_examples": data.sizes["test"],
         **{f"test_{name}": round(float(scores[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
-        "best_epoch": state.get("epoch"),
+        "best_epoch": checkpoint.best_epoch,
     }
+    if (divergence := checkpoint.divergence) is not None:
+        results["diverged"] = divergence
     run.finish(results)
     return True
 
@@ -278,5 +297,5 @@ def write_graph(model: keras.Model, logs) -> None:
 
 
 def _save(model, path) -> None:
-    with whole(path) as part:
+    with whole(path, sealed=True) as part:
         model.save(part)

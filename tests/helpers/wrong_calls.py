@@ -96,7 +96,8 @@ class Place:
     def torn(self):
         run = shutil.copytree(self.run, self.root / "torn")
         (run / "run.json").write_text((self.run / "run.json").read_text()[:100])
-        (run / "checkpoints" / "last.safetensors").unlink()  # from which it would be written anew
+        for kept in ("checkpoints", ".sums"):  # from which it would be written anew
+            shutil.rmtree(run / kept)
         return run
 
     @functools.cached_property
@@ -105,6 +106,7 @@ class Place:
         record = json.loads((self.run / "run.json").read_text())
         run = shutil.copytree(self.run, self.root / "cut")
         (run / "run.json").write_text(json.dumps({k: v for k, v in record.items() if k != "results"}))
+        shutil.rmtree(run / ".sums")
         last = run / "checkpoints" / "last.safetensors"
         last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
         return run

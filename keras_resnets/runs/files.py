@@ -1,0 +1,180 @@
+"""Files that appear whole or not at all, JSON that holds every number, and tables."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_resnets.runs.sums import REMEDY, Damaged, seal, verified
+
+# In the folder of a half-written file, a file that its writer holds locked for as long as it lives.
+_ALIVE = ".alive"
+# A folder without that file is of an earlier version, or was made a moment ago.
+_NEWBORN = 3600.0
+# Numbers that JSON lacks.
+_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike, *, sealed: bool = False) -> Iterator[Path]:
+    """Yields a temporary path; the file or folder written there appears at `path` completely or not at all.
+
+    After an exception, nothing is left. What a killed process left of an earlier attempt is removed.
+
+    Args:
+        path: where it is to appear.
+        sealed: whether to record the file's checksum, which `sound`, `verified`, `read_json` and `read_csv` check.
+
+    Raises:
+        OSError: it cannot be written, or a file would take the place of a folder.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from keras_resnets import runs
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with runs.whole(file) as part:
+        ...     _ = part.write_text("done")
+        >>> file.read_text()
+        'done'
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
+        alive = open(part.parent / _ALIVE, "w")  # noqa: SIM115
+        with contextlib.suppress(OSError):  # some network drives have no locks
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"{str(path)!r} cannot be written: {reason}. Give another place.") from error
+    try:
+        yield part
+        for file in [part, *part.rglob("*")] if part.is_dir() else [part]:
+            if file.is_file():
+                with open(file, "rb+") as handle:
+                    os.fsync(handle.fileno())
+        if path.is_dir() and not path.is_symlink():
+            if not part.is_dir():
+                raise OSError(f"{str(path)!r} is a folder, and a file is never put in its place. Give another place.")
+            # A folder cannot be replaced in one step, so move the old one out of the way first.
+            os.rename(path, part.parent / "old")
+        if sealed:
+            seal(path, part)
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part.parent, ignore_errors=True)
+        alive.close()
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes left of this path; a folder that was to be replaced returns."""
+    prefix = f".{path.name}."
+    for name in os.listdir(path.parent):
+        # The ends are those of `tempfile.mkdtemp`.
+        if not name.startswith(prefix) or not re.fullmatch(r"\w{8}", name.removeprefix(prefix)):
+            continue
+        folder = path.parent / name
+        if not folder.is_dir() or folder.is_symlink() or _is_in_use(folder):
+            continue
+        if (folder / "old").is_dir() and not path.exists():
+            os.rename(folder / "old", path)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether a process is still writing in a folder of `whole`."""
+    try:
+        with open(folder / _ALIVE, "rb") as alive:
+            fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):
+            return time.time() - folder.stat().st_mtime < _NEWBORN
+        return True
+    except OSError:
+        return True
+
+
+def to_json(values: Any, indent: int | None = 1) -> str:
+    """Returns values as JSON; numbers that JSON lacks as the texts `"NaN"`, `"Infinity"` and `"-Infinity"`."""
+    return json.dumps(_without_nan(values), indent=indent, allow_nan=False) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def from_json(text: str | bytes) -> Any:
+    """Returns the values of `to_json`.
+
+    Raises:
+        ValueError: the text is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return _with_nan(json.loads(text))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(inner) for inner in value]
+    return _NUMBERS.get(value, value) if isinstance(value, str) else value
+
+
+def write_json(path: str | os.PathLike, values: Any, *, sealed: bool = False) -> None:
+    """Writes JSON, completely or not at all; `sealed` as for `whole`."""
+    with whole(path, sealed=sealed) as part:
+        part.write_text(to_json(values))
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads the JSON that `write_json` wrote.
+
+    Raises:
+        Damaged: the file is not as it was written.
+        OSError: it cannot be read.
+    """
+    try:
+        return from_json(verified(path).read_bytes())
+    except Damaged:
+        raise
+    except ValueError as error:
+        raise Damaged(f"{str(path)!r} is damaged: it is not JSON ({error}). {REMEDY}") from None
+
+
+def read_csv(file: str | os.PathLike):
+    """Reads a table with exactly the numbers that were written, to the last bit.
+
+    Raises:
+        Damaged: the file is not as it was written, or not a table.
+        OSError: it cannot be read.
+    """
+    import pandas as pd
+
+    is_old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)  # the default from 3.1 on
+    try:
+        return pd.read_csv(verified(file), **({"float_precision": "round_trip"} if is_old else {}))
+    except Damaged:
+        raise
+    except ValueError as error:
+        raise Damaged(f"{str(file)!r} is damaged: it is not a table ({error}). {REMEDY}") from None

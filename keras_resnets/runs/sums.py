@@ -1,0 +1,135 @@
+"""Checksums of the files that are read again, so that a damaged one is noticed, and of small ones a copy to mend it.
+
+The record of a file stands beside it, in the hidden folder `.sums`, as JSON: its SHA-256 and, of tables and JSON files,
+its text. A file without a record, such as one that an earlier version wrote, is taken as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from keras_resnets.errors import ArgumentError, notice
+
+SUMS = ".sums"
+# The files of these kinds are small, and a copy of them is kept with the checksum.
+_COPIED = (".json", ".csv")
+# A process may be killed between record and file, so the checksums of earlier states count.
+_STATES = 4
+
+
+class Damaged(ArgumentError):
+    """A file is not as it was written."""
+
+
+def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None:
+    """Records the checksum of a file, or of the one that is about to take its place (`part`)."""
+    path, source = Path(path), Path(part or path)
+    record: dict[str, Any] = {"sha256": [_digest(source), *_digests(path)]}
+    if path.suffix in _COPIED:
+        record["copy"] = source.read_bytes().decode()
+    _write(path, record)
+
+
+def has_sum(path: str | os.PathLike) -> bool:
+    """Whether a checksum is recorded for a file, so that it is one of this package's."""
+    return bool(_digests(Path(path)))
+
+
+def sound(path: str | os.PathLike) -> bool:
+    """Whether there is a file as it was written. A damaged one with a copy is set aside and mended, with a word."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    digests = _digests(path)
+    if not digests or _digest(path) in digests:
+        return True
+    copy = _read(path).get("copy")
+    if not isinstance(copy, str):
+        return False
+    content = copy.encode()
+    if content == path.read_bytes():  # what is damaged is the checksum
+        seal(path)
+        return True
+    if hashlib.sha256(content).hexdigest() not in digests:
+        return False
+    aside = set_aside(path)
+    path.write_bytes(content)
+    notice(f"{str(path)!r} was damaged and is mended from its copy; the damaged one is {aside.name!r} now.")
+    return True
+
+
+def verified(path: str | os.PathLike) -> Path:
+    """Returns the path of a file that is as it was written.
+
+    Raises:
+        Damaged: it is not, and has no copy.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    if path.exists() and not sound(path):
+        raise Damaged(f"{str(path)!r} is damaged: it does not have the checksum that it was written with. {REMEDY}")
+    return path
+
+
+REMEDY = "Move it away, and the command that wrote it makes it again; nothing else is lost."
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged file, so that another can take its place; returns the new path."""
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    return aside
+
+
+def keep(path: Path, kept: Path) -> None:
+    """Renames a file, if there is one, together with its checksum; whenever it is killed, the file has one."""
+    if path.exists():
+        _write(kept, {"sha256": [*_digests(path), *_digests(kept)] or [_digest(path)]})
+        os.replace(path, kept)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(path: Path) -> Path:
+    return path.parent / SUMS / f"{path.name}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Returns the record of a file; an empty one if there is none, or none that can be read."""
+    try:
+        record = json.loads(_file(path).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _digests(path: Path) -> list[str]:
+    digests = _read(path).get("sha256")
+    return [digest for digest in digests if isinstance(digest, str)] if isinstance(digests, list) else []
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    """Writes the record of a file, completely or not at all."""
+    record["sha256"] = list(dict.fromkeys(record["sha256"]))[:_STATES]
+    file = _file(path)
+    file.parent.mkdir(exist_ok=True)
+    descriptor, part = tempfile.mkstemp(".part", dir=file.parent)
+    try:
+        with open(descriptor, "w") as handle:
+            handle.write(json.dumps(record, indent=1) + "\n")
+            handle.flush()
+            os.fsync(descriptor)
+        os.replace(part, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
