@@ -12,7 +12,7 @@ from keras_resnets.network.trusted import check_file
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
-    """Loads a saved network whose classes are registered; `keras_resnets.load_model` registers those of the package.
+    """Loads a saved network.
 
     Args:
         path: as for `keras_resnets.load_model`.

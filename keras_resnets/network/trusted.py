@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.registered import resolved
 
 # The configuration of resnet1202 has about 4 MB.
 MOST_BYTES = 1 << 26
@@ -75,8 +76,8 @@ def check_operations(steps: Any, where: str) -> None:
     check(steps, where)
     for step in steps:
         operation = step["operation"]
-        resolved = _resolve(operation) if isinstance(operation, dict) else None
-        if not (inspect.isclass(resolved) and issubclass(resolved, keras.Operation)):
+        found = _resolve(operation) if isinstance(operation, dict) else None
+        if not (inspect.isclass(found) and issubclass(found, keras.Operation)):
             raise ArgumentError(
                 f"{where} names {_name(operation)} as a step, which is neither a layer nor an operation of keras.ops; "
                 f"do not use a file that you do not trust."
@@ -106,20 +107,20 @@ def _check_named(item: dict[str, Any], where: str) -> None:
     name = item["class_name"]
     if name in _VALUES:
         return
-    resolved = _resolve(item)
-    if name in _FORBIDDEN or getattr(resolved, "__name__", None) in _FORBIDDEN:
+    found = _resolve(item)
+    if name in _FORBIDDEN or getattr(found, "__name__", None) in _FORBIDDEN:
         raise ArgumentError(
             f"{where} has a layer {name}, which runs code that a file brings along, and is refused. If you trust who "
             f"made it, open it with keras.saving.load_model and give the network to keras_resnets.adopt."
         )
-    if resolved is None:
+    if found is None:
         return  # Keras says what it does not find.
-    registered = _registered(item) is resolved
+    registered = _registered(item) is found
     if name == "function":
         module = str(item.get("module"))
         allowed = registered or module in _FUNCTIONS
     else:
-        allowed = inspect.isclass(resolved) and (registered or issubclass(resolved, _CLASSES))
+        allowed = inspect.isclass(found) and (registered or issubclass(found, _CLASSES))
     if not allowed:
         raise ArgumentError(
             f"{where} names {_name(item)}, which is no layer and no operation, loss, metric or optimiser; do not use a "
@@ -135,7 +136,8 @@ def _target(item: dict[str, Any]) -> Any:
 def _registered(item: dict[str, Any]) -> Any:
     """The object that somebody registered under the item's name, ours among them, or None."""
     names = [name for name in (item.get("registered_name"), _target(item)) if isinstance(name, str)]
-    return next((resolved for resolved in map(keras.saving.get_registered_object, names) if resolved is not None), None)
+    known = (resolved(keras.saving.get_registered_object(name)) for name in names)
+    return next((item for item in known if item is not None), None)
 
 
 def _resolve(item: dict[str, Any]) -> Any:
@@ -148,12 +150,12 @@ def _resolve(item: dict[str, Any]) -> Any:
     module = item.get("module")
     if not isinstance(module, str):
         return None
-    resolved = sys.modules.get(module)
-    if resolved is None:
-        resolved = keras
+    found = sys.modules.get(module)
+    if found is None:
+        found = keras
         for part in module.split(".")[1:]:
-            resolved = getattr(resolved, part, None)
-    return getattr(resolved, name, None)
+            found = getattr(found, part, None)
+    return getattr(found, name, None)
 
 
 def _name(item: Any) -> str:

@@ -8,12 +8,6 @@ import keras
 
 from keras_resnets.network import saving
 
-# A file refers to the classes that a network was compiled with; importing these modules registers them.
-from keras_resnets.segmentation import losses, metrics
-from keras_resnets.training import optimizers, recipes
-
-_REGISTERED = (losses, metrics, optimizers, recipes)
-
 
 def load_model(path: str | os.PathLike) -> keras.Model:
     """Opens a saved network.
