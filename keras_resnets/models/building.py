@@ -90,7 +90,7 @@ def build(
         if not isinstance(name_or_spec, Spec):
             spec = spec.replace(**{**transfer.settings(archive, spec), **overrides})
         model = assemble(spec, **top, inputs=input_tensor)
-        transfer.load(model, archive)
+        transfer.fill(model, archive, given=overrides)
     return model
 
 

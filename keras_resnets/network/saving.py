@@ -73,6 +73,8 @@ def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathL
             raise ArgumentError(f"{start} it has an extra {path!r}. {remedy}")
     for path, variable in want.items():
         if tuple(have[path].shape) != tuple(variable.shape):
+            if path.startswith("head/"):
+                remedy = "For other classes than the file's, build the network with include_top=False."
             raise ArgumentError(
                 f"{start} its {path!r} has shape {tuple(have[path].shape)}, not {tuple(variable.shape)}. {remedy}"
             )

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections import Counter
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 import keras
@@ -141,7 +142,7 @@ def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         '270 fits of 270 variables; 0 unused, 0 left'
     """
     with as_archive(file) as archive:
-        return make_plan(archive, *match_variables(model, archive), head=head)
+        return make_plan(model, archive, *match_variables(model, archive), head=head)
 
 
 def as_archive(file: str | os.PathLike | Archive) -> AbstractContextManager[Archive]:
@@ -149,8 +150,10 @@ def as_archive(file: str | os.PathLike | Archive) -> AbstractContextManager[Arch
     return contextlib.nullcontext(file) if isinstance(file, Archive) else open_archive(file)
 
 
-def make_plan(archive: Archive, family: Family, contents: Contents, matches: Matches, *, head: bool = True) -> Plan:
-    """Returns the plan of the matches that `match_variables` returned."""
+def make_plan(
+    model: ResidualNetwork, archive: Archive, family: Family, contents: Contents, matches: Matches, *, head: bool = True
+) -> Plan:
+    """Returns the plan of the matches that `match_variables` returned for a network."""
     rows: list[Row] = []
     read: set[str] = set()
     for variable, source in matches:
@@ -170,7 +173,41 @@ def make_plan(archive: Archive, family: Family, contents: Contents, matches: Mat
             family.classifier and not has_classifier and re.fullmatch(family.classifier, name)
         )
         (left if on_purpose else unused).append(contents.full[name])
-    return Plan(str(archive.path), family.name, family.preprocessing, tuple(rows), tuple(unused), tuple(left))
+    channels = model.input_shape[-1]
+    preprocessing = family.prepares(channels)
+    notes = _notes(archive, family, model.spec)
+    if preprocessing is not family.preprocessing:
+        notes.append(f"preprocessing not known: that of {family.name} is not for {channels} channels")
+    return Plan(str(archive.path), family.name, preprocessing, tuple(rows), tuple(unused), tuple(left), tuple(notes))
+
+
+def _notes(archive: Archive, family: Family, spec: Spec | None) -> list[str]:
+    """Returns what a report says of what the file does not tell."""
+    if not family.needs or spec is None:
+        return []
+    arch = _arch(archive)
+    given = [f"{key} {getattr(spec, key)!r}" for key in family.differing(spec) if key in family.untold]
+    return [
+        f"names and shapes do not tell where strides are, nor the kind of pooling, padding, activations and epsilon; "
+        f"they are those of {family.name}{', but ' + ' and '.join(given) + ', as given' if given else ''}; "
+        f"{f'the file calls its network {arch!r}' if arch else 'the file does not name its network'}"
+    ]
+
+
+def _arch(archive: Archive) -> str:
+    """Returns what a checkpoint of torch calls its network; an empty text if it does not say."""
+    return archive.metadata.get("arch", "")[:80]
+
+
+def check_arch(family: Family, archive: Archive) -> None:
+    """Raises `ArgumentError` if the file itself says that its network is another than its names and shapes suggest."""
+    arch = _arch(archive)
+    if arch and family.archs and not re.fullmatch(family.archs, arch):
+        raise ArgumentError(
+            f"name: {str(archive.path)!r} says that its network is {arch!r}, which may compute something else than "
+            f"a network of {family.name!r} with the same names and shapes (other strides or pooling). If it does not, name the variant in "
+            f"keras_resnets.weights.network(file, name)."
+        )
 
 
 def _is_classifier(variable: keras.Variable) -> bool:
@@ -198,15 +235,20 @@ def _make_row(variable: keras.Variable, source: Source | None, contents: Content
     return Row(variable.path, label, shape, "fits", shapes)
 
 
-def check_spec(family: Family, contents: Contents, spec: Spec) -> None:
-    """Raises `ArgumentError` unless the network of a spec computes the same as the file's network."""
-    differing = family.differing(spec)
+def check_spec(family: Family, contents: Contents, spec: Spec, given: Collection[str] = ()) -> None:
+    """Raises `ArgumentError` unless the network of a spec computes the same as the file's network.
+
+    In what no file tells, the word of the caller counts: the fields that are `given`.
+    """
+    differing = family.differing(spec, given)
     if differing:
+        own = [f"{key}={getattr(spec, key)!r}" for key in differing if key in family.untold]
         needed = " and ".join(f"{key} {value!r} (it has {getattr(spec, key)!r})" for key, value in differing.items())
         fields = "".join(f", {key}={value!r}" for key, value in differing.items())
         raise ArgumentError(
             f"{str(contents.archive.path)!r} is of the family {family.name!r}, which needs {needed}: use "
             f"keras_resnets.build({spec.name!r}{fields})."
+            + (f" If its network has {own[0]}, give that to keras_resnets.weights.network." if own else "")
         )
     models = family.variants(contents)
     if _downsampling(spec) not in [_downsampling(model) for model in models]:
