@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.trusted import check_file
 
 
@@ -31,7 +32,8 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
         )
     check_file(file)
     try:
-        return keras.saving.load_model(file, compile=compile)
+        # HDF5 has the name of a class without its package.
+        return keras.saving.load_model(file, custom_objects={"ResidualNetwork": ResidualNetwork}, compile=compile)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
         raise ArgumentError(

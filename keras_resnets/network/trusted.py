@@ -16,6 +16,8 @@ from typing import Any
 
 import keras
 
+from keras_resnets.archives import hdf5_file
+from keras_resnets.archives.reading import open_archive
 from keras_resnets.errors import ArgumentError
 from keras_resnets.registered import resolved
 
@@ -37,16 +39,31 @@ _CLASSES = (
     keras.dtype_policies.DTypePolicy,
     keras.random.SeedGenerator,
 )
+# Where files in HDF5 have their names from, which they give without a module.
+_UNNAMED = (
+    keras.layers,
+    keras.models,
+    keras.initializers,
+    keras.regularizers,
+    keras.constraints,
+    keras.optimizers,
+    keras.optimizers.schedules,
+    keras.losses,
+    keras.metrics,
+    keras.dtype_policies,
+    keras.mixed_precision,
+)
 # Functions of Keras that compute with what they are given, and do nothing else.
 _FUNCTIONS = ("keras.activations", "keras.losses", "keras.metrics", "keras.ops")
 
 
-def check(config: Any, where: str) -> None:
+def check(config: Any, where: str, *, legacy: bool = False) -> None:
     """Demands that a configuration names nothing but layers, operations and the like.
 
     Args:
         config: the configuration, as plain data.
         where: what a message calls it.
+        legacy: whether names may stand without a module, as in HDF5.
 
     Raises:
         ArgumentError: it names something else.
@@ -61,7 +78,7 @@ def check(config: Any, where: str) -> None:
         item = waiting.pop()
         if isinstance(item, dict):
             if "class_name" in item and "config" in item:
-                _check_named(item, where)
+                _check_named(item, where, legacy)
             waiting.extend(item.values())
         elif isinstance(item, list | tuple):
             waiting.extend(item)
@@ -85,11 +102,15 @@ def check_operations(steps: Any, where: str) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Demands of a `.keras` file what `check` demands; one that is no such file is left to Keras.
+    """Demands of a `.keras` or whole `.h5` file what `check` demands; one that is no such file is left to Keras.
 
     Raises:
-        ArgumentError: its configuration is too large, or names something else.
+        ArgumentError: its configuration is too large, or names something else; or it is HDF5 of weights alone.
     """
+    with file.open("rb") as start:
+        if start.read(len(hdf5_file.MAGIC)) == hdf5_file.MAGIC:
+            _check_hdf5(file)
+            return
     try:
         with zipfile.ZipFile(file) as archive, archive.open("config.json") as member:
             text = member.read(MOST_BYTES + 1)
@@ -103,19 +124,37 @@ def check_file(file: Path) -> None:
             raise ArgumentError(f"{str(file)!r} has a configuration nested deeper than any network's.") from error
 
 
-def _check_named(item: dict[str, Any], where: str) -> None:
+def _check_hdf5(file: Path) -> None:
+    with open_archive(file) as archive:
+        texts = [archive.metadata.get(key) for key in ("model_config", "training_config")]
+    if texts[0] is None:
+        raise ArgumentError(
+            f"{str(file)!r} holds weights alone, and not their network; build that, and give the file as weights: "
+            f"keras_resnets.build(name, weights=file)."
+        )
+    try:
+        for text in filter(None, texts):
+            check(json.loads(text), repr(str(file)), legacy=True)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"{str(file)!r} is damaged: its configuration is not JSON; save it again.") from error
+
+
+def _check_named(item: dict[str, Any], where: str, legacy: bool) -> None:
     name = item["class_name"]
     if name in _VALUES:
         return
-    found = _resolve(item)
+    legacy = legacy and item.get("module") is None
+    found = _resolve_unnamed(item) if legacy else _resolve(item)
     if name in _FORBIDDEN or getattr(found, "__name__", None) in _FORBIDDEN:
         raise ArgumentError(
             f"{where} has a layer {name}, which runs code that a file brings along, and is refused. If you trust who "
             f"made it, open it with keras.saving.load_model and give the network to keras_resnets.adopt."
         )
-    if found is None:
+    if found is None and not legacy:
         return  # Keras says what it does not find.
-    registered = _registered(item) is found
+    registered = found is not None and _registered(item) is found
     if name == "function":
         module = str(item.get("module"))
         allowed = registered or module in _FUNCTIONS
@@ -156,6 +195,19 @@ def _resolve(item: dict[str, Any]) -> Any:
         for part in module.split(".")[1:]:
             found = getattr(found, part, None)
     return getattr(found, name, None)
+
+
+def _resolve_unnamed(item: dict[str, Any]) -> Any:
+    """The class that Keras would look up for a name without a module, or None."""
+    name = _target(item)
+    if not isinstance(name, str):
+        return None
+    if (registered := _registered(item)) is not None:
+        return registered
+    if name == "Functional":
+        return keras.Model
+    own = resolved(keras.saving.get_registered_object(f"keras_resnets>{name}"))
+    return next((getattr(module, name) for module in _UNNAMED if hasattr(module, name)), own)
 
 
 def _name(item: Any) -> str:

@@ -13,7 +13,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """Opens a saved network.
 
     Args:
-        path: a `.keras` file, or a run directory, whose `model.keras` is opened.
+        path: a `.keras` file; a run directory, whose `model.keras` is opened; or an `.h5` file of a whole network, in
+            which Keras keeps no path policy.
 
     Returns:
         The model, compiled as it was.

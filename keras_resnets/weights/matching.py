@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -26,6 +27,7 @@ from keras_resnets.weights.roles import role
 Matches = list[tuple[keras.Variable, Source | None]]
 
 FAMILIES = (
+    keras_families.OWN,
     keras_families.FIRST,
     keras_families.SECOND,
     keras_families.OLD,
@@ -52,9 +54,15 @@ def recognise(archive: Archive) -> tuple[Family, Contents] | None:
 def require_family(archive: Archive) -> tuple[Family, Contents]:
     """Does the same as `recognise`, but raises `ArgumentError` if the family is unknown."""
     recognised = recognise(archive)
+    if recognised is None and (is_whole(archive) or any(name.startswith("layers/residual_block") for name in archive)):
+        raise ArgumentError(
+            f"{str(archive.path)!r} was saved by this package, and is no public weight file: open it with "
+            f"keras_resnets.load_model, or give it to keras_resnets.build(name, weights=file). Weights alone that an old "
+            f"Keras saved have no names; load them with load_weights of the same network."
+        )
     if recognised is None:
         tensors = first_few([repr(name) for name in archive])
-        names = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
+        names = ", ".join(dict.fromkeys(family.name for family in FAMILIES[1:]))
         raise ArgumentError(
             f"{str(archive.path)!r} is of no known family: its names are {tensors or 'none'}. Known are {names}; an "
             f"adopted network takes the .h5 or .keras file of its own layers."
@@ -69,6 +77,9 @@ def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
             f"model must be a network of keras_resnets; got {type(model).__name__}. Use keras_resnets.adopt first."
         )
     spec = model.spec
+    recognised = recognise(archive)
+    if recognised and recognised[0] is keras_families.OWN:
+        return _match_by_path(model, recognised[1])
     if spec is None:
         return _match_by_layer(model, archive)
     family, contents = require_family(archive)
@@ -80,6 +91,26 @@ def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
         source = family.source(position, tuple(variable.shape), spec, contents) if position else None
         matches.append((variable, source))
     return family, contents, matches
+
+
+def _match_by_path(model: ResidualNetwork, contents: Contents) -> tuple[Family, Contents, Matches]:
+    """Matches the weights alone of a network of this package, whose preprocessing they do not have."""
+    family = dataclasses.replace(keras_families.OWN, preprocessing=model.preprocessing)
+    numbers: Counter[str] = Counter()
+    matches: Matches = []
+    for variable in _weights(model):
+        path, shape = variable.path, tuple(variable.shape)
+        layer = path.rpartition("/")[0]
+        # Variables of layers of other classes have numbers in the file, in the order of the layer.
+        numbered = f"{layer}/{numbers[layer]}"
+        numbers[layer] += 1
+        matches.append((variable, Source((numbered if numbered in contents else path,), (shape,))))
+    return family, contents, matches
+
+
+def is_whole(archive: Archive) -> bool:
+    """Whether a file in HDF5 holds a whole network of this package, with its layers."""
+    return '"class_name": "ResidualNetwork"' in archive.metadata.get("model_config", "")[:100]
 
 
 def _weights(model: ResidualNetwork) -> list[keras.Variable]:
@@ -251,7 +282,7 @@ def check_spec(family: Family, contents: Contents, spec: Spec, given: Collection
             + (f" If its network has {own[0]}, give that to keras_resnets.weights.network." if own else "")
         )
     models = family.variants(contents)
-    if _downsampling(spec) not in [_downsampling(model) for model in models]:
+    if models and _downsampling(spec) not in [_downsampling(model) for model in models]:
         raise ArgumentError(
             f"{str(contents.archive.path)!r} is of the family {family.name!r}, whose networks have other stages than "
             f"{spec.name!r}, or shrink their maps elsewhere; use keras_resnets.build with one of: "

@@ -149,6 +149,11 @@ def network(
             model = _build_resnet_v2(contents, include_top, input_shape, options)
         elif family.refusal:
             raise ArgumentError(f"{str(archive.path)!r} cannot be used: {family.refusal}.")
+        elif family is keras_families.OWN:
+            raise ArgumentError(
+                f"{str(archive.path)!r} holds the weights of a network of this package, and not its layers; give it to "
+                f"keras_resnets.build(name, weights=file) with the network's name and options."
+            )
         else:
             if name is None:
                 matching.check_arch(family, archive)
