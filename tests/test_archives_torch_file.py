@@ -80,7 +80,9 @@ def test_what_torch_lets_stand_beside_weights(opened, name):
 
 
 def test_an_address_is_part_of_a_name(opened):
-    with opened(write.one_torch(b"}\x8a\x06\x94\x11\x5e\xa4\x86\x7f" + write.tensor("0", write.HELD) + b"s")) as archive:
+    with opened(
+        write.one_torch(b"}\x8a\x06\x94\x11\x5e\xa4\x86\x7f" + write.tensor("0", write.HELD) + b"s")
+    ) as archive:
         write.same(archive, {str(0x7F86A45E1194): write.HELD})
 
 

@@ -261,7 +261,9 @@ def test_preprocessing_is_for_the_channels_of_the_network(channels):
     network = kr.weights.network(archive, input_shape=(32, 32, channels))
     plan = kr.weights.plan(network, archive)
     assert (network.preprocessing is None) == (plan.preprocessing is None) == (channels != 3)
-    assert (f"preprocessing not known: that of torchvision is not for {channels} channels" in str(plan)) == (channels != 3)
+    assert (f"preprocessing not known: that of torchvision is not for {channels} channels" in str(plan)) == (
+        channels != 3
+    )
 
 
 def test_one_output_has_a_sigmoid():

@@ -125,11 +125,7 @@ class Family:
             return None
         mark = self.marks[0]
         candidates = [name.removesuffix(mark) for name in archive if name.endswith(mark)]
-        prefixes = [
-            prefix
-            for prefix in candidates
-            if all(prefix + other in archive for other in self.marks)
-        ]
+        prefixes = [prefix for prefix in candidates if all(prefix + other in archive for other in self.marks)]
         # A network that is part of another, such as an encoder, is meant where there is no network of its own.
         prefixes = [prefix for prefix in prefixes if _WRAPPERS.fullmatch(prefix)] or prefixes
         if len(prefixes) > 1:
