@@ -41,7 +41,7 @@ def test_preprocessing_is_that_of_keras_applications(mode, preprocessing, tiny, 
     ],
 )
 def test_images_of_other_channels_are_refused(preprocessing, shape):
-    with pytest.raises(ArgumentError, match="images must have the [23] channels that this preprocessing is for"):
+    with pytest.raises(ArgumentError, match=r"images must have the [23] channels that this preprocessing is for"):
         preprocessing(np.zeros(shape, "uint8"))
 
 

@@ -6,8 +6,8 @@ import pytest
 from helpers.network_families import FAMILIES
 
 import keras_resnets as kr
-from keras_resnets.errors import ArgumentError
 from keras_resnets.architecture import variants
+from keras_resnets.errors import ArgumentError
 
 families = pytest.mark.parametrize(("name", "overrides"), FAMILIES.values(), ids=FAMILIES.keys())
 
@@ -148,7 +148,7 @@ def test_the_head_is_met_as_on_keras_applications():
     np.testing.assert_allclose(keras.ops.softmax(logits), probabilities, rtol=1e-5)
     with pytest.raises(ArgumentError, match="got 'conv1': 3 layers have it, one of them in 'stage1_block1'"):
         network.get_layer("conv1")
-    with pytest.raises(ArgumentError, match="got 'predictionz': no layer has it. Its links are stem, stage1_block1"):
+    with pytest.raises(ArgumentError, match=r"got 'predictionz': no layer has it. Its links are stem, stage1_block1"):
         network.get_layer("predictionz")
 
 

@@ -140,7 +140,7 @@ def test_another_number_of_classes_says_so(small, tmp_path):
         kr.weights.load(other, Held("torch", arrays))
     model.save(tmp_path / "net.keras")
     with pytest.raises(
-        ArgumentError, match="'head/body/logits/kernel' has shape .16, 5., not .16, 3..*include_top=False"
+        ArgumentError, match=r"'head/body/logits/kernel' has shape .16, 5., not .16, 3..*include_top=False"
     ):
         kr.build(other.spec, weights=tmp_path / "net.keras")
 

@@ -199,7 +199,7 @@ def test_a_network_within_another_is_found():
         assert plan.is_complete
         assert "queue" in plan.left
     both = {prefix + name: array for prefix in ("encoder_q.", "encoder_k.") for name, array in arrays.items()}
-    with pytest.raises(ArgumentError, match="2 networks, under 'encoder_k.' and 'encoder_q.'"):
+    with pytest.raises(ArgumentError, match=r"2 networks, under 'encoder_k.' and 'encoder_q.'"):
         kr.weights.network(Held("torch", both))
 
 
@@ -234,7 +234,7 @@ def test_a_stride_that_no_file_tells_is_the_callers():
     np.testing.assert_array_equal(reference.scores(first, x), reference.scores(again, x))
     assert np.abs(reference.scores(first, x) - reference.scores(second, x)).max() > 0.1
     assert "but stride_place 'first', as given" in str(kr.weights.plan(first, archive))
-    with pytest.raises(ArgumentError, match="has stride_place='first', give that to keras_resnets.weights.network"):
+    with pytest.raises(ArgumentError, match=r"has stride_place='first', give that to keras_resnets.weights.network"):
         kr.weights.load(again, archive)
 
 
@@ -272,5 +272,5 @@ def test_one_output_has_a_sigmoid():
     archive, x = Held("torch", arrays), reference.images(3, 3, 32, 32)
     network = kr.weights.network(archive, input_shape=(32, 32, 3))
     reference.close(reference.scores(network, x), 1 / (1 + np.exp(-reference.torchvision(arrays, x))))
-    with pytest.raises(ArgumentError, match="cannot be 'softmax' for .*, which has one output"):
+    with pytest.raises(ArgumentError, match=r"cannot be 'softmax' for .*, which has one output"):
         kr.weights.network(archive, classifier_activation="softmax")
