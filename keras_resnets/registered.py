@@ -1,7 +1,7 @@
 """The classes that saved networks name: Keras knows them as soon as it is imported, and each is imported when used.
 
-Keras looks a name up in its table of registered classes, and imports no package to find it. So `keras.saving.load_model`
-would open our files only once the modules that register our classes were imported, which takes seconds.
+Keras looks a name up in its table of registered classes, and imports no package to find it. So it would open our files
+only once the modules that register our classes were imported, which takes seconds.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def require_family(archive: Archive) -> tuple[Family, Contents]:
     if recognised is None and (is_whole(archive) or any(name.startswith("layers/residual_block") for name in archive)):
         raise ArgumentError(
             f"{str(archive.path)!r} was saved by this package, and is no public weight file: open it with "
-            f"keras_resnets.load_model, or give it to keras_resnets.build(name, weights=file). Weights alone that an old "
-            f"Keras saved have no names; load them with load_weights of the same network."
+            f"keras_resnets.load_model, or give it to keras_resnets.build(name, weights=file). Weights alone that an "
+            f"old Keras saved have no names; load them with load_weights of the same network."
         )
     if recognised is None:
         tensors = first_few([repr(name) for name in archive])
@@ -236,8 +236,8 @@ def check_arch(family: Family, archive: Archive) -> None:
     if arch and family.archs and not re.fullmatch(family.archs, arch):
         raise ArgumentError(
             f"name: {str(archive.path)!r} says that its network is {arch!r}, which may compute something else than "
-            f"a network of {family.name!r} with the same names and shapes (other strides or pooling). If it does not, name the variant in "
-            f"keras_resnets.weights.network(file, name)."
+            f"a network of {family.name!r} with the same names and shapes (other strides or pooling). If it does "
+            f"not, name the variant in keras_resnets.weights.network(file, name)."
         )
 
 

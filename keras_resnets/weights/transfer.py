@@ -277,8 +277,8 @@ def _activation(activation: str | None, classes: int, archive: Archive) -> str |
         return "softmax" if classes > 1 else "sigmoid"
     if activation == "softmax" and classes == 1:
         raise ArgumentError(
-            f"classifier_activation cannot be 'softmax' for {str(archive.path)!r}, which has one output: it would always "
-            f"be 1. Give 'sigmoid', or None for logits."
+            f"classifier_activation cannot be 'softmax' for {str(archive.path)!r}, which has one output: it would "
+            f"always be 1. Give 'sigmoid', or None for logits."
         )
     return activation
 
