@@ -46,7 +46,8 @@ def build(
         classifier_activation: activation of the classifier; None for logits.
         weights: path of a `.keras`, `.h5` or `.weights.h5` file or run directory of the same network, or of a public
             weight file (`keras_resnets.weights`); for a network given by name, settings such as its batch-norm epsilon
-            are then taken from the file unless given here. None for random. Without the top, a classifier's weights will do.
+            are then taken from the file unless given here. None for random. Without the top, a classifier's weights
+            will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
