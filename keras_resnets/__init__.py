@@ -6,10 +6,18 @@ does not wait for Keras.
 
 import lazy_loader
 
+from keras_resnets import registered
+
+registered.install()
+
 _listed, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str):
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version(__name__)
     try:
         return _listed(name)
     except AttributeError:

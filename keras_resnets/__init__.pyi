@@ -50,3 +50,5 @@ from .network import (
 from .pruning import Pruned, prune
 from .studies import callbacks
 from .training import fine_tune, load_model, optimizers, recalibrate, recipes, train
+
+__version__: str

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_resnets as kr
+from keras_resnets.errors import ArgumentError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,21 @@ def test_preprocessing_is_that_of_keras_applications(mode, preprocessing, tiny, 
     assert kr.load_model(tmp_path / "net.keras").preprocessing == preprocessing
     assert kr.delete(model, 1, copy=True).preprocessing == preprocessing
     assert kr.build(tiny, weights=tmp_path / "net.keras").preprocessing == preprocessing
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "shape"),
+    [
+        (kr.Preprocessing((1.0, 2.0, 3.0)), (2, 4, 4, 1)),
+        (kr.Preprocessing((1.0,), (1.0, 2.0, 3.0)), (4, 4, 4)),
+        (kr.Preprocessing(channels="bgr"), (2, 4, 4, 4)),
+        (kr.Preprocessing((1.0, 2.0)), (4, 4, 3)),
+    ],
+)
+def test_images_of_other_channels_are_refused(preprocessing, shape):
+    with pytest.raises(ArgumentError, match=r"images must have the [23] channels that this preprocessing is for"):
+        preprocessing(np.zeros(shape, "uint8"))
+
+
+def test_one_number_is_for_any_channels():
+    np.testing.assert_array_equal(kr.Preprocessing((2.0,), (4.0,))(np.full((1, 2, 2, 5), 10)), np.full((1, 2, 2, 5), 2))

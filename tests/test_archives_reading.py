@@ -99,6 +99,10 @@ def test_paths(tmp_path):
         (b"hello, this is text", "is of no known kind; give a .safetensors, .pth, .params, .h5 or .keras file"),
         (b"x", "is of no known kind"),
         (b"<!DOCTYPE html><html>", "is a web page in place of a weight file; fetch the file itself"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 46830571\n",
+            "is a pointer of Git LFS in place of the file that it stands for; fetch that with git lfs pull",
+        ),
         (b"\x1f\x8b" + bytes(50), "is compressed with gzip; unpack it"),
         (bytes(257) + b"ustar" + bytes(250), "is a tar, as torch wrote it before 0.2"),
         (write.python_pickle({"x": 1}), "is a pickle of another program than torch.save"),

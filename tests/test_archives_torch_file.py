@@ -60,6 +60,32 @@ def test_torch_names_are_joined_and_what_is_no_tensor_is_left(opened):
         write.same(archive, dict.fromkeys(names, held))
 
 
+BESIDE = {
+    "a count": write.called("collections", "Counter", b"}" + write.whole(3) + write.whole(1) + b"s"),
+    "a set": b"\x8f(" + write.whole(3) + b"\x90",
+    "a set of protocol 2": write.called("__builtin__", "set", b"](" + write.whole(3) + b"e"),
+    "a type": b"ctorch\nfloat16\n",
+    "a device": write.called("torch", "device", write.text("cpu")),
+    "an address as key": b"}\x8a\x06\x94\x11\x5e\xa4\x86\x7fNs",
+    "other keys": b"}\x8a\x01\xffNsNNsG" + b"\x3f\xe0" + b"\0" * 6 + b"Ns\x88Ns",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_torch_lets_stand_beside_weights(opened, name):
+    root = write.mapping({"state": BESIDE[name], "arch": write.text("resnet18"), "a": write.tensor("0", write.HELD)})
+    with opened(write.one_torch(root)) as archive:
+        write.same(archive, {"a": write.HELD})
+        assert archive.metadata == {"arch": "resnet18"}
+
+
+def test_an_address_is_part_of_a_name(opened):
+    with opened(
+        write.one_torch(b"}\x8a\x06\x94\x11\x5e\xa4\x86\x7f" + write.tensor("0", write.HELD) + b"s")
+    ) as archive:
+        write.same(archive, {str(0x7F86A45E1194): write.HELD})
+
+
 def test_torch_itself(tmp_path):
     torch = pytest.importorskip("torch")
     base = torch.arange(24.0).reshape(4, 6)

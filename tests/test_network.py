@@ -7,6 +7,7 @@ from helpers.network_families import FAMILIES
 
 import keras_resnets as kr
 from keras_resnets.architecture import variants
+from keras_resnets.errors import ArgumentError
 
 families = pytest.mark.parametrize(("name", "overrides"), FAMILIES.values(), ids=FAMILIES.keys())
 
@@ -133,6 +134,29 @@ def test_top_pooling_and_activation_compose(scramble):
     np.testing.assert_allclose(
         maps.mean((1, 2)) @ np.asarray(dense.kernel) + np.asarray(dense.bias), logits, rtol=1e-4, atol=1e-5
     )
+
+
+def test_the_head_is_met_as_on_keras_applications():
+    network = kr.build("preresnet8", (8, 8, 1), 2)
+    assert network.layers[-1].activation is keras.activations.softmax
+    assert network.get_layer("predictions") is network.layers[-1].body.layers[-1]
+    assert network.get_layer("head") is network.get_layer(index=-1) is network.layers[-1]
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
+    probabilities = network.predict(x, verbose=0)
+    network.layers[-1].activation = keras.activations.linear
+    logits = network(x)
+    np.testing.assert_allclose(keras.ops.softmax(logits), probabilities, rtol=1e-5)
+    with pytest.raises(ArgumentError, match="got 'conv1': 3 layers have it, one of them in 'stage1_block1'"):
+        network.get_layer("conv1")
+    with pytest.raises(ArgumentError, match=r"got 'predictionz': no layer has it. Its links are stem, stage1_block1"):
+        network.get_layer("predictionz")
+
+
+def test_without_top_and_size_maps_are_of_any_size():
+    # As keras.applications.ResNet50(include_top=False) has them.
+    assert kr.Plain18(include_top=False).output_shape == (None, None, None, 512)
+    assert kr.Plain18().input_shape == (None, 224, 224, 3)
+    assert kr.Plain18(include_top=False, input_shape=(64, 64, 3)).output_shape == (None, 2, 2, 512)
 
 
 def test_any_size_and_channel_count():

@@ -133,6 +133,18 @@ def test_other_classes_keep_their_classifier(small):
     np.testing.assert_array_equal(reference.values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
 
 
+def test_another_number_of_classes_says_so(small, tmp_path):
+    arrays, model = small
+    other = kr.build(model.spec.replace(classes=3))
+    with pytest.raises(ArgumentError, match=r"fc.weight .wrong shape.*All else fits: .*include_top=False.*head=False"):
+        kr.weights.load(other, Held("torch", arrays))
+    model.save(tmp_path / "net.keras")
+    with pytest.raises(
+        ArgumentError, match=r"'head/body/logits/kernel' has shape .16, 5., not .16, 3..*include_top=False"
+    ):
+        kr.build(other.spec, weights=tmp_path / "net.keras")
+
+
 def test_the_network_must_be_the_files(small, wu38):
     arrays, model = small
     archive = Held("torch", arrays)

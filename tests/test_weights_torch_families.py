@@ -38,7 +38,7 @@ def test_names_of_torchvision(bottleneck, inner):
 def test_names_and_shapes_tell_the_variant(draw, name, monkeypatch):
     built = []
     monkeypatch.setattr(kr.weights.transfer, "assemble", lambda spec, *_, **__: built.append(spec))
-    monkeypatch.setattr(kr.weights.transfer, "load", lambda *_: None)
+    monkeypatch.setattr(kr.weights.transfer, "fill", lambda *_, **__: None)
     kr.weights.network(Held("torch", draw(seed=None)))
     assert built[0].name == name
     assert built[0].classes == 5
@@ -189,3 +189,88 @@ def test_names_of_zagoruyko(widths):
         reference.close(reference.scores(model, x), expected)
     assert model.spec.name == f"wrn_10_{widths[0] // 16}"
     assert model.preprocessing == kr.Preprocessing((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+
+
+def test_a_network_within_another_is_found():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    for prefix in ("_orig_mod.", "module._orig_mod.", "encoder.", "module.encoder_q.", "model_ema."):
+        archive = Held("torch", {prefix + name: array for name, array in arrays.items()} | {"queue": arrays["fc.bias"]})
+        plan = kr.weights.plan(kr.weights.network(archive, input_shape=(32, 32, 3)), archive)
+        assert plan.is_complete
+        assert "queue" in plan.left
+    both = {prefix + name: array for prefix in ("encoder_q.", "encoder_k.") for name, array in arrays.items()}
+    with pytest.raises(ArgumentError, match=r"2 networks, under 'encoder_k.' and 'encoder_q.'"):
+        kr.weights.network(Held("torch", both))
+
+
+def test_the_name_in_the_file_is_believed_and_the_callers_word_more():
+    arrays, archive = reference.draw_torchvision((1, 1, 1, 1), 2), None
+    for arch in ("resnet18", "resnet50.tv_in1k", "wide_resnet50_2", ""):
+        archive = Held("torch", arrays)
+        archive.metadata = {"arch": arch}
+        network = kr.weights.network(archive, input_shape=(32, 32, 3))
+        assert (f"calls its network {arch!r}" if arch else "does not name") in str(kr.weights.plan(network, archive))
+    archive.metadata = {"arch": "resnetblur18"}
+    for ask in (
+        lambda: kr.weights.network(archive),
+        lambda: kr.weights.load(network, archive),
+        lambda: kr.weights.load(network, archive, head=False),
+    ):
+        with pytest.raises(ArgumentError, match="says that its network is 'resnetblur18', which may compute"):
+            ask()
+    assert kr.weights.network(archive, "resnet18", input_shape=(32, 32, 3)).name == "resnet18"
+
+
+def test_a_stride_that_no_file_tells_is_the_callers():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2, True)
+    archive = Held("torch", arrays)
+    first = kr.weights.network(archive, input_shape=(32, 32, 3), stride_place="first", classifier_activation=None)
+    second = kr.weights.network(archive, input_shape=(32, 32, 3), classifier_activation=None)
+    x = reference.images(1, 3, 32, 32)
+    reference.close(reference.scores(second, x), reference.torchvision(arrays, x))
+    # The same weights, with the stride in the first convolution of a block.
+    again = kr.build(second.spec.replace(stride_place="first"), classifier_activation=None)
+    again.set_weights(second.get_weights())
+    np.testing.assert_array_equal(reference.scores(first, x), reference.scores(again, x))
+    assert np.abs(reference.scores(first, x) - reference.scores(second, x)).max() > 0.1
+    assert "but stride_place 'first', as given" in str(kr.weights.plan(first, archive))
+    with pytest.raises(ArgumentError, match=r"has stride_place='first', give that to keras_resnets.weights.network"):
+        kr.weights.load(again, archive)
+
+
+def test_kin_of_the_networks_are_called_that():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 4, True)
+    name = "layer1.0.conv2.weight"
+    for change, sentence in (
+        ({name: arrays[name][:, :2]}, "convolutions are in 2 groups, as in ResNeXt, which no network"),
+        ({"layer1.0.convs.0.weight": arrays[name]}, "also 'layer1.0.convs.0.weight', as Res2Net"),
+        ({"layer1.0.se.fc1.weight": arrays["fc.weight"]}, "squeeze-and-excitation have, which no network"),
+    ):
+        with pytest.raises(ArgumentError, match=sentence):
+            kr.weights.network(Held("torch", arrays | change))
+    with pytest.raises(ArgumentError, match=r"No network of this package has its layers; build it with") as raised:
+        kr.weights.network(Held("torch", {n: a for n, a in arrays.items() if n != "layer3.0.bn2.bias"}))
+    assert "weights.network" not in str(raised.value)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_preprocessing_is_for_the_channels_of_the_network(channels):
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    arrays["conv1.weight"] = np.random.default_rng(0).normal(size=(2, channels, 7, 7)).astype("float32")
+    archive = Held("torch", arrays)
+    network = kr.weights.network(archive, input_shape=(32, 32, channels))
+    plan = kr.weights.plan(network, archive)
+    assert (network.preprocessing is None) == (plan.preprocessing is None) == (channels != 3)
+    assert (f"preprocessing not known: that of torchvision is not for {channels} channels" in str(plan)) == (
+        channels != 3
+    )
+
+
+def test_one_output_has_a_sigmoid():
+    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
+    arrays |= {"fc.weight": arrays["fc.weight"][:1], "fc.bias": arrays["fc.bias"][:1]}
+    archive, x = Held("torch", arrays), reference.images(3, 3, 32, 32)
+    network = kr.weights.network(archive, input_shape=(32, 32, 3))
+    reference.close(reference.scores(network, x), 1 / (1 + np.exp(-reference.torchvision(arrays, x))))
+    with pytest.raises(ArgumentError, match=r"cannot be 'softmax' for .*, which has one output"):
+        kr.weights.network(archive, classifier_activation="softmax")

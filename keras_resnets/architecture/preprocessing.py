@@ -52,12 +52,27 @@ class Preprocessing:
 
         Args:
             images: raw images, channels last: a NumPy array, a tensor of the backend, or a Keras tensor.
+
+        Raises:
+            ArgumentError: they have another number of channels.
         """
+        channels = images.shape[-1] if len(images.shape) else None
+        if not self.fits(channels):
+            wanted = 3 if self.channels == "bgr" else max(len(self.mean), len(self.std))
+            raise ArgumentError(
+                f"images must have the {wanted} channels that this preprocessing is for, as their last axis; got shape "
+                f"{tuple(images.shape)}."
+            )
         if isinstance(images, np.ndarray):
             return self._normalize(images.astype("float32"))
         from keras import ops
 
         return self._normalize(ops.cast(images, "float32"))
+
+    def fits(self, channels: int | None) -> bool:
+        """Returns whether it is for images of so many channels; None is a number that is not known."""
+        counts = {len(self.mean), len(self.std)} | ({3} if self.channels == "bgr" else set())
+        return channels is None or counts <= {1, channels}
 
     def _normalize(self, images):
         images = images[..., ::-1] if self.channels == "bgr" else images

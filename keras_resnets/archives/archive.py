@@ -36,7 +36,7 @@ class Archive(Mapping[str, Tensor]):
     Attributes:
         kind: `"safetensors"`, `"torch"`, `"mxnet"`, `"hdf5"` or `"keras"`.
         path: the file.
-        metadata: the file's own metadata.
+        metadata: the file's own metadata, and the texts that stand beside torch's tensors.
     """
 
     kind: str

@@ -20,7 +20,7 @@ _TYPES = {
     "f2": "F16", "f4": "F32", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64", "u1": "U8",
     "u2": "U16", "u4": "U32", "u8": "U64", "b1": "BOOL",
 }  # fmt: skip
-_METADATA = ("keras_version", "backend", "layer_names")
+_METADATA = ("keras_version", "backend", "layer_names", "model_config", "training_config")
 REFUSED = 3
 
 
@@ -37,12 +37,16 @@ def convert(source: str, target: str) -> None:
             root = file["model_weights"]
         arrays = _collect_arrays(root, size)
 
-        header: dict[str, dict] = {"__metadata__": {**_read_metadata(file), **_read_metadata(root)}}
+        # Of a whole model Keras reads the configuration in the file's own attributes.
+        metadata = {**_read_metadata(root), **_read_metadata(file), "names": json.dumps(_read_names(root, arrays))}
+        header: dict[str, dict] = {"__metadata__": metadata}
         at = 0
         for name, array in arrays.items():
             end = at + array.size * array.dtype.itemsize
             key = f"{array.dtype.kind}{array.dtype.itemsize}"
-            header[name] = {"dtype": _TYPES[key], "shape": list(array.shape), "data_offsets": [at, end]}
+            # Keras stores bfloat16, which HDF5 lacks, as whole numbers.
+            kind = "BF16" if key == "u2" and array.attrs.get("dtype") == "bfloat16" else _TYPES[key]
+            header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, end]}
             at = end
 
         text = json.dumps(header).encode()
@@ -117,6 +121,21 @@ def _read_metadata(group: h5py.Group) -> dict[str, str]:
         if values:
             metadata[key] = json.dumps(values) if key == "layer_names" else values[0]
     return metadata
+
+
+def _read_names(root: h5py.Group, arrays: dict[str, h5py.Dataset]) -> dict[str, str]:
+    """Returns the names of layers by their paths, which Keras 3 writes beside their variables."""
+    names: dict[str, str] = {}
+    for path in arrays:
+        parts = path.split("/")
+        for end in range(1, len(parts)):
+            parent = "/".join(parts[:end])
+            if parent in names or not isinstance(root.get(f"{parent}/vars"), h5py.Group):
+                continue
+            name = root[f"{parent}/vars"].attrs.get("name")
+            if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME:
+                names[parent] = name
+    return names
 
 
 def limit(size: int) -> None:

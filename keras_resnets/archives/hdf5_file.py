@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,11 @@ from keras_resnets.archives.bounded_file import File, quote
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 _SECONDS, _BYTES_PER_SECOND = 60, 10 << 20
+# The variables of a layer in the order of the file, by its class and their number.
+_NORM, _WEIGHTED = ("gamma", "beta", "moving_mean", "moving_variance"), ("kernel", "bias")
+VARIABLES = {("batch_normalization", 4): _NORM, ("batch_norm", 4): _NORM} | {
+    (kind, count): _WEIGHTED[:count] for kind in ("conv2d", "dense", "depthwise_conv2d") for count in (1, 2)
+}
 _SEED_GENERATOR = re.compile(r"(^|/)seed_generator(_\d+)?/")
 
 
@@ -26,11 +32,38 @@ def read(file: File) -> Archive:
     archive = read_arrays(file, file.path, "hdf5")
     names = [name for name in archive if not _SEED_GENERATOR.search(name)]
     if any(name.startswith(("layers/", "_layer_checkpoint_dependencies/")) for name in names):
-        # A weights-only file of Keras 3, which has no names of layers.
-        return Archive("keras", file.path, {name: archive[name] for name in names}, archive.metadata, archive.close)
+        # A weights-only file of Keras 3; the state of an optimiser is left out.
+        names = [name for name in names if not name.startswith("optimizer/")]
+        renamed = _recorded_names(file, names, json.loads(archive.metadata.pop("names", "{}")))
+        tensors = {new: archive[old] for old, new in renamed.items()}
+        return Archive("keras", file.path, tensors, archive.metadata, archive.close)
+    archive.metadata.pop("names", None)
     renamed = make_unique(file, dict(zip(names, _legacy_names(names), strict=True)))
     tensors = {new: archive[old] for old, new in renamed.items()}
     return Archive("hdf5", file.path, tensors, archive.metadata, archive.close)
+
+
+def _recorded_names(file: File, paths: list[str], layers: dict[str, str]) -> dict[str, str]:
+    """Returns names LAYER/WEIGHT by path, made of the names of layers in the file.
+
+    Where two layers have one name, as in the blocks of a chain, all names begin with those of the layers around. A path
+    keeps what Keras 3 has no names for, as before 3.6.
+    """
+    whole: dict[str, str] = {}
+    counts = Counter(path.rpartition("/vars/")[0] for path in paths)
+    for path in paths:
+        holder, _, number = path.rpartition("/vars/")
+        parts = holder.split("/")
+        parents = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        if holder not in layers or not number.isdecimal():
+            continue
+        variables = VARIABLES.get((re.sub(r"_\d+$", "", parts[-1]), counts[holder]), ())
+        variable = variables[int(number)] if int(number) < len(variables) else number
+        name = "/".join([*(layers[parent] for parent in parents if parent in layers), variable])
+        whole[path] = file.check_name(name, (), 0)
+    short = {path: "/".join(name.split("/")[-2:]) for path, name in whole.items()}
+    chosen = short if len(set(short.values())) == len(short) else whole
+    return make_unique(file, {path: chosen.get(path, path) for path in paths})
 
 
 def _legacy_names(names: list[str]) -> list[str]:

@@ -34,6 +34,7 @@ def read(file: File, members: dict[str, zips.Member]) -> Archive:
         names = hdf5_file.make_unique(file, _name_arrays(file, layers, paths))
     texts = {key: value for key, value in metadata.items() if isinstance(value, str)}
     tensors = {name: archive[path] for path, name in names.items()}
+    archive.metadata.pop("names", None)  # they are in the configuration, too
     return Archive("keras", file.path, tensors, texts | archive.metadata, archive.close)
 
 

@@ -145,10 +145,10 @@ class _Machine:
         if not isinstance(target, dict):
             raise TypeError
         for key, value in list(zip(values[::2], values[1::2], strict=True)):
-            # Larger numbers could be chosen to collide in the hash table.
-            if not isinstance(key, str) and not (isinstance(key, int) and 0 <= key < 1 << 31):
+            if not isinstance(key, str | int | float | None):
                 self.fail(f"has a dictionary with the key {quote(key)}")
-            target[key] = value
+            # Other numbers, such as the addresses that torch had as keys, could be chosen to collide in the hash table.
+            target[key if isinstance(key, str) or (type(key) is int and 0 <= key < 1 << 31) else repr(key)] = value
 
     def _execute(self, code: bytes) -> None:
         """Executes an instruction; those for constants, numbers, text and bytes are here."""
@@ -187,6 +187,12 @@ class _Machine:
             self.stack.append({})
         elif code == pickle.EMPTY_LIST:
             self.stack.append([])
+        elif code == pickle.EMPTY_SET:
+            self.stack.append(Ignored())
+        elif code == pickle.ADDITEMS:
+            self._pop_to_mark()
+            if not isinstance(self.stack[-1], Ignored):
+                raise TypeError
         elif code in _TUPLES:
             self.stack.append(tuple([self._pop() for _ in range(_TUPLES[code])][::-1]))
         elif code == pickle.TUPLE:
@@ -237,4 +243,4 @@ class _Machine:
 
 
 class Ignored:
-    """Stands for a harmless value that is not a tensor, such as a NumPy scalar."""
+    """Stands for a harmless value that is not a tensor, such as a NumPy scalar or a set."""

@@ -61,6 +61,8 @@ def _read_any(file: File) -> Archive:
         return _read_zip(file)
     if head.startswith(b"\x80") and torch_file.MAGIC in head[:40]:
         return torch_file.read_stream(file)
+    if head.startswith(b"version https://git-lfs"):
+        file.fail("is a pointer of Git LFS in place of the file that it stands for", "fetch that with git lfs pull")
     if head[8:9] == b"{":
         return safetensors_file.read(file)
     if head.startswith(b"\x80"):

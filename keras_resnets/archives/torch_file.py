@@ -27,10 +27,20 @@ _PARAMETER = "torch._utils._rebuild_parameter"
 _NUMPY = (
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode",
 )  # fmt: skip
+# What else `torch.load(weights_only=True)` lets stand beside weights; none of it is a tensor.
+_BESIDE = (
+    "collections.Counter", "torch.device", "torch.serialization._get_layout",
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "bytearray", "complex")),
+)  # fmt: skip
+_DTYPES = (
+    "float16", "float32", "float64", "half", "float", "double", "bfloat16", "int8", "int16", "int32", "int64", "short",
+    "int", "long", "uint8", "uint16", "uint32", "uint64", "bool", "complex32", "complex64", "complex128",
+)  # fmt: skip
 _ALLOWED = frozenset(
-    {*(f"torch.{name}Storage" for name in _STORAGES), *_REBUILT, _PARAMETER, *_NUMPY}
-    | {"collections.OrderedDict", "torch.Size"}
+    {*(f"torch.{name}Storage" for name in _STORAGES), *_REBUILT, _PARAMETER, *_NUMPY, *_BESIDE}
+    | {"collections.OrderedDict", "torch.Size", *(f"torch.{name}" for name in _DTYPES)}
 )
+_LONGEST_TEXT = 200
 _MOST_DEPTH, _MOST_ENTRIES = 32, 200_000
 
 
@@ -76,7 +86,7 @@ class _Objects:
         if name == _PARAMETER:
             view, *_ = arguments
             return view if isinstance(view, _View) else self._fail_invalid("parameter")
-        if name in _NUMPY:
+        if name in _NUMPY or name in _BESIDE:
             return pickles.Ignored()
         self.file.fail(f"cannot be read: its pickle calls {quote(name)}", "save its state_dict alone")
 
@@ -148,7 +158,7 @@ class _Objects:
             self.file.check_name(name, tensors, len(tensors))
             dtype = view.storage.encoding.dtype
             tensors[name] = Tensor(view.shape, dtype, functools.partial(self._read, view))
-        return Archive("torch", self.file.path, tensors, None, self.file.close)
+        return Archive("torch", self.file.path, tensors, _texts(root), self.file.close)
 
     def _walk(self, root: object) -> Iterator[tuple[str, _View]]:
         """Yields the tensors in nested dictionaries and lists, with their keys joined by "."; these may form cycles."""
@@ -185,6 +195,16 @@ class _Objects:
         numbers = file.read_numbers(storage.offset + view.offset * size, span, encoding, "a tensor")
         steps = tuple(step * size for step in view.strides)
         return encoding.convert(np.lib.stride_tricks.as_strided(numbers, view.shape, steps).copy())
+
+
+def _texts(root: object) -> dict[str, str]:
+    """Returns what a training script wrote beside the tensors as text, such as the name of the network in `arch`."""
+    entries = root.items() if isinstance(root, dict) else ()
+    return {
+        key: value
+        for key, value in entries
+        if isinstance(key, str) and isinstance(value, str) and len(key) + len(value) <= _LONGEST_TEXT
+    }
 
 
 def read_zip(file: File, members: dict[str, zips.Member], root: str) -> Archive:

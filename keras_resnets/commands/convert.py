@@ -39,7 +39,7 @@ def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
     with weights.open_archive(file) as archive:
         network = weights.network(archive, model, include_top=False if no_top else None, input_shape=shape, **overrides)
         plan = weights.plan(network, archive)
-        click.echo(str(plan) if listed else f"{plan.file}: {plan.format}\n{plan.summary}")
+        click.echo(str(plan) if listed else "\n".join([f"{plan.file}: {plan.format}", plan.summary, *plan.notes]))
         click.echo(f"network: {network.name}, {_describe_parameters(network, parameters(network))}")
         click.echo(f"preprocessing: {_describe_preprocessing(plan.preprocessing)}")
         click.echo(str(weights.parity(network, archive, seed=seed)))

@@ -41,6 +41,8 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
         classifier_activation="softmax",
         name=None,
     ):
+        if input_shape is None and input_tensor is None and not include_top:
+            input_shape = (None, None, 3)  # as keras.applications has it
         return build(
             variant,
             input_shape,
@@ -61,7 +63,8 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
         weights: path of a `.keras` file or run directory of the same network, or of a public weight file
             (`keras_resnets.weights`); None for random.
         input_tensor: a Keras tensor to use as input.
-        input_shape: height, width and channels; None for (224, 224, 3).
+        input_shape: height, width and channels; None for (224, 224, 3), or without the top for images of any size,
+            as in `keras.applications`.
         pooling: without the top, `"avg"`, `"max"` or None.
         classes: number of classes.
         classifier_activation: None for logits.

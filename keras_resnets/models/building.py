@@ -12,12 +12,13 @@ import keras
 
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
+from keras_resnets.archives import hdf5_file
 from keras_resnets.archives.reading import open_archive
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import copy_weights, load_model
-from keras_resnets.weights import transfer
+from keras_resnets.weights import matching, transfer
 
 
 def build(
@@ -43,9 +44,10 @@ def build(
         include_top: whether to end in pooling and classifier.
         pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
         classifier_activation: activation of the classifier; None for logits.
-        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
-            (`keras_resnets.weights`); for a network given by name, settings such as its batch-norm epsilon are then
-            taken from the file unless given here. None for random. Without the top, a classifier's weights will do.
+        weights: path of a `.keras`, `.h5` or `.weights.h5` file or run directory of the same network, or of a public
+            weight file (`keras_resnets.weights`); for a network given by name, settings such as its batch-norm epsilon
+            are then taken from the file unless given here. None for random. Without the top, a classifier's weights
+            will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
@@ -85,12 +87,12 @@ def build(
             model.preprocessing = getattr(saved, "preprocessing", None)
         return model
 
-    # Public weights, whose file may also determine settings of the network.
+    # Public weights, whose file may also determine settings of the network; or its weights alone.
     with open_archive(weights) as archive:
         if not isinstance(name_or_spec, Spec):
             spec = spec.replace(**{**transfer.settings(archive, spec), **overrides})
         model = assemble(spec, **top, inputs=input_tensor)
-        transfer.load(model, archive)
+        transfer.fill(model, archive, given=overrides)
     return model
 
 
@@ -102,4 +104,8 @@ def _is_public(file: str | os.PathLike) -> bool:
         with zipfile.ZipFile(file) as archive:
             return b'"class_name": "ResidualNetwork"' not in archive.open("config.json").read(1000)
     except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, OSError):
-        return True
+        with Path(file).open("rb") as start:
+            if start.read(len(hdf5_file.MAGIC)) != hdf5_file.MAGIC:
+                return True
+        with open_archive(file) as archive:
+            return not matching.is_whole(archive)

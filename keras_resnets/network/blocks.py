@@ -79,6 +79,24 @@ class Segment(_Link):
         super().__init__(**kwargs)
         self.body = body
 
+    @property
+    def activation(self):
+        """The activation of the last layer inside, as the last layer of a network of `keras.applications` has it."""
+        function = self._last().activation
+        if isinstance(function, keras.Layer):  # Keras would save it twice
+            raise AttributeError(f"The activation of {self.name!r} is the layer {function.name!r} inside its body.")
+        return function
+
+    @activation.setter
+    def activation(self, value):
+        self._last().activation = value
+
+    def _last(self) -> keras.Layer:
+        layer = self.body
+        while getattr(layer, "layers", None):
+            layer = layer.layers[-1]
+        return layer
+
     def build(self, input_shape):
         if not self.body.built:
             self.body.build(input_shape)

@@ -100,6 +100,25 @@ class ResidualNetwork(private.BuiltByShape):
             return [match[1] for match in named if match]
         return ["x".join(str(n or "?") for n in block.output.shape[1:]) for block in self.blocks]
 
+    def get_layer(self, name=None, index=None):
+        """Returns a layer by its name, also one inside a link, such as `"predictions"`; or a link by its index.
+
+        Raises:
+            ArgumentError: several layers have the name, or none has it.
+        """
+        if index is not None or name is None or any(layer.name == name for layer in self.layers):
+            return super().get_layer(name, index)
+        inside = [(link, layer) for link in self.chain for layer in private.flattened(link) if layer.name == name]
+        if len(inside) != 1:
+            where = (
+                f"{len(inside)} layers have it, one of them in {inside[0][0].name!r}" if inside else "no layer has it"
+            )
+            raise ArgumentError(
+                f"name must be that of one layer of {self.name!r}; got {name!r}: {where}. Its links are "
+                f"{', '.join(link.name for link in self.chain)[:300]}; take a layer from the parts of its link."
+            )
+        return inside[0][1]
+
     def features(self, x, training=None) -> dict[str, Any]:
         """Returns the named intermediate outputs.
 

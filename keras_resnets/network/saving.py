@@ -8,12 +8,13 @@ from pathlib import Path
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.trusted import check_file
 from keras_resnets.runs import verified
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
-    """Loads a saved network whose classes are registered; `keras_resnets.load_model` registers those of the package.
+    """Loads a saved network.
 
     Args:
         path: as for `keras_resnets.load_model`.
@@ -33,7 +34,8 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
         )
     check_file(file)
     try:
-        return keras.saving.load_model(file, compile=compile)
+        # HDF5 has the name of a class without its package.
+        return keras.saving.load_model(file, custom_objects={"ResidualNetwork": ResidualNetwork}, compile=compile)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
         raise ArgumentError(
@@ -75,6 +77,8 @@ def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathL
             raise ArgumentError(f"{start} it has an extra {path!r}. {remedy}")
     for path, variable in want.items():
         if tuple(have[path].shape) != tuple(variable.shape):
+            if path.startswith("head/"):
+                remedy = "For other classes than the file's, build the network with include_top=False."
             raise ArgumentError(
                 f"{start} its {path!r} has shape {tuple(have[path].shape)}, not {tuple(variable.shape)}. {remedy}"
             )

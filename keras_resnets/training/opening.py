@@ -11,21 +11,16 @@ import keras
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network import saving
 from keras_resnets.runs import LAST, Run, sound, verified, whole
-
-# A file refers to the classes that a network was compiled with; importing these modules registers them.
-from keras_resnets.segmentation import losses, metrics
-from keras_resnets.training import optimizers, recipes
 from keras_resnets.training.checkpoints import OF_CALLBACK, assign
-
-_REGISTERED = (losses, metrics, optimizers, recipes)
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
     """Opens a saved network.
 
     Args:
-        path: a `.keras` file, or a run directory, whose `model.keras` is opened. If that of a finished run is missing
-            or damaged, it is made again from the last checkpoint.
+        path: a `.keras` file; a run directory, whose `model.keras` is opened, and made again from the last checkpoint
+            if that of a finished run is missing or damaged; or an `.h5` file of a whole network, in which Keras keeps
+            no path policy.
 
     Returns:
         The model, compiled as it was.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.weights.roles import Role
 
 # Prefixes that training scripts add to the names of a network's tensors.
-_WRAPPERS = re.compile(r"((module|model|net|network|state_dict|model_state_dict|params)\.)*")
+_WRAPPERS = re.compile(r"((module|model|net|network|state_dict|model_state_dict|params|_orig_mod)\.)*")
 
 # ImageNet's mean and standard deviation in torchvision and in Wu et al. 2016's code (`iclass/ilsvrc.py`).
 TORCH_PREPROCESSING = Preprocessing(
@@ -95,6 +95,10 @@ class Family:
         revise: corrects the source of a variable, for folded biases or channels in another order.
         fields: returns further fields of the spec that a file determines, such as those of its head.
         refusal: why no network of a spec can be filled, and the remedy.
+        untold: fields of `needs` that no file tells: another value may be that of a network with the same names and
+            shapes, and is taken from a caller who gives it.
+        known: pattern of all names that the family's networks have; empty if their kin have other marks.
+        archs: pattern of what a checkpoint calls networks of the family, where it says so.
     """
 
     name: str
@@ -111,6 +115,9 @@ class Family:
     revise: Callable[[Role, Source, Spec, Contents], Source] | None = None
     fields: Callable[[Contents], dict[str, Any]] = lambda contents: {}
     refusal: str = ""
+    untold: tuple[str, ...] = ()
+    known: str = ""
+    archs: str = ""
 
     def contents(self, archive: Archive) -> Contents | None:
         """Returns the network's tensors if the archive is of this family, else None."""
@@ -118,11 +125,9 @@ class Family:
             return None
         mark = self.marks[0]
         candidates = [name.removesuffix(mark) for name in archive if name.endswith(mark)]
-        prefixes = [
-            prefix
-            for prefix in candidates
-            if _WRAPPERS.fullmatch(prefix) and all(prefix + other in archive for other in self.marks)
-        ]
+        prefixes = [prefix for prefix in candidates if all(prefix + other in archive for other in self.marks)]
+        # A network that is part of another, such as an encoder, is meant where there is no network of its own.
+        prefixes = [prefix for prefix in prefixes if _WRAPPERS.fullmatch(prefix)] or prefixes
         if len(prefixes) > 1:
             places = " and ".join(map(repr, sorted(prefixes)))
             raise ArgumentError(
@@ -147,10 +152,25 @@ class Family:
             source = Source((name,), (tuple(shape[axis] for axis in stored),), lambda value: value.transpose(axes))
         return self.revise(role, source, spec, contents) if self.revise else source
 
-    def differing(self, spec: Spec) -> dict[str, Any]:
-        """Returns the fields of a spec that differ from the family's, with the family's values."""
+    def differing(self, spec: Spec, given: Collection[str] = ()) -> dict[str, Any]:
+        """Returns the fields of a spec that differ from the family's, with the family's values.
+
+        Args:
+            spec: the spec.
+            given: fields in which the caller's word counts where no file tells them.
+        """
         expected = {**self.needs, **self.settings}
-        return {key: value for key, value in expected.items() if getattr(spec, key) != value and _matters(spec, key)}
+        told = set(given) & set(self.untold)
+        return {
+            key: value
+            for key, value in expected.items()
+            if key not in told and getattr(spec, key) != value and _matters(spec, key)
+        }
+
+    def prepares(self, channels: int | None) -> Preprocessing | None:
+        """Returns the preprocessing for images of so many channels; None where the family's is for another number."""
+        own = self.preprocessing
+        return own if own is None or own.fits(channels) else None
 
 
 def _matters(spec: Spec, key: str) -> bool:

@@ -95,3 +95,12 @@ OLD = Family(
     revise=functools.partial(_subtract_bias, _old_names),
 )
 OLDEST = dataclasses.replace(OLD, marks=("bn_conv1/bn_conv1_gamma", "res2a_branch2a/res2a_branch2a_W"))
+
+# What `model.save_weights` writes of a network of this package, whose variables have their paths for names.
+OWN = Family(
+    "this package",
+    ("keras",),
+    ("stem/body/conv/kernel",),
+    outputs_first=False,
+    classifier=r"head/body/(?!bn/).*",
+)

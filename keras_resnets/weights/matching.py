@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 from collections import Counter
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 import keras
@@ -25,6 +27,7 @@ from keras_resnets.weights.roles import role
 Matches = list[tuple[keras.Variable, Source | None]]
 
 FAMILIES = (
+    keras_families.OWN,
     keras_families.FIRST,
     keras_families.SECOND,
     keras_families.OLD,
@@ -51,9 +54,15 @@ def recognise(archive: Archive) -> tuple[Family, Contents] | None:
 def require_family(archive: Archive) -> tuple[Family, Contents]:
     """Does the same as `recognise`, but raises `ArgumentError` if the family is unknown."""
     recognised = recognise(archive)
+    if recognised is None and (is_whole(archive) or any(name.startswith("layers/residual_block") for name in archive)):
+        raise ArgumentError(
+            f"{str(archive.path)!r} was saved by this package, and is no public weight file: open it with "
+            f"keras_resnets.load_model, or give it to keras_resnets.build(name, weights=file). Weights alone that an "
+            f"old Keras saved have no names; load them with load_weights of the same network."
+        )
     if recognised is None:
         tensors = first_few([repr(name) for name in archive])
-        names = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
+        names = ", ".join(dict.fromkeys(family.name for family in FAMILIES[1:]))
         raise ArgumentError(
             f"{str(archive.path)!r} is of no known family: its names are {tensors or 'none'}. Known are {names}; an "
             f"adopted network takes the .h5 or .keras file of its own layers."
@@ -68,6 +77,9 @@ def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
             f"model must be a network of keras_resnets; got {type(model).__name__}. Use keras_resnets.adopt first."
         )
     spec = model.spec
+    recognised = recognise(archive)
+    if recognised and recognised[0] is keras_families.OWN:
+        return _match_by_path(model, recognised[1])
     if spec is None:
         return _match_by_layer(model, archive)
     family, contents = require_family(archive)
@@ -79,6 +91,26 @@ def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
         source = family.source(position, tuple(variable.shape), spec, contents) if position else None
         matches.append((variable, source))
     return family, contents, matches
+
+
+def _match_by_path(model: ResidualNetwork, contents: Contents) -> tuple[Family, Contents, Matches]:
+    """Matches the weights alone of a network of this package, whose preprocessing they do not have."""
+    family = dataclasses.replace(keras_families.OWN, preprocessing=model.preprocessing)
+    numbers: Counter[str] = Counter()
+    matches: Matches = []
+    for variable in _weights(model):
+        path, shape = variable.path, tuple(variable.shape)
+        layer = path.rpartition("/")[0]
+        # Variables of layers of other classes have numbers in the file, in the order of the layer.
+        numbered = f"{layer}/{numbers[layer]}"
+        numbers[layer] += 1
+        matches.append((variable, Source((numbered if numbered in contents else path,), (shape,))))
+    return family, contents, matches
+
+
+def is_whole(archive: Archive) -> bool:
+    """Whether a file in HDF5 holds a whole network of this package, with its layers."""
+    return '"class_name": "ResidualNetwork"' in archive.metadata.get("model_config", "")[:100]
 
 
 def _weights(model: ResidualNetwork) -> list[keras.Variable]:
@@ -141,7 +173,7 @@ def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         '270 fits of 270 variables; 0 unused, 0 left'
     """
     with as_archive(file) as archive:
-        return make_plan(archive, *match_variables(model, archive), head=head)
+        return make_plan(model, archive, *match_variables(model, archive), head=head)
 
 
 def as_archive(file: str | os.PathLike | Archive) -> AbstractContextManager[Archive]:
@@ -149,8 +181,10 @@ def as_archive(file: str | os.PathLike | Archive) -> AbstractContextManager[Arch
     return contextlib.nullcontext(file) if isinstance(file, Archive) else open_archive(file)
 
 
-def make_plan(archive: Archive, family: Family, contents: Contents, matches: Matches, *, head: bool = True) -> Plan:
-    """Returns the plan of the matches that `match_variables` returned."""
+def make_plan(
+    model: ResidualNetwork, archive: Archive, family: Family, contents: Contents, matches: Matches, *, head: bool = True
+) -> Plan:
+    """Returns the plan of the matches that `match_variables` returned for a network."""
     rows: list[Row] = []
     read: set[str] = set()
     for variable, source in matches:
@@ -170,7 +204,41 @@ def make_plan(archive: Archive, family: Family, contents: Contents, matches: Mat
             family.classifier and not has_classifier and re.fullmatch(family.classifier, name)
         )
         (left if on_purpose else unused).append(contents.full[name])
-    return Plan(str(archive.path), family.name, family.preprocessing, tuple(rows), tuple(unused), tuple(left))
+    channels = model.input_shape[-1]
+    preprocessing = family.prepares(channels)
+    notes = _notes(archive, family, model.spec)
+    if preprocessing is not family.preprocessing:
+        notes.append(f"preprocessing not known: that of {family.name} is not for {channels} channels")
+    return Plan(str(archive.path), family.name, preprocessing, tuple(rows), tuple(unused), tuple(left), tuple(notes))
+
+
+def _notes(archive: Archive, family: Family, spec: Spec | None) -> list[str]:
+    """Returns what a report says of what the file does not tell."""
+    if not family.needs or spec is None:
+        return []
+    arch = _arch(archive)
+    given = [f"{key} {getattr(spec, key)!r}" for key in family.differing(spec) if key in family.untold]
+    return [
+        f"names and shapes do not tell where strides are, nor the kind of pooling, padding, activations and epsilon; "
+        f"they are those of {family.name}{', but ' + ' and '.join(given) + ', as given' if given else ''}; "
+        f"{f'the file calls its network {arch!r}' if arch else 'the file does not name its network'}"
+    ]
+
+
+def _arch(archive: Archive) -> str:
+    """Returns what a checkpoint of torch calls its network; an empty text if it does not say."""
+    return archive.metadata.get("arch", "")[:80]
+
+
+def check_arch(family: Family, archive: Archive) -> None:
+    """Raises `ArgumentError` if the file itself says that its network is another than its names and shapes suggest."""
+    arch = _arch(archive)
+    if arch and family.archs and not re.fullmatch(family.archs, arch):
+        raise ArgumentError(
+            f"name: {str(archive.path)!r} says that its network is {arch!r}, which may compute something else than "
+            f"a network of {family.name!r} with the same names and shapes (other strides or pooling). If it does "
+            f"not, name the variant in keras_resnets.weights.network(file, name)."
+        )
 
 
 def _is_classifier(variable: keras.Variable) -> bool:
@@ -198,18 +266,23 @@ def _make_row(variable: keras.Variable, source: Source | None, contents: Content
     return Row(variable.path, label, shape, "fits", shapes)
 
 
-def check_spec(family: Family, contents: Contents, spec: Spec) -> None:
-    """Raises `ArgumentError` unless the network of a spec computes the same as the file's network."""
-    differing = family.differing(spec)
+def check_spec(family: Family, contents: Contents, spec: Spec, given: Collection[str] = ()) -> None:
+    """Raises `ArgumentError` unless the network of a spec computes the same as the file's network.
+
+    In what no file tells, the word of the caller counts: the fields that are `given`.
+    """
+    differing = family.differing(spec, given)
     if differing:
+        own = [f"{key}={getattr(spec, key)!r}" for key in differing if key in family.untold]
         needed = " and ".join(f"{key} {value!r} (it has {getattr(spec, key)!r})" for key, value in differing.items())
         fields = "".join(f", {key}={value!r}" for key, value in differing.items())
         raise ArgumentError(
             f"{str(contents.archive.path)!r} is of the family {family.name!r}, which needs {needed}: use "
             f"keras_resnets.build({spec.name!r}{fields})."
+            + (f" If its network has {own[0]}, give that to keras_resnets.weights.network." if own else "")
         )
     models = family.variants(contents)
-    if _downsampling(spec) not in [_downsampling(model) for model in models]:
+    if models and _downsampling(spec) not in [_downsampling(model) for model in models]:
         raise ArgumentError(
             f"{str(contents.archive.path)!r} is of the family {family.name!r}, whose networks have other stages than "
             f"{spec.name!r}, or shrink their maps elsewhere; use keras_resnets.build with one of: "

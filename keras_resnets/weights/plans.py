@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError
+from keras_resnets.weights.roles import role
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Plan:
         unused: names of tensors of the file's network that fill no variable.
         left: names of tensors ignored on purpose: a classifier if the network has none, batch counters, and tensors
             outside the network, such as an optimiser's state.
+        notes: what the file cannot tell, and what was taken.
     """
 
     file: str
@@ -48,6 +50,7 @@ class Plan:
     rows: tuple[Row, ...]
     unused: tuple[str, ...]
     left: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def _with_status(self, *status: str) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.status in status)
@@ -75,7 +78,7 @@ class Plan:
         widths = [max(len(cells[i]) for cells in [*table, ("",) * 4]) for i in range(4)]
         lines += ["  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in table]
         lines += [f"unused: {name}" for name in self.unused]
-        return "\n".join([*lines, self.summary])
+        return "\n".join([*lines, *self.notes, self.summary])
 
     @property
     def summary(self) -> str:
@@ -85,8 +88,12 @@ class Plan:
         nonzero = [part for part in parts if not part.startswith("0 ")]
         return f"{', '.join(nonzero)} of {len(self.rows)} variables; {len(self.unused)} unused, {len(self.left)} left"
 
-    def check(self) -> None:
-        """Raises `ArgumentError` unless the plan is complete; the message names the first few problems of each kind."""
+    def check(self, *, derived: bool = False) -> None:
+        """Raises `ArgumentError` unless the plan is complete; the message names the first few problems of each kind.
+
+        Args:
+            derived: whether the network was derived from the file, and no other would fit better.
+        """
         if self.is_complete:
             return
         problems = [
@@ -98,10 +105,26 @@ class Plan:
             ("has what the network lacks", list(self.unused)),
         ]
         texts = [f"{problem}: {first_few(names)}" for problem, names in problems if names]
+        start = f"{self.file!r} is of another network. It {'; it '.join(texts)}."
+        wrong = self._with_status("missing", "wrong shape", "wrong type")
+        if not self.unused and all(_is_classifiers(row.variable) for row in wrong):
+            raise ArgumentError(
+                f"{start} All else fits: with other classes than the file's, build the network with include_top=False, "
+                f"or keep its own classifier with keras_resnets.weights.load(model, file, head=False)."
+            )
+        if derived:
+            raise ArgumentError(
+                f"{start} No network of this package has its layers; build it with the code that it comes from."
+            )
         raise ArgumentError(
-            f"{self.file!r} is of another network. It {'; it '.join(texts)}. keras_resnets.weights.plan(model, file) "
-            f"shows all of it, keras_resnets.weights.network(file) builds the network that fits."
+            f"{start} keras_resnets.weights.plan(model, file) shows all of it, keras_resnets.weights.network(file) "
+            f"builds the network that fits."
         )
+
+
+def _is_classifiers(path: str) -> bool:
+    position = role(path)
+    return position is not None and position.is_classifier
 
 
 def _describe_status(row: Row) -> str:

@@ -41,6 +41,10 @@ TORCHVISION = Family(
     classifier=r"fc\..*",
     ignored=COUNTERS,
     preprocessing=TORCH_PREPROCESSING,
+    # Caffe's and Detectron's ResNets have their stride in the first convolution of a block.
+    untold=("stride_place",),
+    known=r"(conv1|bn1|fc|layer\d+\.\d+\.((conv|bn)[123]|downsample\.[01]))\.\w+",
+    archs=r"(tv_|wide_)?resnet\d+(_[24])?(\.\w+)?",
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -18,7 +20,7 @@ from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
-from keras_resnets.weights import keras_families, matching
+from keras_resnets.weights import keras_families, matching, plans
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
 from keras_resnets.weights.roles import Role
@@ -55,12 +57,36 @@ def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         >>> model.preprocessing.channels
         'bgr'
     """
+    return fill(model, file, head=head)
+
+
+def fill(
+    model: ResidualNetwork,
+    file: str | os.PathLike | Archive,
+    *,
+    head: bool = True,
+    given: Collection[str] = (),
+    derived: bool = False,
+    named: bool = False,
+) -> Plan:
+    """Does what `load` does.
+
+    Args:
+        model: as for `load`.
+        file: as for `load`.
+        head: as for `load`.
+        given: fields of the spec that the caller gave; his word counts in what no file tells.
+        derived: whether the network was derived from the file.
+        named: whether the caller said of this file which variant it is of.
+    """
     with matching.as_archive(file) as archive:
         family, contents, matches = matching.match_variables(model, archive)
         if model.spec is not None:
-            matching.check_spec(family, contents, model.spec)
-        plan = matching.make_plan(archive, family, contents, matches, head=head)
-        plan.check()
+            if not named:
+                matching.check_arch(family, archive)
+            matching.check_spec(family, contents, model.spec, given)
+        plan = matching.make_plan(model, archive, family, contents, matches, head=head)
+        plan.check(derived=derived)
         values = []
         for variable, source in matches:
             if source is None or matching.is_skipped(variable, head):
@@ -80,7 +106,7 @@ def network(
     include_top: bool | None = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
-    classifier_activation: str | None = "softmax",
+    classifier_activation: str | None = "auto",
     **overrides,
 ) -> ResidualNetwork:
     """Builds the network of a public weight file, and loads the file into it.
@@ -89,15 +115,17 @@ def network(
 
     Args:
         file: the weight file, or an open archive.
-        name: the variant; None derives it from names and shapes.
+        name: the variant; None derives it from names and shapes. Your word counts where the file calls its network
+            otherwise.
         include_top: whether to end in the classifier; None keeps it if the file has one.
         input_shape: height, width and channels; None takes the variant's.
         pooling: as for `keras_resnets.build`.
-        classifier_activation: as for `keras_resnets.build`.
-        **overrides: further fields of `Spec`, such as `output_stride`.
+        classifier_activation: as for `keras_resnets.build`; `"auto"` is `"softmax"`, or `"sigmoid"` for one output.
+        **overrides: further fields of `Spec`, such as `output_stride`. Your word counts in what no file tells:
+            `stride_place="first"` for a ResNet of Caffe or Detectron under torchvision's names.
 
     Returns:
-        The network, with its `preprocessing`.
+        The network, with its `preprocessing`; None if that is not known, as for other than three channels.
 
     Raises:
         ArgumentError: as for `load`; or the file fits several variants, which the message names.
@@ -122,15 +150,23 @@ def network(
             model = _build_resnet_v2(contents, include_top, input_shape, options)
         elif family.refusal:
             raise ArgumentError(f"{str(archive.path)!r} cannot be used: {family.refusal}.")
+        elif family is keras_families.OWN:
+            raise ArgumentError(
+                f"{str(archive.path)!r} holds the weights of a network of this package, and not its layers; give it to "
+                f"keras_resnets.build(name, weights=file) with the network's name and options."
+            )
         else:
+            if name is None:
+                matching.check_arch(family, archive)
             spec = derive_spec(family, contents, name)
             logits = family.name_of(Role("head", "logits", "kernel"), spec, contents)
             top = logits in contents if include_top is None else include_top
             _check_top(top, logits in contents, archive)
             _check_size(spec, contents, top)
+            options["classifier_activation"] = _activation(classifier_activation, spec.classes, archive)
             shape = {} if input_shape is None else {"input_shape": tuple(input_shape)}
             model = assemble(spec.replace(**{**shape, **overrides}), include_top=top, **options)
-        load(model, archive)
+        fill(model, archive, given=overrides, derived=True, named=name is not None)
     return model
 
 
@@ -162,6 +198,7 @@ def derive_spec(family: Family, contents: Contents, name: str | None = None) -> 
     Raises:
         ArgumentError: the file fits several variants.
     """
+    _check_known(family, contents)
     models = family.variants(contents)
     if name is not None:
         models = [model for model in models if model.name == name] or [variants.spec(name)]
@@ -222,6 +259,31 @@ def _check_size(spec: Spec, contents: Contents, top: bool) -> None:
         )
 
 
+def _check_known(family: Family, contents: Contents) -> None:
+    """Raises if the file has layers that no network of the family has, though it has the family's marks."""
+    start = f"{str(contents.archive.path)!r} has names of {family.name}, but"
+    end = "which no network of this package has; build it with the code that it comes from."
+    others = [name for name in contents if family.known and not re.fullmatch(family.known, name)]
+    if others:
+        names = plans.first_few([repr(name) for name in others])
+        raise ArgumentError(f"{start} also {names}, as Res2Net or squeeze-and-excitation have, {end}")
+    before, grouped = (contents.kernel_shape(f"layer1.0.conv{n}.weight") for n in (1, 2))
+    if family.known and before and grouped and len(grouped) == 4 and grouped[1] < before[0]:
+        raise ArgumentError(f"{start} its convolutions are in {before[0] // grouped[1]} groups, as in ResNeXt, {end}")
+
+
+def _activation(activation: str | None, classes: int, archive: Archive) -> str | None:
+    """Returns the activation of a classifier; `"auto"` is softmax, or sigmoid for one output."""
+    if activation == "auto":
+        return "softmax" if classes > 1 else "sigmoid"
+    if activation == "softmax" and classes == 1:
+        raise ArgumentError(
+            f"classifier_activation cannot be 'softmax' for {str(archive.path)!r}, which has one output: it would "
+            f"always be 1. Give 'sigmoid', or None for logits."
+        )
+    return activation
+
+
 def _reachable(fields: dict[str, Any], spec: Spec) -> dict[str, Any]:
     """Returns the fields without an output stride that the network does not reach."""
     return {key: value for key, value in fields.items() if key != "output_stride" or value in spec.strides}
@@ -245,6 +307,8 @@ def _build_resnet_v2(
     top = bool(logits) if include_top is None else include_top
     _check_top(top, bool(logits), contents.archive)
     if top:
-        options = {**options, "classes": contents[logits[0]].shape[-1]}
+        classes = contents[logits[0]].shape[-1]
+        activation = _activation(options["classifier_activation"], classes, contents.archive)
+        options = {**options, "classes": classes, "classifier_activation": activation}
     with channels_last():
         return adopt(function(include_top=top, weights=None, input_shape=input_shape, **options))
