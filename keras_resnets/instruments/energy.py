@@ -64,8 +64,8 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
             if link not in chosen:
                 h = link(h, training=False)
                 continue
-            branch_input = link.branch_input(h)
-            branches = [link.scaled(link.residual(branch_input)), link.shortcut(branch_input)]
+            branch_input = link.branch_input(h, training=False)
+            branches = link.branches(branch_input, training=False)
             rows.append(
                 {
                     "block": link.name,

@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
+from keras_resnets.network.tracing import called
 from keras_resnets.network.trusted import check_operations
 
 
@@ -69,17 +70,21 @@ class _Tracer:
             if isinstance(operation, keras.layers.InputLayer) or id(outputs[0]) in values:
                 continue
             args, kwargs = (tree.map_structure(value_of, part) for part in arguments)
-            mode = kwargs.get("training", None)
-            mode = training if mode is None else mode
+            mode = kwargs.get("training", None) if training is None else training
             if is_functional(operation):
                 inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
                 results = self.visit(operation, inner, mode)
             else:
-                if mode is not None and private.takes_training(operation):
+                if mode is not None and isinstance(operation, keras.Layer):
                     kwargs = {**kwargs, "training": mode}
                 results = [Value(self._count + i) for i in range(1, len(outputs) + 1)]
                 self._count += len(results)
                 self.steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in results)))
+            if any(map(private.is_masked, outputs)):
+                raise ArgumentError(
+                    f"model: {operation.name!r} hands a mask on, and blocks that are run one by one take none; leave out "
+                    f"Masking and mask_zero, or give the mask to the layers that need it as an input of theirs."
+                )
             values.update({id(tensor): value for tensor, value in zip(outputs, results, strict=True)})
         return [values[id(tensor)] for tensor in functional.outputs]
 
@@ -127,6 +132,10 @@ def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iter
     yield None, values[output]
 
 
+def _spec_of(operation, *args, **kwargs):
+    return operation.compute_output_spec(*args, **kwargs)
+
+
 @keras.saving.register_keras_serializable("keras_resnets")
 class Graph(keras.layers.Layer):
     """Runs a list of steps on its input.
@@ -159,8 +168,8 @@ class Graph(keras.layers.Layer):
         """The index of the value to return."""
         return self._output
 
-    def _run(self, x, method: str) -> Iterator[tuple[Step | None, Any]]:
-        return run(self.steps, self._output, x, lambda operation, *a, **k: getattr(operation, method)(*a, **k))
+    def _specs(self, x: keras.KerasTensor) -> Iterator[tuple[Step | None, Any]]:
+        return run(self.steps, self._output, x, _spec_of)
 
     def build(self, input_shape):
         def build_layer(layer, *args, **kwargs):
@@ -173,18 +182,20 @@ class Graph(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        # The operations take the mode from Keras' context of this call.
-        return list(self._run(inputs, "__call__"))[-1][1]
+        def call(operation, *args, **kwargs):
+            return called(operation, training, *args, **kwargs)
+
+        return list(run(self.steps, self._output, inputs, call))[-1][1]
 
     def compute_output_spec(self, inputs, training=None):
-        return list(self._run(inputs, "compute_output_spec"))[-1][1]
+        return list(self._specs(inputs))[-1][1]
 
     def compute_output_shape(self, input_shape):
         return self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype)).shape
 
     def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple]]:
         """Yields each operation with the shape of its output, for an input of `shape`."""
-        for step, result in self._run(keras.KerasTensor(shape, self.compute_dtype), "compute_output_spec"):
+        for step, result in self._specs(keras.KerasTensor(shape, self.compute_dtype)):
             if step is not None:
                 yield step.operation, tree.flatten(result)[0].shape
 
