@@ -19,10 +19,10 @@ LEFT_OUT = {
 }  # fmt: skip
 ARGUMENTS = {
     "Activation": ["tanh"], "ActivityRegularization": [0.1, 0.1], "AlphaDropout": [0.5], "CategoryEncoding": [5],
-    "CenterCrop": [4, 4], "Dense": [3], "Discretization": [None, [0.0, 1.0]], "Dropout": [0.5], "Embedding": [5, 3],
+    "CenterCrop": [4, 4], "Dense": [3], "Discretization": [[0.2, 0.8]], "Dropout": [0.5], "Embedding": [5, 3],
     "EinsumDense": ["...c,cd->...d", 3], "GaussianDropout": [0.5], "GaussianNoise": [0.5], "GroupNormalization": [1],
     "GroupQueryAttention": [2, 4, 2], "Hashing": [5], "HashedCrossing": [5], "MultiHeadAttention": [2, 3],
-    "Lambda": [keras.ops.tanh], "MelSpectrogram": [16, 8, 16, 100], "Permute": [[2, 1]], "RandomBrightness": [0.5],
+    "Lambda": [keras.ops.tanh], "Permute": [[2, 1]], "RandomBrightness": [0.5],
     "RandomColorDegeneration": [0.5], "RandomContrast": [0.5], "RandomCrop": [4, 4], "RandomHue": [0.5],
     "RandomPosterization": [4], "RandomRotation": [0.5], "RandomSaturation": [0.5], "RandomSharpness": [0.5],
     "RandomShear": [0.5, 0.5], "RandomTranslation": [0.5, 0.5], "RandomZoom": [0.5], "RepeatVector": [3],
@@ -30,7 +30,6 @@ ARGUMENTS = {
     "log", 16, 8, 16], "SpatialDropout1D": [0.5], "SpatialDropout2D": [0.5], "SpatialDropout3D": [0.5],
     "UnitNormalization": [-1], "GRU": [3], "LSTM": [3], "SimpleRNN": [3], "Dot": [-1],
     "IntegerLookup": [None, 1, None, -1, [1, 2]], "StringLookup": [None, 1, None, "[UNK]", ["a", "b"]],
-    "TextVectorization": [None, "lower", "whitespace", None, "int", 4, False, False, ["a", "b"]],
 }  # fmt: skip
 WRAPPED = {
     "Bidirectional": lambda: L.Bidirectional(L.LSTM(3, dropout=0.5)),
@@ -38,6 +37,11 @@ WRAPPED = {
     "SpectralNormalization": lambda: L.SpectralNormalization(L.Dense(3)),
     "TimeDistributed": lambda: L.TimeDistributed(L.BatchNormalization()),
     "Pipeline": lambda: L.Pipeline([L.RandomFlip(), L.RandomContrast(0.5)]),
+    "TextVectorization": lambda: L.TextVectorization(vocabulary=["a", "b"], output_sequence_length=4),
+    "ContrastLimitedAdaptiveHistogramEqualization": lambda: L.ContrastLimitedAdaptiveHistogramEqualization(
+        value_range=(0, 1), tile_grid_size=(2, 2)
+    ),
+    "MelSpectrogram": lambda: L.MelSpectrogram(fft_length=16, sequence_stride=8, sequence_length=16, num_mel_bins=4),
     "Equalization": lambda: L.Equalization(value_range=(0, 1)),
     "MixUp": L.MixUp, "CutMix": L.CutMix, "AugMix": lambda: L.AugMix(value_range=(0, 1)),
     "RandAugment": lambda: L.RandAugment(value_range=(0, 1)),
@@ -68,13 +72,13 @@ def make(name):
     if name in WRAPPED:
         return WRAPPED[name]()
     kind, arguments = getattr(L, name), ARGUMENTS.get(name, [])
-    if "Adaptive" in name:
+    if "Adaptive" in name or ("Pool" in name and "Global" not in name):
         arguments = [2]
     elif "ConvLSTM" in name or ("Conv" in name and "Depthwise" not in name):
         arguments = [3, 2]
     elif "DepthwiseConv" in name:
         arguments = [2]
-    elif "Cropping" in name or "Contrast" in name and not arguments and name == "RandomContrast":
+    elif "Cropping" in name:
         arguments = [1]
     if "dropout" in inspect.signature(kind).parameters:
         return kind(*arguments, dropout=0.5)
@@ -100,32 +104,33 @@ def adopted_beside(name):
     return keras.Model(inputs, y), keras.ops.convert_to_tensor(x)
 
 
-def answer(model, state, x, training):
+def array(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def answer(model, state, x, training, order=None):
     """Returns what a call from a state gives and leaves: the output, the variables, the losses."""
-    for variable, value in zip(model.non_trainable_variables, state, strict=True):
-        variable.assign(value)
-    y = np.asarray(model(x, training=training))
-    return [y, *(np.array(v) for v in model.non_trainable_variables), np.sum([float(v) for v in model.losses])]
+    keras.utils.set_random_seed(1)  # AugMix takes Python's numbers, too
+    for variable in model.variables:
+        variable.assign(state[id(variable)])
+    y = array(model(x, training=training))
+    return [y, np.sum([float(v) for v in model.losses]), *(array(v) for v in order or model.variables)]
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", [*range(4), *(pytest.param(k, marks=pytest.mark.thorough) for k in range(4, 8))])
 def test_every_layer_of_keras_answers_and_learns_as_in_the_model(part):
     wrong = []
-    for name in names()[part::8]:
+    moded = [name for name in names() if "training" in inspect.signature(getattr(L, name).call).parameters]
+    for name in (moded if part < 4 else sorted(set(names()) - set(moded)))[part % 4 :: 4]:
         model, x = adopted_beside(name)
         network = kr.adopt(model)
-        state = {id(v): np.array(v) for v in model.non_trainable_variables}
-        assert {id(v) for v in network.non_trainable_variables} == set(state), name
-        order = [id(v) for v in network.non_trainable_variables]
-        model_order = [id(v) for v in model.non_trainable_variables]
+        state = {id(v): array(v) for v in model.variables}
+        assert {id(v) for v in network.variables} == set(state), name
         for training in (False, True):
-            expected = answer(model, list(state.values()), x, training)
-            got = answer(network, [state[i] for i in order], x, training)
-            places = [0, *(1 + order.index(i) for i in model_order), -1]
-            equal = [np.array_equal(a, got[k]) for a, k in zip(expected, places, strict=True)]
+            expected = answer(model, state, x, training)
+            got = answer(network, state, x, training, model.variables)
+            equal = [np.array_equal(a, b) for a, b in zip(expected, got, strict=True)]
             wrong += [] if all(equal) else [f"{name} in {'training' if training else 'inference'}: {equal}"]
-            if not training and any(not np.array_equal(np.asarray(network(x, training=False)), got[0]) for _ in "ab"):
-                wrong.append(f"{name} is random in inference")
     assert not wrong
 
 
@@ -148,11 +153,21 @@ def test_the_mode_of_a_call_goes_before_the_mode_in_the_graph(mode, nested):
         network = kr.adopt(model)
         again = kr.ResidualNetwork.from_config(network.get_config())
         again.set_weights(network.get_weights())
+        state = {id(v): array(v) for v in [*model.variables, *again.variables]}
         for call in (None, False, True):
-            state = [np.array(v) for v in model.non_trainable_variables]
             for other in (network, again):
-                expected, got = answer(model, state, x, call), answer(other, state, x, call)
-                assert all(map(np.array_equal, expected, got)), (mode, nested, call)
+                expected = answer(model, state, x, call)
+                got = answer(other, state, x, call)
+                np.testing.assert_array_equal(expected[0], got[0], err_msg=f"{mode} {nested} {call}")
+                changed = [
+                    sorted(
+                        v.path.split("/")[-1]
+                        for v in m.non_trainable_variables
+                        if not np.array_equal(array(v), state[id(v)])
+                    )
+                    for m in (model, other)
+                ]
+                assert changed[0] == changed[1]
 
 
 def test_instruments_run_an_adopted_network_in_inference():
@@ -162,16 +177,16 @@ def test_instruments_run_an_adopted_network_in_inference():
     model = keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(y)))
     network = kr.adopt(model)
     x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
-    state = [np.array(v) for v in model.non_trainable_variables]
+    state = [array(v) for v in model.non_trainable_variables]
     summary = kr.studies.lesion(network, (x, np.arange(4) % 3)).summary["intact"]
-    logits = np.asarray(model(x, training=False), "float64")
+    logits = array(model(x, training=False)).astype("float64")
     loss = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(4), np.arange(4) % 3])
     assert summary["loss"] == pytest.approx(loss, abs=1e-5)
     taps = kr.taps.taps_of(network)
-    values = dict((tap.layer.name, value) for tap, value in kr.taps.Reader(network, taps).values(x))
+    values = {tap.layer.name: value for tap, value in kr.taps.Reader(network, taps).values(x)}
     dropout = next(name for name in values if "dropout" in name)
     np.testing.assert_array_equal(values[next(name for name in values if "conv" in name)], values[dropout])
-    assert all(map(np.array_equal, state, [np.array(v) for v in model.non_trainable_variables]))
+    assert all(map(np.array_equal, state, [array(v) for v in model.non_trainable_variables]))
 
 
 @pytest.mark.parametrize("mask", [L.Masking, lambda: L.Embedding(5, 4, mask_zero=True)])

@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 import keras_resnets as kr
 from keras_resnets.paths import Bernoulli, DropPath, FixedSize, Policy, Schedule, StochasticDepth, Weighted
+from keras_resnets.paths.draws import uniform
 
 POLICIES = [
     FixedSize(3),
@@ -88,6 +89,27 @@ def test_draws_are_a_function_of_seed_and_step():
     assert all(gates(*key) == value for key, value in table.items())
     assert len({tuple(value) for value in table.values()}) == 100
     assert FixedSize(10).draw(3, 20).numpy().tolist() == table[0, 3]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_draws_are_philoxs_whether_xla_compiles_them_or_not(compiled):
+    """TensorFlow's own Philox is the oracle; runs of earlier versions drew with it, through Keras."""
+    policies = [FixedSize(2), Bernoulli(0.4), StochasticDepth(0.5), Weighted(2, (1.0, 2.0, 3.0, 4.0)), DropPath(0.5)]
+    for seed, stream in ((0, 0), (5, 3)):
+        word = np.random.SeedSequence([seed, 0x70617468]).generate_state(1)[0] >> 1
+        draw = tf.function(lambda step: uniform((3, 7), seed, step, stream), jit_compile=compiled, autograph=False)
+        for step in (0, 1, 10**6, 2**31 - 3):
+            expected = tf.random.stateless_uniform((3, 7), [word + stream, step], alg="philox")
+            np.testing.assert_array_equal(draw(tf.constant(step, "int64")), expected)
+    for policy in policies:
+        gates = tf.function(lambda step: policy.draw(step, 4, 5), jit_compile=compiled, autograph=False)
+        for step in range(20):
+            np.testing.assert_array_equal(gates(tf.constant(step)), policy.draw(step, 4, 5))
+
+
+def test_draws_of_a_run_stay_what_they_were():
+    assert np.round(uniform((3,), 0, 7), 4).tolist() == pytest.approx([0.4688, 0.7404, 0.1050])
+    assert np.flatnonzero(FixedSize(3, seed=3).draw(7, 10)).tolist() == [5, 7, 9]
 
 
 def test_examples_are_drawn_apart_and_branches_divided_by_their_chance():

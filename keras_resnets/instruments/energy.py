@@ -80,7 +80,7 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
 
 def norms(layer: keras.Layer, shape: tuple) -> list[keras.layers.BatchNormalization]:
     """Returns the batch-norms of a network or branch in execution order, for an input of `shape`."""
-    layers = (inner for inner, _ in leaves(layer, shape))
+    layers = (leaf.layer for leaf in leaves(layer, shape))
     return [inner for inner in layers if isinstance(inner, keras.layers.BatchNormalization)]
 
 

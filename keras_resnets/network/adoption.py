@@ -65,7 +65,7 @@ def adopt(model: keras.Model) -> ResidualNetwork:
             )
 
     # Cut the traced operations into links.
-    steps, output = trace(model)
+    steps, output = trace(model, masks=False)
     _check_used_once(model, steps)
     chain = _Chain(model)
     for entry, region in _regions(steps, output):

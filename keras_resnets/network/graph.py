@@ -37,16 +37,20 @@ class Step:
         return [leaf.index for leaf in tree.flatten([self.args, self.kwargs]) if isinstance(leaf, Value)]
 
 
-def trace(model: keras.Model) -> tuple[list[Step], int]:
+def trace(model: keras.Model, masks: bool = True) -> tuple[list[Step], int]:
     """Lists the operations of a functional model in execution order, with nested models unfolded.
+
+    Args:
+        model: the model, with one input.
+        masks: whether its tensors may carry Keras' masks.
 
     Returns:
         The steps, and the index of the output value.
 
     Raises:
-        ArgumentError: the model is not functional.
+        ArgumentError: the model is not functional, or a tensor carries a mask that may not be.
     """
-    tracer = _Tracer()
+    tracer = _Tracer(masks)
     outputs = tracer.visit(model, [Value(0)], None)
     return tracer.steps, outputs[0].index
 
@@ -54,7 +58,8 @@ def trace(model: keras.Model) -> tuple[list[Step], int]:
 class _Tracer:
     """Collects the steps of a functional model and of the models nested in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, masks: bool) -> None:
+        self.masks = masks
         self.steps: list[Step] = []
         self._count = 0
 
@@ -80,9 +85,9 @@ class _Tracer:
                 results = [Value(self._count + i) for i in range(1, len(outputs) + 1)]
                 self._count += len(results)
                 self.steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in results)))
-            if any(map(private.is_masked, outputs)):
+            if not self.masks and any(map(private.is_masked, outputs)):
                 raise ArgumentError(
-                    f"model: {operation.name!r} hands a mask on, and blocks that are run one by one take none; leave out "
+                    f"model: {operation.name!r} hands a mask on, and blocks that run one by one take none; leave out "
                     f"Masking and mask_zero, or give the mask to the layers that need it as an input of theirs."
                 )
             values.update({id(tensor): value for tensor, value in zip(outputs, results, strict=True)})
@@ -130,6 +135,15 @@ def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iter
         values.update(zip(step.outputs, tree.flatten(result), strict=True))
         yield step, result
     yield None, values[output]
+
+
+def shapes(steps: Sequence[Step], output: int, x: keras.KerasTensor) -> Iterator[tuple[Any, tuple, tuple]]:
+    """Yields each operation with the shapes of its first input and its first output, for a symbolic input."""
+    known = {0: tuple(x.shape)}
+    for step, result in run(steps, output, x, _spec_of):
+        if step is not None:
+            known.update(zip(step.outputs, (tuple(y.shape) for y in tree.flatten(result)), strict=True))
+            yield step.operation, known[step.reads[0]] if step.reads else (), known[step.outputs[0]]
 
 
 def _spec_of(operation, *args, **kwargs):
@@ -193,11 +207,9 @@ class Graph(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype)).shape
 
-    def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple]]:
-        """Yields each operation with the shape of its output, for an input of `shape`."""
-        for step, result in self._specs(keras.KerasTensor(shape, self.compute_dtype)):
-            if step is not None:
-                yield step.operation, tree.flatten(result)[0].shape
+    def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple, tuple]]:
+        """Yields each operation with the shapes of its first input and its first output, for an input of `shape`."""
+        return shapes(self.steps, self._output, keras.KerasTensor(shape, self.compute_dtype))
 
     def get_config(self):
         def serialize_argument(leaf):
