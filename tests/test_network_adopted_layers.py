@@ -23,7 +23,7 @@ ARGUMENTS = {
     "EinsumDense": ["...c,cd->...d", 3], "GaussianDropout": [0.5], "GaussianNoise": [0.5], "GroupNormalization": [1],
     "GroupQueryAttention": [2, 4, 2], "Hashing": [5], "HashedCrossing": [5], "MultiHeadAttention": [2, 3],
     "Lambda": [keras.ops.tanh], "Permute": [[2, 1]], "RandomBrightness": [0.5],
-    "RandomColorDegeneration": [0.5], "RandomContrast": [0.5], "RandomCrop": [4, 4], "RandomHue": [0.5],
+    "RandomColorDegeneration": [0.5], "RandomContrast": [0.5], "RandomCrop": [6, 6], "RandomHue": [0.5],
     "RandomPosterization": [4], "RandomRotation": [0.5], "RandomSaturation": [0.5], "RandomSharpness": [0.5],
     "RandomShear": [0.5, 0.5], "RandomTranslation": [0.5, 0.5], "RandomZoom": [0.5], "RepeatVector": [3],
     "Rescaling": [0.5], "Reshape": [[-1]], "Resizing": [4, 4], "ReversibleEmbedding": [5, 3], "STFTSpectrogram": [

@@ -40,6 +40,7 @@ LINEAR = {
     "dense": (lambda: L.Dense(7, **PLAIN), (3, 4, 5)),
     "einsum": (lambda: L.EinsumDense("abc,cde->abde", (None, 2, 3)), (4, 5)),
     "einsum with dots": (lambda: L.EinsumDense("...c,cd->...d", 3), (2, 3, 5)),
+    "einsum of an axis that ends": (lambda: L.EinsumDense("abc,cd->ad", 3), (4, 2)),
     "einsum of two axes": (lambda: L.EinsumDense("abcd,cde->abe", (None, 6)), (4, 2, 3)),
 }
 
@@ -82,7 +83,7 @@ def test_a_layer_counts_as_often_as_it_is_called_and_at_the_size_that_is_given()
 
 UNCOUNTED = {
     "MultiHeadAttention": lambda x: L.MultiHeadAttention(2, 3)(x, x),
-    "GroupQueryAttention": lambda x: L.GroupQueryAttention(2, 4, 2)(x, x),
+    "GroupedQueryAttention": lambda x: L.GroupQueryAttention(2, 4, 2)(x, x),
     "Attention": lambda x: L.Attention()([x, x]),
     "AdditiveAttention": lambda x: L.AdditiveAttention()([x, x]),
     "Dot": lambda x: L.Dot(-1)([x, x]),
@@ -92,7 +93,6 @@ UNCOUNTED = {
     "SpectralNormalization": L.SpectralNormalization(L.Dense(2)),
     "Matmul": lambda x: x @ keras.ops.transpose(x, (0, 2, 1)),
     "Einsum": lambda x: keras.ops.einsum("abc,adc->abd", x, x),
-    "EinsumDense": L.EinsumDense("abc,cd->ad", (3,)),
 }  # fmt: skip
 
 

@@ -142,11 +142,13 @@ def _macs_of(leaf: Leaf) -> int:
     if isinstance(layer, layers.Dense):
         return math.prod(leaf.output[1:-1]) * math.prod(layer.kernel.shape)
     if isinstance(layer, layers.EinsumDense):
-        read, written = layer.equation.replace(" ", "").split("->")
-        read, weights = read.split(",")
-        if set(read) <= set(weights + written):
-            summed = [size for name, size in zip(weights, layer.kernel.shape, strict=True) if name not in written]
-            return math.prod(leaf.output[1:]) * math.prod(summed)
+        # A product for each combination of the indices; the dots stand for the axes that have no letter.
+        read, weights = layer.equation.replace(" ", "").split("->")[0].split(",")
+        before, _, after = read.partition("...")
+        stop = len(leaf.input) - len(after)
+        sizes = dict(zip(before, leaf.input, strict=False)) | dict(zip(after, leaf.input[stop:], strict=True))
+        sizes |= dict(zip(weights.replace("...", ""), layer.kernel.shape, strict=False))
+        return math.prod(leaf.input[len(before) : stop]) * math.prod(sizes.values())
     # Layers with layers inside, recurrent ones, those of other libraries.
     kernels = [weight for weight in getattr(layer, "weights", []) if len(weight.shape) > 1]
     products = isinstance(layer, PRODUCTS) or (
