@@ -52,7 +52,7 @@ def test_every_product_counts_once(name):
     assert kr.macs(model) == count
 
 
-@pytest.mark.parametrize("rank, channels", [(1, 6), (2, 6), (3, 4)])
+@pytest.mark.parametrize(("rank", "channels"), [(1, 6), (2, 6), (3, 4)])
 def test_channels_first_counts_as_channels_last(rank, channels):
     """The formula of a convolution: places of the output, pixels of the kernel, channels."""
     sides = (8, 6, 5)[:rank]

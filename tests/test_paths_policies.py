@@ -106,7 +106,7 @@ def test_draws_are_philoxs_whether_xla_compiles_them_or_not(compiled):
             np.testing.assert_array_equal(draw(step=tf.constant(step, "int64")), expected)
     for policy in (FixedSize(2), DropPath(0.5)):
         gates = tf.function(functools.partial(policy.draw, blocks=4, examples=5), jit_compile=compiled, autograph=False)
-        for step in range(20):
+        for step in (0, 7):
             np.testing.assert_array_equal(gates(tf.constant(step)), policy.draw(step, 4, 5))
 
 

@@ -131,10 +131,7 @@ def _macs_of(leaf: Leaf) -> int:
     """
     layer = leaf.layer
     if isinstance(layer, CONVOLUTIONS):
-        if isinstance(layer, SEPARABLE):
-            kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
-        else:
-            kernels = [layer.kernel]
+        kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
         # A transposed convolution spreads each pixel of its input by the kernel.
         places = leaf.input if isinstance(layer, TRANSPOSED) else leaf.output
         sides = places[1:-1] if layer.data_format == "channels_last" else places[2:]
