@@ -14,7 +14,7 @@ from keras_resnets.network.cost import leaves
 def activations(model):
     """Elements of the outputs of all convolutions for one example, from the built layers."""
     total = 0
-    for layer, shape in leaves(model, (1, *model.input_shape[1:])):
+    for layer, _, shape in leaves(model, (1, *model.input_shape[1:])):
         if type(layer).__name__ == "Conv2D":
             total += shape[1] * shape[2] * shape[3]
     return total

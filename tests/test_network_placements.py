@@ -177,7 +177,7 @@ def test_counts_of_every_combination(data):
     assert kr.parameters(model) == counts.parameters
     assert sum(int(np.prod(v.shape)) for v in model.non_trainable_weights) == counts.statistics
     assert kr.macs(model) == counts.macs
-    shapes = [shape for layer, shape in leaves(model, (1, *network.input_shape)) if hasattr(layer, "kernel_size")]
+    shapes = [leaf.output for leaf in leaves(model, (1, *network.input_shape)) if hasattr(leaf.layer, "kernel_size")]
     assert sum(math.prod(shape) for shape in shapes) == counts.activations
 
 

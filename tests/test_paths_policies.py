@@ -1,5 +1,6 @@
 """Path policies: their draws against closed forms and counts, and that they are saved with a network."""
 
+import functools
 import json
 
 import keras
@@ -10,6 +11,7 @@ from scipy.stats import chisquare
 
 import keras_resnets as kr
 from keras_resnets.paths import Bernoulli, DropPath, FixedSize, Policy, Schedule, StochasticDepth, Weighted
+from keras_resnets.paths.draws import uniform
 
 POLICIES = [
     FixedSize(3),
@@ -29,8 +31,9 @@ BLOCKS, FIRST = 6, 10  # the schedule's last phase begins at step 10
 def drawn(policy, count=100_000):
     """Gates of many steps, (steps, blocks)."""
     steps = tf.range(FIRST, FIRST + count, dtype="int64")
-    draw = tf.autograph.experimental.do_not_convert(lambda step: policy.draw(step, BLOCKS))
-    return tf.function(lambda: tf.map_fn(draw, steps, fn_output_signature="bool"), autograph=False)().numpy()
+    return tf.function(
+        lambda: tf.vectorized_map(lambda step: policy.draw(step, BLOCKS), steps), autograph=False
+    )().numpy()
 
 
 def like(counts, probabilities):
@@ -88,6 +91,28 @@ def test_draws_are_a_function_of_seed_and_step():
     assert all(gates(*key) == value for key, value in table.items())
     assert len({tuple(value) for value in table.values()}) == 100
     assert FixedSize(10).draw(3, 20).numpy().tolist() == table[0, 3]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_draws_are_philoxs_whether_xla_compiles_them_or_not(compiled):
+    """TensorFlow's own Philox is the oracle; runs of earlier versions drew with it, through Keras."""
+    for seed, stream in ((5, 3),):
+        word = np.random.SeedSequence([seed, 0x70617468]).generate_state(1)[0] >> 1
+        draw = tf.function(
+            functools.partial(uniform, (3, 7), seed, stream=stream), jit_compile=compiled, autograph=False
+        )
+        for step in (0, 1, 10**6, 2**31 - 3):
+            expected = tf.random.stateless_uniform((3, 7), [word + stream, step], alg="philox")
+            np.testing.assert_array_equal(draw(step=tf.constant(step, "int64")), expected)
+    for policy in (FixedSize(2), DropPath(0.5)):
+        gates = tf.function(functools.partial(policy.draw, blocks=4, examples=5), jit_compile=compiled, autograph=False)
+        for step in (0, 7):
+            np.testing.assert_array_equal(gates(tf.constant(step)), policy.draw(step, 4, 5))
+
+
+def test_draws_of_a_run_stay_what_they_were():
+    assert np.round(uniform((3,), 0, 7), 4).tolist() == pytest.approx([0.4688, 0.7404, 0.1050])
+    assert np.flatnonzero(FixedSize(3, seed=3).draw(7, 10)).tolist() == [5, 7, 9]
 
 
 def test_examples_are_drawn_apart_and_branches_divided_by_their_chance():

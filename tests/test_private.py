@@ -75,10 +75,9 @@ def flattened(_):
     return {id(layer) for layer in of_keras.flattened(outer)} >= {id(layer) for layer in (outer, between, inner)}
 
 
-def takes_training(_):
-    add = of_keras.operation_of(keras.Input((4,)) + 1)
-    told = [of_keras.takes_training(layer) for layer in (keras.layers.Dropout(0.1), keras.layers.ReLU(), add)]
-    return told == [True, False, False]
+def is_masked(_):
+    x = keras.Input((4, 2))
+    return [of_keras.is_masked(tensor) for tensor in (keras.layers.Masking()(x), keras.layers.ReLU()(x))] == [1, 0]
 
 
 def is_sum(_):
@@ -273,8 +272,8 @@ CASES = [
          "a network that is made around an input_tensor", "look how keras.utils.get_source_inputs goes back", read_for),
     Case(of_keras, "flattened", "Layer._flatten_layers", "recalibrate, export, paths and shared traces",
          "look how Model.layers is made", flattened),
-    Case(of_keras, "takes_training", "Layer.call_signature_parameters", "whatever calls layers one by one",
-         "read the signature of Layer.call", takes_training),
+    Case(of_keras, "is_masked", "_keras_mask, which a layer leaves on what it gives", "adopt, which refuses masks",
+         "look where Layer.__call__ finds the mask of its input", is_masked),
     Case(of_keras, "is_sum", "keras.src.ops.numpy.Add", "adopt, which cuts models at their additions",
          "look what the operation of keras.ops.add is called now", is_sum),
     Case(of_keras, "logits_of", "_keras_logits, which a softmax leaves on what it gives", "segmentation.PixelLoss",

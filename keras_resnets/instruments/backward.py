@@ -36,7 +36,7 @@ def back_along_path(link: keras.Layer, values, x, gradients, gates):
     ):
         tape.watch(x)
         if isinstance(link, ResidualBlock):
-            residual, shortcut, total = _run_branches(link, link.branch_input(x))
+            residual, shortcut, total = _run_branches(link, link.branch_input(x, training=False))
             y = link.join(total)
         else:
             y = link(x, training=False)
@@ -124,7 +124,7 @@ class _BlockTapes:
         with keras.StatelessScope(list(zip(variables_of(block), values, strict=True))):
             with tf.GradientTape(persistent=True) as self.entry:
                 self.entry.watch([x, *trained])
-                self.h = block.branch_input(x)
+                self.h = block.branch_input(x, training=False)
             with tf.GradientTape(persistent=True) as self.branches:
                 self.branches.watch([self.h, *trained])
                 self.residual, self.shortcut, self.total = _run_branches(block, self.h)
@@ -170,8 +170,7 @@ class _BlockTapes:
 
 def _run_branches(block: ResidualBlock, h):
     """Returns the outputs of a block's branches for their input, and the sum; zeros for a missing branch."""
-    outputs = [None if block.residual is None else block.scaled(block.residual(h))]
-    outputs += [None if block.shortcut is None else block.shortcut(h)]
+    outputs = block.branches(h, training=False)
     present = [output for output in outputs if output is not None]
     total = ops.add(*present) if len(present) == 2 else present[0]
     residual, shortcut = (ops.zeros_like(total) if output is None else output for output in outputs)

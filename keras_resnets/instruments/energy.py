@@ -66,8 +66,8 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
             if link not in chosen:
                 h = link(h, training=False)
                 continue
-            branch_input = link.branch_input(h)
-            branches = [link.scaled(link.residual(branch_input)), link.shortcut(branch_input)]
+            branch_input = link.branch_input(h, training=False)
+            branches = link.branches(branch_input, training=False)
             rows.append(
                 {
                     "block": link.name,
@@ -82,7 +82,7 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
 
 def norms(layer: keras.Layer, shape: tuple) -> list[keras.layers.BatchNormalization]:
     """Returns the batch-norms of a network or branch in execution order, for an input of `shape`."""
-    layers = (inner for inner, _ in leaves(layer, shape))
+    layers = (leaf.layer for leaf in leaves(layer, shape))
     return [inner for inner in layers if isinstance(inner, keras.layers.BatchNormalization)]
 
 

@@ -20,6 +20,7 @@ from keras import ops
 from keras_resnets.data.batches import check_inputs
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.network.tracing import called
 
 BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
 
@@ -110,8 +111,8 @@ class Lanes:
         def run(x):
             if choice == BOTH:
                 return link(x, training=False)
-            h = link.branch_input(x)
-            return link.join(link.scaled(link.residual(h)) if stand_in is None else stand_in(h))
+            h = link.branch_input(x, training=False)
+            return link.join(called(stand_in, False, h) if stand_in else link.scaled(called(link.residual, False, h)))
 
         return traced(run, link)
 

@@ -18,6 +18,7 @@ from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, is_link
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph, Step, Value, is_functional, run, trace
+from keras_resnets.network.tracing import called
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,5 @@ def _read_taps(link: keras.Layer, taps: Sequence[Tap], x):
 
 
 def call_in_inference(operation, *args, **kwargs):
-    """Calls an operation in inference mode, unless its arguments in the model set another mode."""
-    if private.takes_training(operation):
-        kwargs = {"training": False, **kwargs}
-    return operation(*args, **kwargs)
+    """Calls an operation in inference mode."""
+    return called(operation, False, *args, **kwargs)

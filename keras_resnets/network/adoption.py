@@ -29,6 +29,10 @@ def adopt(model: keras.Model) -> ResidualNetwork:
     so training one trains the other; the model itself is not changed. Blocks are named after their
     addition: `conv2_block1_add` gives the block `conv2_block1`.
 
+    The mode of a call, which `predict`, `evaluate` and `fit` give, goes before one that the graph
+    holds, as in Keras: `base(x, training=False)` does not keep `fit` from training the batch-norms
+    of `base`; `base.trainable = False` does.
+
     Args:
         model: a functional model with one input and one output whose blocks are joined only by
             additions, such as ResNet, ResNetV2, MobileNetV2 and EfficientNet of
@@ -62,7 +66,7 @@ def adopt(model: keras.Model) -> ResidualNetwork:
             )
 
     # Cut the traced operations into links.
-    steps, output = trace(model)
+    steps, output = trace(model, masks=False)
     _check_used_once(model, steps)
     chain = _Chain(model)
     for entry, region in _regions(steps, output):

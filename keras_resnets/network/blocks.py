@@ -109,7 +109,7 @@ class Segment(_Link):
         return self.body.compute_output_spec(inputs)
 
     def call(self, inputs, training=None):
-        return called(self.body, inputs, training)
+        return called(self.body, training, inputs)
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -202,9 +202,14 @@ class ResidualBlock(_Link):
         own = [TakeChannels(channels, name="read", dtype=policy)] if read > channels else []
         return chained([*own, *resample(channels, width, round(shape[1] / size), policy)], "shortcut", policy)
 
-    def branch_input(self, x):
+    def branch_input(self, x, training):
         """Returns the input of both branches."""
-        return x if self.preactivation is None else self.preactivation(x)
+        return x if self.preactivation is None else called(self.preactivation, training, x)
+
+    def branches(self, h, training) -> list:
+        """Returns the outputs of the residual branch, scaled, and of the shortcut; None for one that is missing."""
+        residual = None if self.residual is None else self.scaled(called(self.residual, training, h))
+        return [residual, None if self.shortcut is None else called(self.shortcut, training, h)]
 
     def scaled(self, residual):
         """Multiplies the residual branch's output by the block's scale."""
@@ -216,9 +221,8 @@ class ResidualBlock(_Link):
         return total if self.activation is None else self.activation(total)
 
     def call(self, inputs, training=None):
-        h = self.branch_input(inputs)
-        branches = [] if self.residual is None else [self.scaled(self.residual(h))]
-        return self.join(*branches, *([] if self.shortcut is None else [self.shortcut(h)]))
+        h = self.branch_input(inputs, training)
+        return self.join(*(branch for branch in self.branches(h, training) if branch is not None))
 
 
 def resample(channels: int, width: int, stride: int, dtype=None) -> list[keras.Layer]:

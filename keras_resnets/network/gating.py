@@ -62,13 +62,13 @@ class Gated:
         if block.residual is None:
             return block(x, training=training)
         plain = block.shortcut is None
-        h = x if block.preactivation is None else called(block.preactivation, x, training)
-        skip = called(block.stand_in() if plain else block.shortcut, h, training)
+        h = x if block.preactivation is None else called(block.preactivation, training, x)
+        skip = called(block.stand_in() if plain else block.shortcut, training, h)
         scale = None if training or block.scale == 1 else ops.cast(block.scale, skip.dtype)
 
         # One gate for each example: a weight on the branch's output.
         if len(gate.shape):
-            f = _multiply(called(block.residual, h, training), scale)
+            f = _multiply(called(block.residual, training, h), scale)
             weight = ops.reshape(ops.cast(gate, f.dtype), (-1, *[1] * (len(f.shape) - 1)))
             return block.join(ops.where(weight > 0, weight * f, skip) if plain else ops.add(weight * f, skip))
 

@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
+from keras_resnets.network.tracing import called
 from keras_resnets.network.trusted import check_operations
 
 
@@ -36,16 +37,20 @@ class Step:
         return [leaf.index for leaf in tree.flatten([self.args, self.kwargs]) if isinstance(leaf, Value)]
 
 
-def trace(model: keras.Model) -> tuple[list[Step], int]:
+def trace(model: keras.Model, masks: bool = True) -> tuple[list[Step], int]:
     """Lists the operations of a functional model in execution order, with nested models unfolded.
+
+    Args:
+        model: the model, with one input.
+        masks: whether its tensors may carry Keras' masks.
 
     Returns:
         The steps, and the index of the output value.
 
     Raises:
-        ArgumentError: the model is not functional.
+        ArgumentError: the model is not functional, or a tensor carries a mask that may not be.
     """
-    tracer = _Tracer()
+    tracer = _Tracer(masks)
     outputs = tracer.visit(model, [Value(0)], None)
     return tracer.steps, outputs[0].index
 
@@ -53,7 +58,8 @@ def trace(model: keras.Model) -> tuple[list[Step], int]:
 class _Tracer:
     """Collects the steps of a functional model and of the models nested in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, masks: bool) -> None:
+        self.masks = masks
         self.steps: list[Step] = []
         self._count = 0
 
@@ -69,17 +75,21 @@ class _Tracer:
             if isinstance(operation, keras.layers.InputLayer) or id(outputs[0]) in values:
                 continue
             args, kwargs = (tree.map_structure(value_of, part) for part in arguments)
-            mode = kwargs.get("training", None)
-            mode = training if mode is None else mode
+            mode = kwargs.get("training", None) if training is None else training
             if is_functional(operation):
                 inner = [leaf for leaf in tree.flatten([args, kwargs]) if isinstance(leaf, Value)]
                 results = self.visit(operation, inner, mode)
             else:
-                if mode is not None and private.takes_training(operation):
+                if mode is not None and isinstance(operation, keras.Layer):
                     kwargs = {**kwargs, "training": mode}
                 results = [Value(self._count + i) for i in range(1, len(outputs) + 1)]
                 self._count += len(results)
                 self.steps.append(Step(operation, tuple(args), kwargs, tuple(v.index for v in results)))
+            if not self.masks and any(map(private.is_masked, outputs)):
+                raise ArgumentError(
+                    f"model: {operation.name!r} hands a mask on, and blocks that run one by one take none; leave out "
+                    f"Masking and mask_zero, or give the mask to the layers that need it as an input of theirs."
+                )
             values.update({id(tensor): value for tensor, value in zip(outputs, results, strict=True)})
         return [values[id(tensor)] for tensor in functional.outputs]
 
@@ -127,6 +137,19 @@ def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iter
     yield None, values[output]
 
 
+def shapes(steps: Sequence[Step], output: int, x: keras.KerasTensor) -> Iterator[tuple[Any, tuple, tuple]]:
+    """Yields each operation with the shapes of its first input and its first output, for a symbolic input."""
+    known = {0: tuple(x.shape)}
+    for step, result in run(steps, output, x, _spec_of):
+        if step is not None:
+            known.update(zip(step.outputs, (tuple(y.shape) for y in tree.flatten(result)), strict=True))
+            yield step.operation, known[step.reads[0]] if step.reads else (), known[step.outputs[0]]
+
+
+def _spec_of(operation, *args, **kwargs):
+    return operation.compute_output_spec(*args, **kwargs)
+
+
 @keras.saving.register_keras_serializable("keras_resnets")
 class Graph(keras.layers.Layer):
     """Runs a list of steps on its input.
@@ -159,8 +182,8 @@ class Graph(keras.layers.Layer):
         """The index of the value to return."""
         return self._output
 
-    def _run(self, x, method: str) -> Iterator[tuple[Step | None, Any]]:
-        return run(self.steps, self._output, x, lambda operation, *a, **k: getattr(operation, method)(*a, **k))
+    def _specs(self, x: keras.KerasTensor) -> Iterator[tuple[Step | None, Any]]:
+        return run(self.steps, self._output, x, _spec_of)
 
     def build(self, input_shape):
         def build_layer(layer, *args, **kwargs):
@@ -173,20 +196,20 @@ class Graph(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        # The operations take the mode from Keras' context of this call.
-        return list(self._run(inputs, "__call__"))[-1][1]
+        def call(operation, *args, **kwargs):
+            return called(operation, training, *args, **kwargs)
+
+        return list(run(self.steps, self._output, inputs, call))[-1][1]
 
     def compute_output_spec(self, inputs, training=None):
-        return list(self._run(inputs, "compute_output_spec"))[-1][1]
+        return list(self._specs(inputs))[-1][1]
 
     def compute_output_shape(self, input_shape):
         return self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype)).shape
 
-    def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple]]:
-        """Yields each operation with the shape of its output, for an input of `shape`."""
-        for step, result in self._run(keras.KerasTensor(shape, self.compute_dtype), "compute_output_spec"):
-            if step is not None:
-                yield step.operation, tree.flatten(result)[0].shape
+    def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple, tuple]]:
+        """Yields each operation with the shapes of its first input and its first output, for an input of `shape`."""
+        return shapes(self.steps, self._output, keras.KerasTensor(shape, self.compute_dtype))
 
     def get_config(self):
         def serialize_argument(leaf):

@@ -53,13 +53,12 @@ def flattened(layer: keras.Layer) -> list[keras.Layer]:
     return layer._flatten_layers()
 
 
-def takes_training(operation: Any) -> bool:
-    """Returns whether an operation is a layer whose `call` takes `training`.
+def is_masked(tensor: keras.KerasTensor) -> bool:
+    """Returns whether Keras hands a mask on with a tensor, as `Masking` and some embeddings make it.
 
-    Keras reads the signature when it creates a layer and stores the names in an undocumented attribute. Reading the
-    signature at every call would take longer.
+    Layers leave it on the tensor in an undocumented attribute; the public `compute_mask` needs the masks before it.
     """
-    return isinstance(operation, keras.Layer) and "training" in operation.call_signature_parameters
+    return getattr(tensor, "_keras_mask", None) is not None
 
 
 def is_sum(operation: Any) -> bool:

@@ -69,9 +69,21 @@ def variables_of(layer: keras.Layer) -> list[keras.Variable]:
     return [*layer.trainable_variables, *layer.non_trainable_variables]
 
 
-def called(layer: keras.Layer, x, training: bool | None):
-    """Calls a layer in a mode; without the argument, it would take the mode of the layer that contains the call."""
-    return layer(x, training=training) if private.takes_training(layer) else layer(x)
+def called(operation: Any, mode: bool | None, /, *args, **kwargs):
+    """Calls an operation as Keras' functional models do: in the mode that is given.
+
+    It goes before a mode among the arguments. That one was recorded when the model was made, often by Keras itself:
+    layers of augmentation are for training unless told otherwise, and what stands behind them would take it over.
+
+    Args:
+        operation: a layer, which takes the mode even if only layers inside it use it, or another operation.
+        mode: the mode; None leaves it to the arguments, and then to the layer that contains the call.
+        *args: the arguments of the call.
+        **kwargs: its keyword arguments.
+    """
+    if mode is not None and isinstance(operation, keras.Layer):
+        kwargs["training"] = mode
+    return operation(*args, **kwargs)
 
 
 def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
@@ -81,7 +93,7 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
         The output, and the new values of the non-trainable variables.
     """
     with keras.StatelessScope(list(zip(variables_of(layer), values, strict=True))) as scope:
-        return called(layer, x, training), [
+        return called(layer, training, x), [
             scope.get_current_value(variable) for variable in layer.non_trainable_variables
         ]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
-from keras_resnets.paths.policy import Policy, Stateless, sum_of_draws
+from keras_resnets.paths.draws import uniform
+from keras_resnets.paths.policy import Policy, sum_of_draws
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -203,8 +203,8 @@ class DropPath(Policy):
         if examples is None:
             raise ArgumentError("examples must be the number of examples, because DropPath draws for each; got None.")
         keep = ops.convert_to_tensor(self.survival(blocks)[:, None], "float32")
-        generator = cast(Any, Stateless(self.seed or 0, step, _replica_number()))
-        return ops.cast(keras.random.uniform((blocks, examples), seed=generator) < keep, "float32") / keep
+        drawn = uniform((blocks, examples), self.seed or 0, step, _replica_number())
+        return ops.cast(drawn < keep, "float32") / keep
 
 
 def _replica_number():

@@ -1,16 +1,16 @@
-"""`Policy`: the base class of path policies, and the seeds of their draws."""
+"""`Policy`: the base class of path policies, with its draws and what follows from its chances."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_resnets.errors import one_of, whole_number
+from keras_resnets.paths.draws import uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,7 @@ class Policy:
             3
         """
         self.check(blocks)
-        uniform = keras.random.uniform((blocks,), seed=cast(Any, Stateless(self.seed or 0, step)))
-        return self.choose(uniform)
+        return self.choose(uniform((blocks,), self.seed or 0, step))
 
     def path_lengths(self, blocks: int) -> np.ndarray:
         """Returns the distribution of the length, 0 to `blocks`, of a random path through the network of a random step.
@@ -105,23 +104,6 @@ class Policy:
     def from_config(cls, config: dict[str, Any]) -> Policy:
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         return cls(**given)
-
-
-# The type of the state of a `keras.random.SeedGenerator`, by backend: Keras says it of one that is made alone, which
-# takes a variable, and there is no making one where the draws of a step are traced.
-_SEEDS = {"tensorflow": "int64", "jax": "uint32", "torch": "int32", "numpy": "uint32", "openvino": "int32"}
-
-
-class Stateless(keras.random.SeedGenerator):
-    """A seed generator without state: its seed depends only on seed, step and stream."""
-
-    def __init__(self, seed: int, step, stream=0):
-        # Hash the seed, because the torch backend adds the two numbers: neighbouring seeds would share draws.
-        word = np.random.SeedSequence([seed, 0x70617468]).generate_state(1)[0] >> 1
-        self._pair = ops.cast(ops.stack([ops.cast(word + stream, "int64"), ops.cast(step, "int64")]), "int64")
-
-    def next(self, ordered=True):
-        return ops.cast(self._pair, _SEEDS[keras.config.backend()])
 
 
 def sum_of_draws(chances) -> np.ndarray:
