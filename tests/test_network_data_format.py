@@ -104,12 +104,10 @@ def _block():
     [
         lambda: kr.adopt(_first()),
         lambda: kr.adopt(_pooled_first()),
-        lambda: kr.macs(_first()),
-        lambda: kr.macs(_pooled_first()),
         lambda: kr.studies.responses(_first(), (np.zeros((2, 4, 6, 6), "float32"), None)),
         _block,
     ],
-    ids=["adopt", "adopt an operation", "macs", "macs of an operation", "responses", "a block of one's own"],
+    ids=["adopt", "adopt an operation", "responses", "a block of one's own"],
 )
 def test_channels_first_are_refused_by_name(call):
     with pytest.raises(ArgumentError, match=r"channels must come last, and '(odd|average_pool\w*)' of 'net'.*build it"):

@@ -333,13 +333,3 @@ def test_every_private_name_has_a_case():
         if value.__module__ == room.__name__
     }
     assert held == {(case.room, case.function) for case in CASES}
-
-
-def test_seeds_have_the_type_that_keras_gives_its_own():
-    from keras_resnets.paths.policy import _SEEDS
-
-    state = keras.random.SeedGenerator(0).state
-    assert keras.backend.standardize_dtype(state.dtype) == _SEEDS[keras.config.backend()], (
-        f"Keras {keras.__version__} has seeds of another type, {state.dtype}, for this backend: give it in _SEEDS of "
-        f"keras_resnets.paths.policy, or path policies draw other blocks than before."
-    )
