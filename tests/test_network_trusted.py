@@ -5,6 +5,7 @@ import json
 import random
 import zipfile
 
+import fuzz_configurations
 import keras
 import numpy as np
 import pytest
@@ -205,3 +206,19 @@ def _dicts(config):
     elif isinstance(config, list):
         for value in config:
             yield from _dicts(value)
+
+
+@pytest.mark.parametrize("key", ["class_name", "module", "registered_name"])
+@pytest.mark.parametrize("value", [["ReLU"], {"class_name": "ReLU"}, 3])
+def test_a_name_is_text(key, value):
+    item = {**keras.saving.serialize_keras_object(keras.layers.ReLU()), key: value}
+    with pytest.raises(ArgumentError, match=f"{key!r} of a part must be a name"):
+        trusted.check({"layers": [item]}, "the file")
+
+
+@pytest.mark.thorough
+def test_damaged_configurations_are_opened_or_refused_and_do_nothing_else(tmp_path):
+    opened, refused, failures = fuzz_configurations.run(60, 2, tmp_path)
+    assert not failures
+    assert opened + refused == 60
+    assert min(opened, refused) > 0

@@ -143,6 +143,9 @@ def _check_hdf5(file: Path) -> None:
 
 def _check_named(item: dict[str, Any], where: str, legacy: bool) -> None:
     name = item["class_name"]
+    for key in ("class_name", "module", "registered_name"):
+        if not isinstance(item.get(key), str | None):
+            raise ArgumentError(f"{where} is damaged: {key!r} of a part must be a name; got {str(item[key])[:80]}.")
     if name in _VALUES:
         return
     legacy = legacy and item.get("module") is None
