@@ -129,6 +129,20 @@ def replaced(_):
     )
 
 
+def in_xla(_):
+    seen = []
+
+    def note():
+        seen.append(of_keras.in_xla())
+        return tf.constant(0)
+
+    note()
+    tf.function(note)()
+    tf.function(note, jit_compile=True)()
+    tf.function(lambda: tf.function(note)(), jit_compile=True)()
+    return seen == [False, False, True, True]
+
+
 def built_by_shape(_):
     noted = []
 
@@ -282,6 +296,8 @@ CASES = [
          "look how keras.optimizers.SGD finds the momentum of a variable", index_of),
     Case(of_keras, "replaced", "the rule that a layer's own call, activation or convolution_op goes first",
          "taps, the study of dynamics, and export", "look where Layer.__call__ now finds them", replaced),
+    Case(of_keras, "in_xla", "tensorflow.python.ops.control_flow_util.GraphOrParentsInXlaContext", "layers.BatchNorm",
+         "look how tensorflow tells that it traces for XLA, or compare gradients under jit_compile", in_xla),
     Case(of_keras, "BuiltByShape", "Trainer._symbolic_build", "ResidualNetwork, to start training sooner",
          "look what fit does before its first step, or go without", built_by_shape),
     Case(of_tensorboard, "writer", "tensorboard.summary.writer", "reports.study.Events",

@@ -89,6 +89,17 @@ def index_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def in_xla() -> bool:
+    """Returns whether TensorFlow traces a function for XLA (`jit_compile=True`).
+
+    TensorFlow's own operations ask this way; no public function tells.
+    """
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
 @contextlib.contextmanager
 def replaced(changes: Iterable[tuple[keras.Layer, str, Any]]) -> Iterator[None]:
     """Replaces attributes and methods of layers temporarily.
