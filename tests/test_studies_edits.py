@@ -119,7 +119,7 @@ def test_save_and_load(study, tmp_path):
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     assert [event.value for event in events.Scalars("lesion/error")] == pytest.approx(list(found.rows["error"]))
     assert events.Images("lesion/figure")[0].width > 500
-    assert not [file.name for file in tmp_path.iterdir() if file.name.startswith(".")]
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == [".sums"]
 
 
 def test_fingerprints_tell_weights_and_data_apart(tiny, images, scramble):

@@ -150,6 +150,8 @@ def _check_dataset(dataset, shape: Shape | None) -> None:
     """Checks what is known of `tf.data` before it is read: that it ends, and that it holds batches."""
     import tensorflow as tf
 
+    if not isinstance(dataset, tf.data.Dataset):
+        return
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ArgumentError(
             "data must end; this tf.data repeats for ever. Leave out its repeat, or take a number of batches."

@@ -202,11 +202,11 @@ class ResidualBlock(_Link):
         own = [TakeChannels(channels, name="read", dtype=policy)] if read > channels else []
         return chained([*own, *resample(channels, width, round(shape[1] / size), policy)], "shortcut", policy)
 
-    def branch_input(self, x, training):
+    def branch_input(self, x, training=None):
         """Returns the input of both branches."""
         return x if self.preactivation is None else called(self.preactivation, training, x)
 
-    def branches(self, h, training) -> list:
+    def branches(self, h, training=None) -> list:
         """Returns the outputs of the residual branch, scaled, and of the shortcut; None for one that is missing."""
         residual = None if self.residual is None else self.scaled(called(self.residual, training, h))
         return [residual, None if self.shortcut is None else called(self.shortcut, training, h)]
