@@ -15,6 +15,14 @@ def _noisy():
 
 CALLS = [
     ("block of nothing", lambda p: kr.ResidualBlock(name="b"), ArgumentError, ["'b'", "residual", "neither"]),
+    ("parameters of nothing", lambda p: kr.parameters(None), ArgumentError, ["Keras model", "NoneType"]),
+    ("macs of nothing", lambda p: kr.macs(None), ArgumentError, ["Keras model", "NoneType"]),
+    (
+        "parameters of what is not built",
+        lambda p: kr.parameters(keras.Sequential([keras.layers.Dense(3)], name="seq")),
+        ArgumentError,
+        ["must be built", "'seq'"],
+    ),
     ("open size", lambda p: kr.macs(kr.build("resnet8", (None, None, 3))), ArgumentError, ["input_shape", "None"]),
     (
         "delete again",

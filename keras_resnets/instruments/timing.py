@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.errors import whole_number
+from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.network.cost import shape_of_input
 
 
 def interleaved(
@@ -70,7 +71,11 @@ def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 
     """
     whole_number("batch", batch, 1)
     whole_number("calls", calls, 1)
-    x = np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
+    shape = shape_of_input(model)
+    sides = [side for side in shape if side is not None]
+    if len(sides) < len(shape):
+        raise ArgumentError(f"model must have an input of known size to be timed; that of {model.name!r} is {shape}.")
+    x = np.random.default_rng(0).normal(size=(batch, *sides)).astype("float32")
     times = interleaved({model.name: lambda: model.predict_on_batch(x)}, calls, warm_up)
     return {**times[model.name], "batch": batch, "calls": calls}
 

@@ -85,6 +85,23 @@ def _inner(calls: Iterator[tuple[Any, tuple, tuple]]) -> Iterator[Leaf]:
             yield Leaf(operation, read, written)
 
 
+def shape_of_input(model: keras.Model) -> tuple[int | None, ...]:
+    """Returns the shape of a model's input, without the batch.
+
+    Raises:
+        ArgumentError: it is no Keras model, or does not have one input of known shape.
+    """
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
+    inputs = getattr(model, "inputs", None)
+    if not inputs or len(inputs) != 1:
+        raise ArgumentError(
+            f"model must have one input of known shape; {model.name!r} has {len(inputs or ())}. Take the part between "
+            f"one input and one output."
+        )
+    return tuple(inputs[0].shape[1:])
+
+
 def macs(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> int:
     """Counts the multiply-adds of one example.
 
@@ -106,15 +123,7 @@ def macs(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> int:
         >>> kr.macs(kr.build("resnet20"))
         40551040
     """
-    if not isinstance(model, keras.Model):
-        raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
-    inputs = getattr(model, "inputs", None)
-    if not inputs or len(inputs) != 1:
-        raise ArgumentError(
-            f"model must have one input of known shape; {model.name!r} has {len(inputs or ())}. Count the part between "
-            f"one input and one output."
-        )
-    shape = tuple(input_shape or inputs[0].shape[1:])
+    shape = tuple(input_shape or shape_of_input(model))
     if None in shape:
         raise ArgumentError(
             f"input_shape is needed to count the multiply-adds of {model.name!r}, whose input is {shape}; "
@@ -162,9 +171,16 @@ def _macs_of(leaf: Leaf) -> int:
 def parameters(model: keras.Model) -> int:
     """Counts the trainable parameters, without moving statistics.
 
+    Raises:
+        ArgumentError: it is no Keras model, or has no parameters yet, because it was not built.
+
     Example:
         >>> import keras_resnets as kr
         >>> kr.parameters(kr.build("resnet50"))
         25557032
     """
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
+    if not model.built:
+        raise ArgumentError(f"model must be built; call {model.name!r} once, or give it an Input.")
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
