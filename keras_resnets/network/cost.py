@@ -168,19 +168,19 @@ def _macs_of(leaf: Leaf) -> int:
     return 0
 
 
-def parameters(model: keras.Model) -> int:
+def parameters(model: keras.Layer) -> int:
     """Counts the trainable parameters, without moving statistics.
 
     Raises:
-        ArgumentError: it is no Keras model, or has no parameters yet, because it was not built.
+        ArgumentError: it is no Keras model or layer, or has no parameters yet, because it was not built.
 
     Example:
         >>> import keras_resnets as kr
         >>> kr.parameters(kr.build("resnet50"))
         25557032
     """
-    if not isinstance(model, keras.Model):
-        raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
+    if not isinstance(model, keras.Layer):
+        raise ArgumentError(f"model must be a Keras model or a layer; got {type(model).__name__}.")
     if not model.built:
         raise ArgumentError(f"model must be built; call {model.name!r} once, or give it an Input.")
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
