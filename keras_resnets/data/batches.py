@@ -30,7 +30,6 @@ def batches(
         rows: the largest number of inputs in an array.
         shape: the shape of one input, None for a side of any length; None does not check it.
         classes: the number of classes; then labels must be theirs, as for `class_labels`. None does not check them.
-
         argument: what messages call the data.
 
     Raises:
@@ -41,10 +40,10 @@ def batches(
         empty = False
         check_inputs(x, shape, argument)
         if y is not None:
-            _check_numbers("labels", y)
-            if len(x) != len(y):
-                raise ArgumentError(f"data must have a label for every input; got {len(x)} inputs and {len(y)} labels.")
-            if classes is not None:
+            _check_lengths(x, y)
+            if classes is None:
+                _check_numbers("labels", y)
+            else:
                 class_labels(y, classes)
         yield x, y
     if empty:
@@ -77,13 +76,18 @@ def class_labels(labels: np.ndarray, classes: int) -> np.ndarray:
             )
         return labels.argmax(1)
     labels = labels.reshape(-1)
-    outside = (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
+    outside = _outside(labels, classes)
     if outside.any():
         raise ArgumentError(
             f"data: labels must be whole numbers from 0 to {classes - 1}, the outputs of the network; got "
             f"{labels[outside][0]}."
         )
     return labels.astype(int)
+
+
+def _outside(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns which labels are not the number of a class."""
+    return (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
 
 
 def pixel_labels(labels: np.ndarray, classes: int, ignore: int = IGNORE) -> np.ndarray:
@@ -105,7 +109,7 @@ def pixel_labels(labels: np.ndarray, classes: int, ignore: int = IGNORE) -> np.n
             + (" Turn one-hot masks into numbers: y.argmax(-1)." if labels.ndim == 4 else "")
         )
     labels = labels.reshape(labels.shape[:3])
-    outside = ((labels < 0) | (labels >= classes) | (labels != np.floor(labels))) & (labels != ignore)
+    outside = _outside(labels, classes) & (labels != ignore)
     if outside.any():
         raise ArgumentError(
             f"data: labels of pixels must be whole numbers from 0 to {classes - 1}, or {ignore} for none; got "
@@ -130,8 +134,8 @@ def _parts(data, rows: int, shape: Shape | None) -> Iterator[tuple[np.ndarray, n
         x, y = np.asarray(x), None if y is None else np.asarray(y)
         if not x.ndim or (y is not None and not y.ndim):
             raise ArgumentError("data: (x, y) must be arrays with an axis of examples; got a single number or text.")
-        if y is not None and len(x) != len(y):
-            raise ArgumentError(f"data must have a label for every input; got {len(x)} inputs and {len(y)} labels.")
+        if y is not None:
+            _check_lengths(x, y)  # of the whole; parts of them could be of one length
         for i in range(0, len(x), rows):
             yield x[i : i + rows], None if y is None else y[i : i + rows]
         return
@@ -157,7 +161,7 @@ def _check_dataset(dataset, shape: Shape | None) -> None:
             "data must end; this tf.data repeats for ever. Leave out its repeat, or take a number of batches."
         )
     x = _pair(dataset.element_spec)[0]
-    if shape is not None and x.shape.rank and _fits(x.shape.as_list(), shape) and x.shape[0] is not None:
+    if shape is not None and x.shape.rank and fits(x.shape.as_list(), shape) and x.shape[0] is not None:
         raise ArgumentError(
             f"data must be batches of inputs of {tuple(shape)}; this tf.data holds single ones. Batch it: "
             f"data.batch(32)."
@@ -189,14 +193,15 @@ def check_inputs(x: np.ndarray, shape: Shape | None, argument: str = "data") -> 
     if shape is None:
         return
     found = np.shape(x)[1:]
-    if not _fits(found, shape):
+    if not fits(found, shape):
         raise ArgumentError(
             f"{argument} must hold inputs of {tuple(shape)}, as the network takes them; got {found}."
             + _channels_missing(found, shape)
         )
 
 
-def _fits(found: Sequence[int | None], shape: Shape) -> bool:
+def fits(found: Sequence[int | None], shape: Shape) -> bool:
+    """Returns whether an array has a shape in which None stands for a side of any length."""
     return len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
 
 
@@ -207,6 +212,11 @@ def _channels_missing(found: Shape, shape: Shape) -> str:
     if len(found) == len(shape) > 1 and found[0] == shape[-1] != found[-1]:
         return " The channels come last: np.moveaxis(x, 1, -1)."
     return ""
+
+
+def _check_lengths(x, y) -> None:
+    if len(x) != len(y):
+        raise ArgumentError(f"data must have a label for every input; got {len(x)} inputs and {len(y)} labels.")
 
 
 def _check_numbers(what: str, values: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.data.batches import fits
 from keras_resnets.errors import ArgumentError
 
 Representative = Iterable | Callable[[], Iterable] | None
@@ -52,7 +53,7 @@ def inputs(
             "keras_resnets.data.load, whose training split is sampled."
         )
     for x in found:
-        if not _fits(np.shape(x), shape):
+        if not fits(np.shape(x), shape):
             raise ArgumentError(
                 f"representative must hold inputs of {tuple(shape)}, without a batch axis; got one of {np.shape(x)}."
             )
@@ -85,8 +86,4 @@ def _singles(part: Any, shape: Sequence[int | None]) -> Iterable[np.ndarray]:
             f"representative must yield inputs alone or with labels; got a dictionary of {', '.join(map(repr, part))}."
         )
     x = np.asarray(part[0] if isinstance(part, list | tuple) else part)
-    return x if _fits(np.shape(x)[1:], shape) and not _fits(np.shape(x), shape) else [x]
-
-
-def _fits(found: Sequence[int], shape: Sequence[int | None]) -> bool:
-    return len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
+    return x if fits(np.shape(x)[1:], shape) and not fits(np.shape(x), shape) else [x]

@@ -243,6 +243,16 @@ _HE = Recipe(
     augmentation=_CIFAR,
 )
 
+_IMAGENET = Recipe(
+    "imagenet",
+    epochs=90,
+    batch_size=256,
+    boundaries=(30, 60),
+    nesterov=True,
+    momentum_form="torch",
+    augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
+)
+
 _SEGMENTATION = Recipe(
     "segmentation",
     algorithm="adamw",
@@ -323,26 +333,9 @@ RECIPES = {
         ),
         # fb.resnet.torch: scale and aspect augmentation, 90 epochs, drops every 30; without its lighting noise, and
         # with images resized bilinearly with antialiasing.
-        Recipe(
-            "imagenet",
-            epochs=90,
-            batch_size=256,
-            boundaries=(30, 60),
-            nesterov=True,
-            momentum_form="torch",
-            augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
-        ),
+        _IMAGENET,
         # Wu et al. 2016's code for ImageNet, without its lighting noise; their rate ends at 1e-6.
-        Recipe(
-            "wu_imagenet",
-            epochs=90,
-            batch_size=256,
-            schedule="linear",
-            nesterov=True,
-            momentum_form="torch",
-            decay="weights",
-            augmentation=Augmentation(flip=True, resized_crop=True, color=0.4),
-        ),
+        _IMAGENET.replace(name="wu_imagenet", schedule="linear", boundaries=(), decay="weights"),
         # Wu et al. 2016's code, for segmentation: Cityscapes from model A1, with frozen_bn in the network.
         Recipe(
             "wu",
