@@ -24,10 +24,12 @@ def test_preprocessing_is_that_of_keras_applications(mode, preprocessing, tiny, 
     # It goes where the weights go: into files, out of them, and through surgery.
     model = kr.build(tiny)
     assert model.preprocessing is None
-    model.preprocessing = preprocessing
+    model.preprocessing, model.class_names = preprocessing, [f"class {i}" for i in range(model.output_shape[-1])]
     model.save(tmp_path / "net.keras")
     assert kr.load_model(tmp_path / "net.keras").preprocessing == preprocessing
+    assert kr.load_model(tmp_path / "net.keras").class_names == model.class_names
     assert kr.delete(model, 1, copy=True).preprocessing == preprocessing
+    assert kr.delete(model, 1, copy=True).class_names == model.class_names
     assert kr.build(tiny, weights=tmp_path / "net.keras").preprocessing == preprocessing
 
 

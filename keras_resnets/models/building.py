@@ -85,6 +85,8 @@ def build(
             saved = load_model(weights, compile=False)
             copy_weights(saved, model, weights)
             model.preprocessing = getattr(saved, "preprocessing", None)
+            if include_top:
+                model.class_names = getattr(saved, "class_names", None)
         return model
 
     # Public weights, whose file may also determine settings of the network; or its weights alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -59,6 +60,7 @@ class ResidualNetwork(private.BuiltByShape):
             self.dtype_policy = keras.dtype_policies.get(dtype)
         self._spec = spec
         self.preprocessing = preprocessing
+        self.class_names = None
         self._paths: policies.Policy | None = None
         self._gated = Gated()
 
@@ -81,6 +83,22 @@ class ResidualNetwork(private.BuiltByShape):
         if value is not None and not isinstance(value, Preprocessing):
             raise ArgumentError(f"preprocessing must be a keras_resnets.Preprocessing or None; got {value!r}.")
         self._preprocessing = value
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes that its outputs stand for, in their order; saved with it, None if not known."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, value: Sequence[str] | None) -> None:
+        if value is not None and (isinstance(value, str) or not all(isinstance(name, str) for name in value)):
+            raise ArgumentError(f"class_names must be a text for each class, or None; got {value!r}.")
+        outputs = self.outputs[0].shape[-1]
+        if value is not None and len(value) != outputs and (outputs, len(value)) != (1, 2):
+            raise ArgumentError(
+                f"class_names must be as many as the outputs of {self.name!r}, {outputs}; got {len(value)}."
+            )
+        self._class_names = None if value is None else tuple(value)
 
     @property
     def chain(self) -> list[keras.Layer]:
@@ -282,6 +300,7 @@ class ResidualNetwork(private.BuiltByShape):
             "chain": [keras.saving.serialize_keras_object(link) for link in self.chain],
             "spec": self.spec and self.spec.to_dict(),
             "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
+            "class_names": self.class_names,
         }
 
     @classmethod
@@ -292,7 +311,9 @@ class ResidualNetwork(private.BuiltByShape):
         policy = keras.dtype_policies.deserialize(config["dtype"])
         preprocessing = config.get("preprocessing")
         preprocessing = Preprocessing.from_dict(preprocessing) if preprocessing else None
-        return cls(chain, source, spec, config["name"], policy, preprocessing, trainable=config["trainable"])
+        network = cls(chain, source, spec, config["name"], policy, preprocessing, trainable=config["trainable"])
+        network.class_names = config.get("class_names")
+        return network
 
 
 def _check_no_activity_losses(blocks: list[ResidualBlock]) -> None:

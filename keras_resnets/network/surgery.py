@@ -273,6 +273,7 @@ def _rebuild(
     source = keras.Input(tuple(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="input")
     links = [link for link in chain if link is not None]
     edited = ResidualNetwork(links, source, spec, name or model.name, model.dtype_policy, model.preprocessing)
+    edited.class_names = model.class_names
     return copied(edited) if copy else edited
 
 

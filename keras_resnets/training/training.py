@@ -139,7 +139,7 @@ def _assemble_for(data: datasets.Data, network: str | Spec, overrides: dict[str,
             f"network must end in a classifier, head='classifier', for the data set {data.name!r}, whose labels are of "
             f"whole images; got head={model.spec.head!r}."
         )
-    model.preprocessing = data.preprocessing
+    model.preprocessing, model.class_names = data.preprocessing, data.class_names
     return model
 
 
