@@ -66,7 +66,10 @@ def test_there_are_many():
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_wrong_call_gets_one_sentence(name, place):
-    wrong_calls.assert_refused(*CALLS[name], place)
+    call, kind, parts = CALLS[name]
+    if keras.config.image_data_format() == "channels_first" and name == "network: loss of a branch that may be off":
+        parts = ["channels must come last", "'loud'", "channels_last"]  # its network is refused before it is compiled
+    wrong_calls.assert_refused(call, kind, parts, place)
 
 
 @pytest.mark.parametrize("row", test_commands_errors.COMMANDS, ids=[row[0] for row in test_commands_errors.COMMANDS])

@@ -125,7 +125,7 @@ class Place:
             (folder / kind).mkdir(parents=True)
             for i in range(5):
                 pixels = np.full((8, 8, 3), 20 * i)
-                keras.utils.save_img(folder / kind / f"{i}.png", pixels, scale=False)
+                keras.utils.save_img(folder / kind / f"{i}.png", pixels, "channels_last", scale=False)
         (folder / "dog" / "bad.png").write_bytes(b"no image")
         return folder
 
