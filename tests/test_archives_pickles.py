@@ -9,6 +9,9 @@ import struct
 import pytest
 from helpers import weight_files as write
 
+from keras_resnets.archives import pickles
+from keras_resnets.archives.bounded_file import File
+
 
 def laughs(count, first=None):
     """Dictionaries that hold the one before twice: 2^count names."""
@@ -147,3 +150,12 @@ def test_pickles_of_python_refused(said):
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             content = write.zipped({"x/data.pkl": pickle.dumps(value, protocol)})
             assert "cannot be read: its pickle" in said(content)
+
+
+def test_numbers_that_could_be_chosen_to_collide_are_no_keys(tmp_path):
+    modulus = (1 << 61) - 1  # equal remainders are equal hashes in Python
+    numbers = [3, -1, 1 << 31, *(n * modulus for n in range(1, 5))]
+    content = pickle.dumps({number: None for number in numbers})
+    (tmp_path / "x").write_bytes(content)
+    found, end = pickles.load(File(tmp_path / "x"), content, pickles.Rules((), lambda *_: None, lambda _: None))
+    assert (list(found), end) == ([3, *map(str, numbers[1:])], len(content))
