@@ -133,7 +133,8 @@ def _list_studies(trained: bool) -> str:
 
 
 # A line of \b alone makes click keep the line breaks of the paragraph.
-HELP = f"""Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
+HELP = f"""Run the study NAME on SOURCE: a run directory, a .keras file, keras.applications:ResNet50, or
+public weights, such as akamaster/resnet56 (keras-resnets weights lists them).
 
 \b
 {_list_studies(trained=True)}
@@ -271,6 +272,9 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
 
         if preprocess is None:
             loaded = data_of(source, data, **where)
+            # A file of a network comes without its data, so they are prepared as the network knows.
+            if Path(source).is_file() and network.preprocessing is not None:
+                loaded = loaded.prepared(network.preprocessing)
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, data, examples, **where)

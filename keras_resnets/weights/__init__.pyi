@@ -1,0 +1,7 @@
+from .classes import decode_predictions
+from .matching import plan
+from .opening import open_archive
+from .parity import Parity, parity
+from .plans import Plan, Row
+from .public import available, preprocess_input
+from .transfer import load, network, settings
