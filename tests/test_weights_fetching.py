@@ -146,7 +146,9 @@ def test_files_that_torch_and_keras_have_fetched_are_used(folder, listed, tmp_pa
 
 
 def test_a_set_that_is_no_longer_served_says_so(folder):
-    with pytest.raises(OSError, match=r"no longer serves it\. Put the file ilsvrc-cls_rna-a_cls1000_ep-0001.params into"):
+    with pytest.raises(
+        OSError, match=r"no longer serves it\. Put the file ilsvrc-cls_rna-a_cls1000_ep-0001.params into"
+    ):
         kr.ResNet38(weights="imagenet")
 
 
@@ -283,11 +285,12 @@ def test_a_damaged_file_of_the_hub_is_refused(hub):
 
 
 def test_a_repository_that_is_not_here_says_which_file_to_put_where(hub, folder):
-    with pytest.raises(OSError, match="huggingface.co cannot be reached") as caught:
+    with pytest.raises(OSError, match=r"huggingface\.co cannot be reached") as caught:
         kr.weights.network("hf:microsoft/resnet-18")
     stored = "microsoft--resnet-18.safetensors"
-    assert f"put the file model.safetensors from https://huggingface.co/microsoft/resnet-18 into '{folder}' as {stored}." in str(
-        caught.value
+    assert (
+        f"put the file model.safetensors from https://huggingface.co/microsoft/resnet-18 into '{folder}' as {stored}."
+        in str(caught.value)
     )
     folder.mkdir()
     (folder / stored).write_bytes(b"x")

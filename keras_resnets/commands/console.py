@@ -80,6 +80,23 @@ def public_network(source: str, shape: tuple[int, int, int] | None = None):
     return weights.network(source, input_shape=shape)
 
 
+def as_needed(data, source: str, network):
+    """Returns data as a network needs them: a run directory's are its own, others are prepared as it knows."""
+    known = getattr(network, "preprocessing", None)
+    same = known is None or Path(source).is_dir() or _is_same(known, data.preprocessing)
+    return data if same else data.prepared(known)
+
+
+def _is_same(one, other) -> bool:
+    """Whether two preprocessings give the same, but for the rounding of their numbers."""
+    import numpy as np
+
+    if other is None or one.channels != other.channels:
+        return False
+    pairs = [(np.asarray(getattr(one, field)), np.asarray(getattr(other, field))) for field in ("mean", "std")]
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=0) for a, b in pairs)
+
+
 def has_labels_for(data, network) -> bool:
     """Whether the data have as many classes as a foreign network has outputs; if not, prints the consequence."""
     if data.classes == network.output_shape[1]:

@@ -41,10 +41,10 @@ def export(
     from keras_resnets.export import cards, exporting
     from keras_resnets.training.feeding import data_of
 
-    (model, prepare), loaded = console.open_source(source, "imagenet", None), None
+    (model, _), loaded = console.open_source(source, "imagenet", None), None
     if data or (Path(source).is_dir() and (Path(source) / "run.json").exists()):
         loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download or None)
-        loaded = loaded.prepared(prepare) if prepare else loaded
+        loaded = console.as_needed(loaded, source, model)
         loaded = loaded.first(examples) if examples else loaded
     options = {"data": loaded, "preprocessing": preprocessing, "output": output, "calls": calls}
     options |= {"seed": seed} if FORMATS[form].calibrated else {}

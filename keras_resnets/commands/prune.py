@@ -52,7 +52,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     network, preprocess = console.open_source(source, weights, image_size)
     chosen = _recipe(source, data, recipe, network.name)
     if preprocess is None:
-        loaded = _data(source, data, chosen, where)
+        loaded = console.as_needed(_data(source, data, chosen, where), source, network)
     else:
         where["image_size"] = network.input_shape[1]
         loaded = _data(source, data, chosen.replace(normalize=None), where).prepared(preprocess)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from keras_resnets.commands.console import (
+    as_needed,
     data_options,
     has_labels_for,
     open_source,
@@ -271,10 +272,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
             options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in options["beside"]]
 
         if preprocess is None:
-            loaded = data_of(source, data, **where)
-            # A file of a network comes without its data, so they are prepared as the network knows.
-            if Path(source).is_file() and network.preprocessing is not None:
-                loaded = loaded.prepared(network.preprocessing)
+            loaded = as_needed(data_of(source, data, **where), source, network)
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, data, examples, **where)

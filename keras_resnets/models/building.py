@@ -45,10 +45,10 @@ def build(
         pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
         classifier_activation: activation of the classifier; None for logits.
         weights: `"imagenet"`, `"cifar10"` or the full name of public weights (`keras_resnets.weights.available`), which
-            are fetched if they are not on this machine; path of a `.keras`, `.h5` or `.weights.h5` file or run directory
-            of the same network, or of a public weight file; None for random. For a network given by name, settings
-            such as its batch-norm epsilon are then taken from public weights unless given here. Without the top, a
-            classifier's weights will do.
+            are fetched if they are not on this machine; path of a `.keras`, `.h5` or `.weights.h5` file or run
+            directory of the same network, or of a public weight file; None for random. For a network given by name,
+            settings such as its batch-norm epsilon are then taken from public weights unless given here. Without the
+            top, a classifier's weights will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.

@@ -97,10 +97,11 @@ def _fail(known: PublicSet, reason: str, cause: Exception | None = None, *, agai
     """Raises the sentence that says why a set cannot be fetched, and which file to put where."""
     folder = folders(known)[0]
     origin = f" from {known.address}" if known.address else ""
+    as_ = f" as {known.stored}" if known.stored != known.file else ""
     other = "; one with another checksum is there" if (folder / known.stored).is_file() else ""
     raise OSError(
         f"The weights {known.name!r} cannot be fetched: {reason}. {'Try again, or p' if again else 'P'}ut the file "
-        f"{known.file}{origin} into {str(folder)!r}{f' as {known.stored}' if known.stored != known.file else ''}{other}."
+        f"{known.file}{origin} into {str(folder)!r}{as_}{other}."
     ) from cause
 
 
@@ -200,7 +201,9 @@ def _first_of(known: PublicSet, get, files: list[str]) -> Path:
             reason, cause = f"its repository has no {' or '.join(files)}", error
             continue
         except errors.HFValidationError as error:
-            raise ArgumentError(f"weights: {known.name!r} is no name of a repository on the Hugging Face hub.") from error
+            raise ArgumentError(
+                f"weights: {known.name!r} is no name of a repository on the Hugging Face hub."
+            ) from error
         except OSError as error:
             reason, cause = f"the Hugging Face hub fails ({type(error).__name__})", error
         break
