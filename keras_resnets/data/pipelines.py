@@ -222,7 +222,7 @@ class Data:
         Padding of images for segmentation, elsewhere the mean colour, is black here.
         """
         options = {**self.options, "normalize": None}
-        plain = {"_mean": np.zeros((), "float32"), "_std": np.ones((), "float32"), "prepare": None}
+        plain: dict[str, Any] = {"_mean": np.zeros((), "float32"), "_std": np.ones((), "float32"), "prepare": None}
         return dataclasses.replace(self, options=options, **plain)
 
     def sample(self, examples: int, seed: int = 0) -> list[np.ndarray]:

@@ -78,12 +78,14 @@ def build(
         "pooling": pooling,
         "classifier_activation": classifier_activation,
     }
-    known = public.find(weights, getattr(name_or_spec, "name", name_or_spec), include_top=include_top)
+    variant = name_or_spec.name if isinstance(name_or_spec, Spec) else name_or_spec
+    known = public.find(weights, variant, include_top=include_top)
     if known is not None:
         overrides = _for_public(known, name_or_spec, overrides, include_top)
     spec = variants.spec(name_or_spec, **overrides)
 
     # Random weights, or those that a network of this package was saved with.
+    source = known or weights
     if known is None and (weights is None or not _is_public(weights)):
         model = assemble(spec, **top, inputs=input_tensor)
         if weights is not None:
@@ -95,7 +97,8 @@ def build(
         return model
 
     # Public weights, whose file may also determine settings of the network; or its weights alone.
-    with open_archive(known or weights) as archive:
+    assert source is not None
+    with open_archive(source) as archive:
         if not isinstance(name_or_spec, Spec):
             spec = spec.replace(**{**transfer.settings(archive, spec), **overrides})
         model = assemble(spec, **top, inputs=input_tensor)
@@ -105,16 +108,16 @@ def build(
 
 def _for_public(known: public.PublicSet, name_or_spec: str | Spec, overrides: dict[str, Any], include_top: bool):
     """Returns the overrides with the size and the classes of public weights, where a name alone leaves them open."""
-    named = not isinstance(name_or_spec, Spec)
-    given = overrides if named else {**vars(name_or_spec), **overrides}
-    variant = name_or_spec if named else known.variant
+    is_spec = isinstance(name_or_spec, Spec)
+    given = {**vars(name_or_spec), **overrides} if is_spec else overrides
+    variant = known.variant if isinstance(name_or_spec, Spec) else name_or_spec
     channels = given["input_shape"][-1] if given.get("input_shape") else None
     public.check_use(known, variant, classes=given.get("classes"), channels=channels, include_top=include_top)
-    if not named:
+    if is_spec:
         return overrides
     own: dict[str, Any] = {"input_shape": (known.size, known.size, 3)} if known.size else {}
     own |= {"classes": len(known.class_names)} if known.class_names else {}
-    return {**own, **overrides}
+    return {**own, **known.overrides, **overrides}
 
 
 def _is_public(file: str | os.PathLike) -> bool:

@@ -5,3 +5,18 @@ from .parity import Parity, parity
 from .plans import Plan, Row
 from .public import available, preprocess_input
 from .transfer import load, network, settings
+
+__all__ = [
+    "Parity",
+    "Plan",
+    "Row",
+    "available",
+    "decode_predictions",
+    "load",
+    "network",
+    "open_archive",
+    "parity",
+    "plan",
+    "preprocess_input",
+    "settings",
+]

@@ -116,7 +116,9 @@ def _download(known: PublicSet, part: Path) -> None:
     try:
         download(known.address, str(part), None)
     except requests.exceptions.HTTPError as error:
-        _fail(known, f"{_host(known)} answers {error.response.status_code} {error.response.reason}", error)
+        answer = error.response
+        code = f"{answer.status_code} {answer.reason}" if answer is not None else "with an error"
+        _fail(known, f"{_host(known)} answers {code}", error)
     except requests.exceptions.Timeout as error:
         _fail(known, f"{_host(known)} does not answer within {TIMEOUT:g} seconds", error)
     except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:

@@ -47,8 +47,8 @@ def _of_transformers(config: dict[str, Any], get: Callable[[str], Path | None]) 
     size = images.get("size")
     side = size.get("shortest_edge") if isinstance(size, dict) else size
     labels = config.get("id2label")
-    numbered = isinstance(labels, dict) and all(key.isdigit() for key in labels)
-    names = [labels[key] for key in sorted(labels, key=int)] if numbered else None
+    labels = labels if isinstance(labels, dict) and all(key.isdigit() for key in labels) else {}
+    names = [labels[key] for key in sorted(labels, key=int)] or None
     resizing = _resizing(images.get("crop_pct"), _FILTERS.get(images.get("resample", -1)))
     return {
         "labels": _texts(names),

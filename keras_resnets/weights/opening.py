@@ -38,12 +38,13 @@ def open_archive(path: str | os.PathLike | public.PublicSet) -> Archive:
         ...     archive.kind, archive["fc.bias"].shape, archive["fc.bias"].read()
         ('safetensors', (3,), array([1., 1., 1.], dtype=float32))
     """
-    known = path if isinstance(path, public.PublicSet) else public.find(path)
-    if known is not None:
-        file, known = fetching.fetch(known)
+    asked = path if isinstance(path, public.PublicSet) else public.find(path)
+    if asked is not None:
+        file, known = fetching.fetch(asked)
         archive = reading.open_archive(file)
-    else:
-        archive = reading.open_archive(path)
-        known = fetching.identify(archive.path)
-    archive.public = known
+        archive.public = known
+        return archive
+    assert not isinstance(path, public.PublicSet)
+    archive = reading.open_archive(path)
+    archive.public = fetching.identify(archive.path)
     return archive

@@ -28,6 +28,7 @@ class PublicSet:
     Attributes:
         name: its full name, PUBLISHER/NETWORK, or hf:OWNER/REPOSITORY on the Hugging Face hub.
         variant: the network, as for `keras_resnets.build`; `"ResNet50V2"` and the like are functions of this package.
+        fields: fields of the variant's spec that differ in its network, as in "shortcut=B".
         data: what it was trained on: `"imagenet"`, `"cifar10"` or `"cifar100"`; `""` if it is not known.
         address: where it is fetched from; `""` if it is no longer served.
         file: the file's name.
@@ -47,6 +48,7 @@ class PublicSet:
     name: str
     variant: str
     data: str
+    fields: str = ""
     address: str = ""
     file: str = ""
     sha256: str = ""
@@ -65,6 +67,11 @@ class PublicSet:
     def class_names(self) -> tuple[str, ...] | None:
         """The names of its classes; None if they are not known."""
         return self.labels or (classes.names(self.data) if self.data else None)
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The fields of the variant's spec that differ."""
+        return dict(field.split("=") for field in self.fields.split())
 
     @property
     def has_classifier(self) -> bool:
@@ -159,7 +166,7 @@ def find(name: object, variant: str | None = None, *, include_top: bool = True) 
     if name in listed:
         return listed[name]
     if name.startswith(HUB) and name.count("/") == 1 and not name.endswith("/"):
-        return PublicSet(name, "", "", f"https://huggingface.co/{name.removeprefix(HUB).partition('@')[0]}")
+        return PublicSet(name, "", "", address=f"https://huggingface.co/{name.removeprefix(HUB).partition('@')[0]}")
     raise ArgumentError(
         f"weights: there are no public weights {name!r}; the nearest are: {nearest(name, listed)}. "
         f"keras_resnets.weights.available() lists all."
