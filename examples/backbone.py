@@ -3,7 +3,7 @@
 Command: python examples/backbone.py
 Trains ResNet-50 on scikit-learn's 8x8 digits enlarged to 64x64, on a processor.
 Expect: the head learns while the backbone stands still; then the last stage learns with it.
-The backbone starts from random weights here; give `weights=` a saved network of the same shape for better ones.
+The backbone starts from random weights here; without `weights=None` it starts from those of ImageNet.
 
 With --tiny: ResNet-18 at 32x32 and a few batches, under half a minute.
 """
@@ -24,7 +24,7 @@ data = kr.data.load("digits", image_size=SIZE, batch_size=16)
 
 # The outputs of all stages by name, in a functional model: two of them, pooled and joined, feed a new classifier.
 # training=False keeps batch normalisation on its moving statistics while the model is fine-tuned.
-backbone = make(include_top=False, input_shape=data.input_shape)
+backbone = make(include_top=False, weights=None, input_shape=data.input_shape)
 inputs = keras.Input(data.input_shape)
 features = backbone.features(inputs, training=False)
 for name, feature in features.items():

@@ -50,5 +50,6 @@ from .network import (
 from .pruning import Pruned, prune
 from .studies import callbacks
 from .training import fine_tune, load_model, optimizers, recalibrate, recipes, train
+from .weights import decode_predictions, preprocess_input
 
 __version__: str

@@ -169,7 +169,7 @@ def test_any_size_and_channel_count():
 
 
 def test_input_tensor_plain_and_computed(tmp_path):
-    plain = kr.ResNet18(input_tensor=keras.Input((32, 32, 3)), classes=3)
+    plain = kr.ResNet18(weights=None, input_tensor=keras.Input((32, 32, 3)), classes=3)
     assert [link.name for link in plain.chain][:2] == ["stem", "stage1_block1"]
     image = keras.Input((16, 16, 1))
     tensor = keras.layers.Rescaling(0.5)(keras.layers.Concatenate()([image] * 3))

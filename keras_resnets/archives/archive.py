@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +38,13 @@ class Archive(Mapping[str, Tensor]):
         kind: `"safetensors"`, `"torch"`, `"mxnet"`, `"hdf5"` or `"keras"`.
         path: the file.
         metadata: the file's own metadata, and the texts that stand beside torch's tensors.
+        public: what is known of the file beside its contents, if it is one of public weights; else None.
     """
 
     kind: str
     path: Path
     metadata: dict[str, str]
+    public: Any = None
 
     def __init__(self, kind, path, tensors, metadata=None, close: Callable[[], None] | None = None):
         self.kind, self.path, self._tensors, self.metadata = kind, Path(path), dict(tensors), metadata or {}

@@ -19,6 +19,7 @@ from keras_resnets.commands.export import export
 from keras_resnets.commands.prune import prune
 from keras_resnets.commands.search import search
 from keras_resnets.commands.study import study
+from keras_resnets.commands.weights import weights
 from keras_resnets.errors import ArgumentError, Notice
 
 
@@ -103,6 +104,7 @@ cli.add_command(search)
 cli.add_command(prune)
 cli.add_command(convert)
 cli.add_command(export)
+cli.add_command(weights)
 
 
 @cli.command()

@@ -52,15 +52,49 @@ def start() -> None:
 
 
 def open_source(source: str, weights: str, image_size: int | None):
-    """Returns the network of a SOURCE, and its preprocessing if it comes from keras.applications, else None."""
+    """Returns the network of a SOURCE, and the preprocessing of raw images if it is a public network, else None."""
     from keras_resnets.models import applications
     from keras_resnets.training.opening import load_model
 
+    shape = (image_size, image_size, 3) if image_size else None
     prefix, _, name = source.partition(":")
+    if is_public(source):
+        network = public_network(source, shape)
+        return network, network.preprocessing
     if prefix != "keras.applications":
         return load_model(source), None
-    shape = (image_size, image_size, 3) if image_size else None
     return applications.foreign(name, None if weights == "random" else weights, shape)
+
+
+def is_public(source: str) -> bool:
+    """Whether a SOURCE is the full name of public weights, such as akamaster/resnet56."""
+    from keras_resnets.weights import public
+
+    return "/" in source and public.find(source) is not None
+
+
+def public_network(source: str, shape: tuple[int, int, int] | None = None):
+    """Returns the network of public weights, which are fetched if they are not on this machine."""
+    from keras_resnets import weights
+
+    return weights.network(source, input_shape=shape)
+
+
+def as_needed(data, source: str, network):
+    """Returns data as a network needs them: a run directory's are its own, others are prepared as it knows."""
+    known = getattr(network, "preprocessing", None)
+    same = known is None or Path(source).is_dir() or _is_same(known, data.preprocessing)
+    return data if same else data.prepared(known)
+
+
+def _is_same(one, other) -> bool:
+    """Whether two preprocessings give the same, but for the rounding of their numbers."""
+    import numpy as np
+
+    if other is None or one.channels != other.channels:
+        return False
+    pairs = [(np.asarray(getattr(one, field)), np.asarray(getattr(other, field))) for field in ("mean", "std")]
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=0) for a, b in pairs)
 
 
 def has_labels_for(data, network) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from keras_resnets.commands import console
@@ -11,7 +9,7 @@ from keras_resnets.errors import ArgumentError
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @click.argument("model", required=False)
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
 @click.option("--image-size", type=int, help="Side of the network's input; the variant's by default.")
@@ -20,11 +18,12 @@ from keras_resnets.errors import ArgumentError
 @console.seed
 @console.out
 def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
-    """Load the public weights in FILE into a network and write it as a .keras file.
+    """Load the public weights in FILE, or of that name, into a network and write it as a .keras file.
 
     FILE may be from keras.applications, torchvision or timm, Wu et al. 2016's ResNet-38 or its ports to torch,
     akamaster's CIFAR networks or Zagoruyko's wide ones. MODEL is the variant, needed where the file does not identify
-    it: for ResNet-38 resnet38, resnet38_a1 or resnet38_a2.
+    it: for ResNet-38 resnet38, resnet38_a1 or resnet38_a2. A name such as akamaster/resnet56 is one of those that
+    keras-resnets weights lists; its file is fetched.
 
     The command prints what was matched and, where an independent computation exists, how far the logits are from it.
     """

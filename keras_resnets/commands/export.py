@@ -29,7 +29,8 @@ from keras_resnets.export.formats import FORMATS
 def export(
     source, form, data, data_dir, image_size, download, examples, preprocessing, output, calls, seed, out
 ) -> None:
-    """Write the network of SOURCE, a run directory or a .keras file, for use without this package.
+    """Write the network of SOURCE, a run directory, a .keras file or public weights such as
+    akamaster/resnet56, for use without this package.
 
     The file is opened in its own runtime and compared with the network: on the test split of the run's data or of
     --data, else on random inputs. Its card is written beside it: OUT.card.md.
@@ -39,11 +40,11 @@ def export(
     console.start()
     from keras_resnets.export import cards, exporting
     from keras_resnets.training.feeding import data_of
-    from keras_resnets.training.opening import load_model
 
-    model, loaded = load_model(source), None
+    (model, _), loaded = console.open_source(source, "imagenet", None), None
     if data or (Path(source).is_dir() and (Path(source) / "run.json").exists()):
         loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download or None)
+        loaded = console.as_needed(loaded, source, model)
         loaded = loaded.first(examples) if examples else loaded
     options = {"data": loaded, "preprocessing": preprocessing, "output": output, "calls": calls}
     options |= {"seed": seed} if FORMATS[form].calibrated else {}

@@ -35,7 +35,8 @@ from keras_resnets.commands import console
 @console.seed
 @console.out
 def prune(source, data, data_dir, image_size, download, recipe, weights, out, **options) -> None:
-    """Drop the blocks of SOURCE that cost least: a run directory, a .keras file, or keras.applications:ResNet50.
+    """Drop the blocks of SOURCE that cost least: a run directory, a .keras file, keras.applications:ResNet50,
+    or public weights, such as akamaster/resnet56.
 
     The validation split chooses the blocks, the training split is for statistics and fine-tuning, and the test split
     for the reported numbers. A run directory brings its data along; other sources need --data.
@@ -51,7 +52,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     network, preprocess = console.open_source(source, weights, image_size)
     chosen = _recipe(source, data, recipe, network.name)
     if preprocess is None:
-        loaded = _data(source, data, chosen, where)
+        loaded = console.as_needed(_data(source, data, chosen, where), source, network)
     else:
         where["image_size"] = network.input_shape[1]
         loaded = _data(source, data, chosen.replace(normalize=None), where).prepared(preprocess)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from keras_resnets.commands.console import (
+    as_needed,
     data_options,
     has_labels_for,
     open_source,
@@ -133,7 +134,8 @@ def _list_studies(trained: bool) -> str:
 
 
 # A line of \b alone makes click keep the line breaks of the paragraph.
-HELP = f"""Run the study NAME on SOURCE: a run directory, a .keras file, or keras.applications:ResNet50.
+HELP = f"""Run the study NAME on SOURCE: a run directory, a .keras file, keras.applications:ResNet50, or
+public weights, such as akamaster/resnet56 (keras-resnets weights lists them).
 
 \b
 {_list_studies(trained=True)}
@@ -270,7 +272,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
             options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in options["beside"]]
 
         if preprocess is None:
-            loaded = data_of(source, data, **where)
+            loaded = as_needed(data_of(source, data, **where), source, network)
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, data, examples, **where)

@@ -222,7 +222,8 @@ class Data:
         Padding of images for segmentation, elsewhere the mean colour, is black here.
         """
         options = {**self.options, "normalize": None}
-        return dataclasses.replace(self, options=options, _mean=np.zeros((), "float32"), _std=np.ones((), "float32"))
+        plain: dict[str, Any] = {"_mean": np.zeros((), "float32"), "_std": np.ones((), "float32"), "prepare": None}
+        return dataclasses.replace(self, options=options, **plain)
 
     def sample(self, examples: int, seed: int = 0) -> list[np.ndarray]:
         """Draws training images at random, without augmentation except for the crop that gives them one size.

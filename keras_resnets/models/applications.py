@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import sys
@@ -16,7 +17,14 @@ from keras_resnets.models.building import build
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import LAST, channels_last
+from keras_resnets.weights import public
+from keras_resnets.weights.opening import open_archive
 from keras_resnets.weights.transfer import load
+
+_DEFAULTS = {
+    "imagenet": '`"imagenet"`, which is fetched if it is not on this machine',
+    None: '`"imagenet"` names no public weights of this network that are served',
+}
 
 
 def _function_name(variant: str) -> str:
@@ -30,10 +38,11 @@ def _function_name(variant: str) -> str:
 
 def _function(variant: str) -> Callable[..., ResidualNetwork]:
     """Makes the function that builds one variant."""
+    default = public.default_weights(variant)
 
     def application(
         include_top=True,
-        weights=None,
+        weights=default,
         input_tensor=None,
         input_shape=None,
         pooling=None,
@@ -60,8 +69,8 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
 
     Args:
         include_top: whether to end in pooling and classifier.
-        weights: path of a `.keras` file or run directory of the same network, or of a public weight file
-            (`keras_resnets.weights`); None for random.
+        weights: {_DEFAULTS[default]}; the full name of public weights (`keras_resnets.weights.available`); path
+            of a `.keras` file or run directory of the same network, or of a public weight file; None for random.
         input_tensor: a Keras tensor to use as input.
         input_shape: height, width and channels; None for (224, 224, 3), or without the top for images of any size,
             as in `keras.applications`.
@@ -74,7 +83,8 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
         A `keras_resnets.ResidualNetwork`.
 
     Raises:
-        ArgumentError: an argument breaks its rule.
+        ArgumentError: an argument breaks its rule, such as other classes than those of the weights.
+        OSError: public weights are not on this machine and cannot be fetched.
     """
     return application
 
@@ -83,13 +93,32 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
     """Wraps a function of `keras.applications` whose network no `Spec` describes."""
     original = getattr(keras.applications, name)
 
-    def application(include_top=True, weights="imagenet", *args, **kwargs):
-        if weights is None or weights == "imagenet":
+    def application(
+        include_top=True,
+        weights="imagenet",
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=1000,
+        classifier_activation="softmax",
+        **more,
+    ):
+        known = public.find(weights, name, include_top=include_top)
+        if known is not None:
+            channels = input_shape[-1] if input_shape else None
+            public.check_use(known, name, classes=classes, channels=channels, include_top=include_top)
+        options = {
+            "input_tensor": input_tensor,
+            "input_shape": input_shape,
+            "pooling": pooling,
+            "classes": classes,
+            "classifier_activation": classifier_activation,
+        }
+        with contextlib.nullcontext() if weights is None else open_archive(known or weights) as archive:
             with channels_last():
-                return adopt(original(include_top, weights, *args, **kwargs))
-        with channels_last():
-            model = adopt(original(include_top, None, *args, **kwargs))
-        load(model, weights)
+                model = adopt(original(include_top, None, **options, **more))
+            if archive is not None:
+                load(model, archive)
         return model
 
     application.__name__ = application.__qualname__ = name
@@ -99,9 +128,14 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
 
     Args:
         include_top: whether to end in pooling and classifier.
-        weights: `"imagenet"`, which Keras fetches; a weight file of this network; or None for random ones.
-        *args: as for `keras.applications.{name}`.
-        **kwargs: the same.
+        weights: `"imagenet"`, which is fetched unless Keras or this package has done so; a weight file of this network;
+            or None for random ones.
+        input_tensor: as for `keras.applications.{name}`, like all further arguments.
+        input_shape: the same.
+        pooling: the same.
+        classes: the same.
+        classifier_activation: the same.
+        **more: the same.
 
     Returns:
         A `keras_resnets.ResidualNetwork`.

@@ -13,12 +13,12 @@ import keras
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives import hdf5_file
-from keras_resnets.archives.reading import open_archive
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import copy_weights, load_model
-from keras_resnets.weights import matching, transfer
+from keras_resnets.weights import matching, public, transfer
+from keras_resnets.weights.opening import open_archive
 
 
 def build(
@@ -44,10 +44,11 @@ def build(
         include_top: whether to end in pooling and classifier.
         pooling: without the top, `"avg"` or `"max"` global pooling, or None for the feature map.
         classifier_activation: activation of the classifier; None for logits.
-        weights: path of a `.keras`, `.h5` or `.weights.h5` file or run directory of the same network, or of a public
-            weight file (`keras_resnets.weights`); for a network given by name, settings such as its batch-norm epsilon
-            are then taken from the file unless given here. None for random. Without the top, a classifier's weights
-            will do.
+        weights: `"imagenet"`, `"cifar10"` or the full name of public weights (`keras_resnets.weights.available`), which
+            are fetched if they are not on this machine; path of a `.keras`, `.h5` or `.weights.h5` file or run
+            directory of the same network, or of a public weight file; None for random. For a network given by name,
+            settings such as its batch-norm epsilon are then taken from public weights unless given here. Without the
+            top, a classifier's weights will do.
         input_tensor: a Keras tensor to use as input instead of a new one.
         name: name of the model; None takes the spec's.
         **overrides: fields of `Spec` to replace, such as `shortcut="C"` or `bn_momentum=0.99`.
@@ -57,6 +58,7 @@ def build(
 
     Raises:
         ArgumentError: an argument breaks its rule; the message names it, and the remedy.
+        OSError: public weights are not on this machine and cannot be fetched; the message says which file to put where.
 
     Example:
         >>> import keras_resnets as kr
@@ -76,10 +78,15 @@ def build(
         "pooling": pooling,
         "classifier_activation": classifier_activation,
     }
+    variant = name_or_spec.name if isinstance(name_or_spec, Spec) else name_or_spec
+    known = public.find(weights, variant, include_top=include_top)
+    if known is not None:
+        overrides = _for_public(known, name_or_spec, overrides, include_top)
     spec = variants.spec(name_or_spec, **overrides)
 
     # Random weights, or those that a network of this package was saved with.
-    if weights is None or not _is_public(weights):
+    source = known or weights
+    if known is None and (weights is None or not _is_public(weights)):
         model = assemble(spec, **top, inputs=input_tensor)
         if weights is not None:
             saved = load_model(weights, compile=False)
@@ -90,12 +97,27 @@ def build(
         return model
 
     # Public weights, whose file may also determine settings of the network; or its weights alone.
-    with open_archive(weights) as archive:
+    assert source is not None
+    with open_archive(source) as archive:
         if not isinstance(name_or_spec, Spec):
             spec = spec.replace(**{**transfer.settings(archive, spec), **overrides})
         model = assemble(spec, **top, inputs=input_tensor)
-        transfer.fill(model, archive, given=overrides)
+        transfer.fill(model, archive, given=overrides, named=known is not None)
     return model
+
+
+def _for_public(known: public.PublicSet, name_or_spec: str | Spec, overrides: dict[str, Any], include_top: bool):
+    """Returns the overrides with the size and the classes of public weights, where a name alone leaves them open."""
+    is_spec = isinstance(name_or_spec, Spec)
+    given = {**vars(name_or_spec), **overrides} if is_spec else overrides
+    variant = known.variant if isinstance(name_or_spec, Spec) else name_or_spec
+    channels = given["input_shape"][-1] if given.get("input_shape") else None
+    public.check_use(known, variant, classes=given.get("classes"), channels=channels, include_top=include_top)
+    if is_spec:
+        return overrides
+    own: dict[str, Any] = {"input_shape": (known.size, known.size, 3)} if known.size else {}
+    own |= {"classes": len(known.class_names)} if known.class_names else {}
+    return {**own, **known.overrides, **overrides}
 
 
 def _is_public(file: str | os.PathLike) -> bool:

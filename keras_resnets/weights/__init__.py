@@ -1,9 +1,8 @@
-"""Public weight files: read safely, matched by name and shape, and loaded completely or not at all."""
+"""Public weight files: read safely, matched by name and shape, and loaded completely or not at all.
 
-from keras_resnets.archives.reading import open_archive
-from keras_resnets.weights.matching import plan
-from keras_resnets.weights.parity import Parity, parity
-from keras_resnets.weights.plans import Plan, Row
-from keras_resnets.weights.transfer import load, network, settings
+The names are listed in `__init__.pyi` and imported when first used: the command line asks for the table alone.
+"""
 
-__all__ = ["Parity", "Plan", "Row", "load", "network", "open_archive", "parity", "plan", "settings"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,11 +15,11 @@ import numpy as np
 
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive
-from keras_resnets.archives.reading import open_archive
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.weights import keras_families, torch_families, wu_families
 from keras_resnets.weights.families import Contents, Family, Source
+from keras_resnets.weights.opening import open_archive
 from keras_resnets.weights.plans import Plan, Row, first_few
 from keras_resnets.weights.roles import role
 
@@ -177,7 +177,7 @@ def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
 
 
 def as_archive(file: str | os.PathLike | Archive) -> AbstractContextManager[Archive]:
-    """Opens a file for a `with` statement; an archive that is already open stays open after it."""
+    """Opens a file, or public weights, for a `with` statement; an archive that is open stays open after it."""
     return contextlib.nullcontext(file) if isinstance(file, Archive) else open_archive(file)
 
 
@@ -194,7 +194,7 @@ def make_plan(
         read |= set(source.names) if source else set()
 
     # A tensor of the network that fills no variable is an error, unless it is ignored on purpose.
-    has_classifier = any(_is_classifier(variable) and not is_skipped(variable, head) for variable, _ in matches)
+    has_classifier = any(is_classifier(variable) and not is_skipped(variable, head) for variable, _ in matches)
     left = [name for name in archive if name not in set(contents.full.values())]
     unused: list[str] = []
     for name in contents:
@@ -205,9 +205,11 @@ def make_plan(
         )
         (left if on_purpose else unused).append(contents.full[name])
     channels = model.input_shape[-1]
-    preprocessing = family.prepares(channels)
+    # Of public weights it is known, with how pictures are resized; else it is the family's.
+    stated = archive.public.preprocessing if archive.public else None
+    preprocessing = stated if stated and stated.fits(channels) else family.prepares(channels)
     notes = _notes(archive, family, model.spec)
-    if preprocessing is not family.preprocessing:
+    if preprocessing is None and family.preprocessing is not None:
         notes.append(f"preprocessing not known: that of {family.name} is not for {channels} channels")
     return Plan(str(archive.path), family.name, preprocessing, tuple(rows), tuple(unused), tuple(left), tuple(notes))
 
@@ -241,14 +243,15 @@ def check_arch(family: Family, archive: Archive) -> None:
         )
 
 
-def _is_classifier(variable: keras.Variable) -> bool:
+def is_classifier(variable: keras.Variable) -> bool:
+    """Whether a variable belongs to a classifier."""
     position = role(variable.path)
     return position.is_classifier if position else variable.path.split("/")[-2] in ("predictions", "probs")
 
 
 def is_skipped(variable: keras.Variable, head: bool) -> bool:
     """Whether a variable keeps its value, because it belongs to the classifier and `head` is False."""
-    return not head and _is_classifier(variable)
+    return not head and is_classifier(variable)
 
 
 def _make_row(variable: keras.Variable, source: Source | None, contents: Contents) -> Row:

@@ -37,7 +37,7 @@ def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
     Args:
         model: a network of `keras_resnets.build`, or an adopted one, which takes the `.h5` or `.keras` file of its own
             layers.
-        file: the weight file, or an open archive.
+        file: the weight file, the full name of public weights, or an open archive.
         head: False keeps the network's own classifier, for a file with other classes. A network without a classifier
             (`include_top=False`) always ignores the file's.
 
@@ -96,7 +96,15 @@ def fill(
     for variable, value in values:
         variable.assign(value)
     model.preprocessing = plan.preprocessing
+    names = archive.public.class_names if archive.public else None
+    if names and head and has_classifier(model) and len(names) == model.output_shape[-1]:
+        model.class_names = names
     return plan
+
+
+def has_classifier(model: ResidualNetwork) -> bool:
+    """Whether a network ends in a row of class scores, and not in features."""
+    return any(matching.is_classifier(variable) for variable in model.weights) and len(model.output_shape) == 2
 
 
 def network(
@@ -114,7 +122,7 @@ def network(
     The file's shapes give the blocks, widths, classes and input channels.
 
     Args:
-        file: the weight file, or an open archive.
+        file: the weight file, the full name of public weights, such as `"akamaster/resnet56"`, or an open archive.
         name: the variant; None derives it from names and shapes. Your word counts where the file calls its network
             otherwise.
         include_top: whether to end in the classifier; None keeps it if the file has one.
@@ -156,8 +164,13 @@ def network(
                 f"keras_resnets.build(name, weights=file) with the network's name and options."
             )
         else:
+            known = archive.public
+            if name is None and known and known.variant in variants.imagenet_models():
+                name = known.variant
             if name is None:
                 matching.check_arch(family, archive)
+            if input_shape is None and known and known.size:
+                input_shape = (known.size, known.size, 3)
             spec = derive_spec(family, contents, name)
             logits = family.name_of(Role("head", "logits", "kernel"), spec, contents)
             top = logits in contents if include_top is None else include_top
