@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from keras_resnets.architecture.preprocessing import Preprocessing
+
 # How many of the most sensitive blocks `describe` names.
 COSTLIEST = 3
 
@@ -103,10 +107,17 @@ def _end(end: dict[str, Any], name: str | None) -> str:
 def _preprocessing(preprocessing: dict[str, Any] | None) -> str:
     if preprocessing is None:
         return "not known"
-    mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
-    order = f"{preprocessing['channels'].upper()} " if len(preprocessing["mean"]) == 3 else ""
+    steps = Preprocessing.from_dict(preprocessing)
+    mean, std = (_numbers(values) for values in (steps.mean, steps.std))
+    order = f"{steps.channels.upper()} " if np.shape(steps.mean)[-1] == 3 else ""
     formula = f"({order}pixels - [{mean}]) / [{std}]"
     return f"inside: {formula}" if preprocessing["inside"] else f"expected of whoever calls: {formula}"
+
+
+def _numbers(values) -> str:
+    if np.ndim(values) > 1:
+        return f"the mean image of {' x '.join(map(str, np.shape(values)))} in the card's JSON"
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _own_precision(comparison: dict[str, Any] | None) -> str:
