@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -173,15 +174,23 @@ class Preprocessing:
         return (images - np.asarray(self.mean, "float32")) / np.asarray(self.std, "float32")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain lists, numbers and strings, ready for JSON."""
-        return {**dataclasses.asdict(self), "mean": _listed(self.mean), "std": list(self.std)}
+        """Returns plain lists, numbers and strings, ready for JSON; a mean image as its float32 in base64."""
+        mean: Any = list(self.mean)
+        if self.image_shape is not None:
+            content = np.asarray(self.mean, "<f4").tobytes()
+            mean = {"shape": list(self.image_shape), "float32": base64.b64encode(content).decode()}
+        return {**dataclasses.asdict(self), "mean": mean, "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Inverse of `to_dict`."""
         resizing = values.get("resizing")  # not in what early versions saved, nor is `white`
+        mean = values["mean"]
+        if isinstance(mean, dict):
+            content = np.frombuffer(base64.b64decode(mean["float32"]), "<f4")
+            mean = content.astype("float64").reshape(mean["shape"]).tolist()
         return cls(
-            _nested(values["mean"]),
+            _nested(mean),
             tuple(values["std"]),
             values["channels"],
             Resizing(**resizing) if resizing else None,
@@ -196,10 +205,6 @@ def _are_numbers(values: tuple, ranks: tuple[int, ...]) -> bool:
     except (TypeError, ValueError):
         return False
     return array.ndim in ranks and bool(np.isfinite(array).all())
-
-
-def _listed(values: Any) -> Any:
-    return [_listed(value) for value in values] if isinstance(values, tuple) else values
 
 
 def _nested(values: Any) -> Any:

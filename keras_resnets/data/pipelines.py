@@ -338,7 +338,7 @@ class Data:
 
 
 def _as_numbers(array: np.ndarray):
-    """Returns an array of single precision as nested tuples of the shortest numbers that give it to the bit."""
+    """Returns an array as nested tuples of numbers."""
     if np.ndim(array) > 1:
         return tuple(_as_numbers(part) for part in array)
-    return tuple(float(str(value)) for value in np.atleast_1d(array))
+    return tuple(float(value) for value in np.atleast_1d(array))

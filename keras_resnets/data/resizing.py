@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_resnets.architecture.preprocessing import Resizing
+from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.errors import ArgumentError
 
 # Of folders, and of sets with an image_size: 256 for 224, He et al. 2015, section 3.4.
@@ -54,6 +54,24 @@ def resized(pictures, resizing: Resizing, size: tuple[int, int]):
     images = tf.image.resize(tf.cast(pictures, "float32"), scaled, resizing.interpolation, antialias=True)
     images = tf.image.resize_with_crop_or_pad(images, *size)
     return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), "uint8")
+
+
+def raw_images(pictures, preprocessing: Preprocessing, shape: tuple[int | None, ...]):
+    """Brings pictures of one size to the raw images of a network, which its `Preprocessing` takes.
+
+    Args:
+        pictures: a batch of pictures, as for `resized`.
+        preprocessing: the network's, with a `resizing` and a `white`.
+        shape: height, width and channels of the network's inputs; height and width may be None where `resizing` says
+            them.
+
+    Returns:
+        A tensor of float32, (examples, height, width, channels), in which white is the network's.
+    """
+    import tensorflow as tf
+
+    images = in_channels(resized(pictures, preprocessing.resizing, shape[:2]), shape[2])
+    return tf.cast(images, "float32") * (preprocessing.white / 255)
 
 
 def in_channels(images, channels: int):
