@@ -169,8 +169,8 @@ def _stoppable() -> Iterator[None]:
 def _run(arguments: list[str]) -> int:
     """Runs the command line; returns its status."""
     try:
-        cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
-        return 0
+        status = cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
+        return status if isinstance(status, int) else 0  # of a command that exits with another
     except click.ClickException as error:
         if arguments:
             click.echo(f"keras-resnets: {' '.join(error.format_message().split())}", err=True)
