@@ -52,7 +52,8 @@ def test_the_arithmetic_of_sizes_is_that_of_the_pixels_and_the_pixels_are_pillow
         # Smooth, so that the ends of sums in Pillow's order are the same.
         picture = np.asarray(Image.fromarray(_picture(5, 5)).resize((width, height), Image.Resampling.BICUBIC))
         tall, wide = resizing.scaled((height, width), size)
-        assert (tall >= size[0]) and (wide >= size[1])
+        assert tall >= size[0]
+        assert wide >= size[1]
         scaled = Image.fromarray(picture).resize((wide, tall), getattr(Image.Resampling, interpolation.upper()))
         top, left = (tall - size[0]) // 2, (wide - size[1]) // 2
         expected = np.asarray(scaled)[top : top + size[0], left : left + size[1]].astype(int)

@@ -135,7 +135,12 @@ def test_outputs_become_probabilities():
     np.testing.assert_allclose(class_probabilities(np.log(one / (1 - one)), "linear", 2), [[0.75, 0.25], [0.5, 0.5]])
     several = np.array([[0.9, 0.8]])
     np.testing.assert_array_equal(class_probabilities(several, "sigmoid"), several)
-    for scores, end, names in ((one, "linear", None), (one, "softmax", 2), (several, "relu", 2), (several[None], None, 2)):
+    for scores, end, names in (
+        (one, "linear", None),
+        (one, "softmax", 2),
+        (several, "relu", 2),
+        (several[None], None, 2),
+    ):
         with pytest.raises(ArgumentError, match=r"the network must end in"):
             class_probabilities(scores, end, names)
 

@@ -20,7 +20,7 @@ from keras_resnets.commands import console
     "--preprocessing",
     metavar="JSON",
     help='What SOURCE does not say of its inputs, such as \'{"mean": [127.5], "std": [127.5], "resizing": '
-    "{\"crop\": 0.875}}', or a file with it.",
+    '{"crop": 0.875}}\', or a file with it.',
 )
 @click.option("--batch-size", default=32, show_default=True, help="Pictures computed together.")
 def predict(source, images, top, as_json, class_names, preprocessing, batch_size) -> None:

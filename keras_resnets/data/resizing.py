@@ -70,7 +70,11 @@ def raw_images(pictures, preprocessing: Preprocessing, shape: tuple[int | None, 
     """
     import tensorflow as tf
 
-    images = in_channels(resized(pictures, preprocessing.resizing, shape[:2]), shape[2])
+    height, width, channels = shape
+    assert preprocessing.resizing is not None
+    assert preprocessing.white is not None
+    size = preprocessing.resizing.size or (height, width)
+    images = in_channels(resized(pictures, preprocessing.resizing, size), channels)  # type: ignore[arg-type]
     return tf.cast(images, "float32") * (preprocessing.white / 255)
 
 

@@ -1,7 +1,7 @@
 """What an exported file carries for a prediction: class names, preprocessing, how pictures are resized.
 
-A SavedModel has it in `assets.extra/`, a LiteRT file in an archive at its end, as TensorFlow Lite packs files that belong
-to a model (any program for zip files opens it), and an ONNX file in its metadata.
+A SavedModel has it in `assets.extra/`, a LiteRT file in an archive at its end, as TensorFlow Lite packs files that
+belong to a model (any program for zip files opens it), and an ONNX file in its metadata.
 """
 
 from __future__ import annotations

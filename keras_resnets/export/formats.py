@@ -125,7 +125,8 @@ def open_saved_model(path: Path) -> Opened:
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     operators = inspection.of_graph(serve.graph.as_graph_def())
-    return Opened(run, operators, threads, shape=tuple(spec.shape[1:]), carried=carried.read(path))
+    facts = {"signatures": sorted(loaded.signatures)}
+    return Opened(run, operators, threads, facts, tuple(spec.shape[1:]), carried.read(path))
 
 
 def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]:

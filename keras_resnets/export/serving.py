@@ -31,7 +31,8 @@ def from_pictures(served: Inference, serve) -> dict[str, Any]:
     outputs = served.network.output_shape
     if steps is None or steps.resizing is None or steps.white is None or len(shape) != 3 or shape[2] not in (1, 3):
         return {}
-    if None in (steps.resizing.size or shape[:2]) or len(outputs) != 2:
+    size = (*(steps.resizing.size or shape[:2]), shape[2])
+    if None in size or len(outputs) != 2:
         return {}
     if carried.end not in ("softmax", "linear", "sigmoid") or (outputs[1] == 1 and carried.end != "sigmoid"):
         return {}
@@ -51,7 +52,6 @@ def from_pictures(served: Inference, serve) -> dict[str, Any]:
         return raw_images(picture[None], steps, shape)[0]
 
     def files(image_bytes):
-        size = (*(steps.resizing.size or shape[:2]), shape[2])
         return answer(tf.map_fn(decoded, image_bytes, fn_output_signature=tf.TensorSpec(size, "float32")))
 
     pictures = tf.TensorSpec((None, None, None, 3), "uint8", PICTURES[1])

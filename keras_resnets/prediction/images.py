@@ -142,11 +142,12 @@ def raw_image(
             "arrays as it was trained on."
         )
     if preprocessing.resizing is None:
-        if picture.shape[:2] != shape[:2]:
+        if tuple(picture.shape[:2]) != tuple(shape[:2]):
             raise ArgumentError(
-                f"preprocessing: it is not known how pictures of other sizes were brought to the network's {shape[:2]}, "
-                f"and {item.name} has {picture.shape[:2]}. Say how, such as resizing={{'crop': 0.875}} (--preprocessing "
-                f"'{{\"resizing\": {{\"crop\": 0.875}}}}'), or resize it."
+                f"preprocessing: it is not known how pictures of other sizes were brought to the network's "
+                f"{tuple(shape[:2])}, and {item.name} has {tuple(picture.shape[:2])}. Say how, such as "
+                f"{{'resizing': {{'crop': 0.875}}}} (--preprocessing '{{\"resizing\": {{\"crop\": 0.875}}}}'), or "
+                f"resize it."
             )
         from keras_resnets.data.resizing import OF_NATIVE_SIZE as unchanged
 

@@ -92,7 +92,7 @@ def _of_file(path: Path, form: str) -> Network:
 
 
 def _of_saved(path: Path) -> Network:
-    """Opens a run directory or a file that Keras saved; what an early version did not save comes from the run's data."""
+    """Opens a run directory or a file that Keras saved; what early versions did not save comes from the run's data."""
     from keras_resnets.training.opening import load_model
 
     network = _of_model(load_model(path), path)
@@ -123,8 +123,8 @@ def _of_model(model: Any, source: Any) -> Network:
 
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
         raise ArgumentError(
-            f"source must be a run directory, a .keras file, a SavedModel, a .tflite or an .onnx file, or a Keras model "
-            f"with one input and one output; got {type(source).__name__}."
+            f"source must be a run directory, a .keras file, a SavedModel, a .tflite or an .onnx file, or a Keras "
+            f"model with one input and one output; got {type(source).__name__}."
         )
     named = repr(str(source)) if isinstance(source, str | os.PathLike) else repr(model.name)
     return Network(
@@ -139,9 +139,7 @@ def _of_model(model: Any, source: Any) -> Network:
 
 
 def completed(
-    network: Network,
-    preprocessing: Preprocessing | Mapping[str, Any] | None,
-    class_names: Sequence[str] | None,
+    network: Network, preprocessing: Preprocessing | Mapping[str, Any] | None, class_names: Sequence[str] | None
 ) -> Network:
     """Returns a network with what the caller says of it in place of what it carries.
 
@@ -166,7 +164,7 @@ def completed(
         raise ArgumentError(
             f"preprocessing: {network.name} does not say what its inputs are made of, and a guess would give wrong "
             f"classes. Say it: mean and std of the raw pixels, and how pictures are resized (--preprocessing "
-            f"'{{\"mean\": [127.5], \"std\": [127.5], \"resizing\": {{\"crop\": 0.875}}}}')."
+            f'\'{{"mean": [127.5], "std": [127.5], "resizing": {{"crop": 0.875}}}}\').'
         )
     if class_names is None:
         return dataclasses.replace(network, preprocessing=steps)

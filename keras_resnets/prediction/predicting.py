@@ -57,8 +57,8 @@ def predict(
         source: a run directory (of one that is not finished, its best network so far), a `.keras` file, a SavedModel's
             folder, a `.tflite` or an `.onnx` file, or a Keras model.
         images: the path of a picture, or of a folder, of which all pictures below it are taken; an array of (height,
-            width, channels) or a batch of them, in the units of the training images (pictures of uint8 from 0 to 255 may
-            have any size); a picture of Pillow; or a list of them.
+            width, channels) or a batch of them, in the units of the training images (of uint8 from 0 to 255, in any
+            size); a picture of Pillow; or a list of them.
         top: how many of the most probable classes are named.
         class_names: names in place of those that the network carries.
         preprocessing: in place of what the network carries, whole, or a mapping of those fields that differ, such as
@@ -132,7 +132,7 @@ def _answers(network: Network, listed, waiting: list[tuple[int, np.ndarray]], to
     raw = np.stack([image for _, image in waiting])
     names = network.class_names
     scores = np.asarray(network.run(raw if network.inside else network.preprocessing(raw)))
-    probabilities = class_probabilities(scores, network.end, names and len(names))
+    probabilities = class_probabilities(scores, network.end, None if names is None else len(names))
     if names is not None and len(names) != probabilities.shape[1]:
         raise ArgumentError(
             f"class_names must be as many as the classes of {network.name}, {probabilities.shape[1]}; got {len(names)}."

@@ -1,7 +1,7 @@
-"""What a run directory says beside its settings, so that it can be moved: where its data lie, and what a prediction needs.
+"""What a run directory says beside its settings, so that it can be moved: where its data lie, what a prediction needs.
 
-Settings name a folder as it was given, often by a path relative to where the command ran. Beside them, `run.json` has the
-absolute path (`places`), and the class names and preprocessing of the network (`carries`).
+Settings name a folder as it was given, often by a path relative to where the command ran. Beside them, `run.json` has
+the absolute path (`places`), and the class names and preprocessing of the network (`carries`).
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ def found(path: Path, record: dict[str, Any]) -> dict[str, str]:
         tried = [place.get("absolute"), place.get("beside") and path / place["beside"], given]
         there = next((str(folder) for folder in tried if folder and Path(folder).is_dir()), None)
         if there is None:
-            option, what = ("--data", "was trained on the folder") if key == "name" else ("--data-dir", "took its data from")
+            option, what = (
+                ("--data", "was trained on the folder") if key == "name" else ("--data-dir", "took its data from")
+            )
             raise ArgumentError(
-                f"The run in {str(path)!r} {what} {place.get('absolute') or given!r}, which is not there. Give where it "
-                f"is now: {option}."
+                f"The run in {str(path)!r} {what} {place.get('absolute') or given!r}, which is not there. Give where "
+                f"it is now: {option}."
             )
         now[key] = there
     return now
@@ -101,7 +103,8 @@ def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
     if settings["name"] == old.get("name") and not (same or "results" in record):
         raise ArgumentError(
             f"{str(path)!r} was started with {places.get('sizes')} examples of {len(names or ())} classes, and "
-            f"{data.name!r} has {data.sizes} of {data.classes} now; give the data it was started with, or another --out."
+            f"{data.name!r} has {data.sizes} of {data.classes} now; give the data it was started with, or another "
+            f"--out."
         )
     return settings
 
