@@ -6,6 +6,7 @@ the absolute path (`places`), and the class names and preprocessing of the netwo
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
                 )
     names, _ = carried(record)
     same = places.get("sizes") == data.sizes and (names is None or names == data.class_names)
-    if settings["name"] == old.get("name") and not (same or "results" in record):
+    # Other settings are told apart by the run itself.
+    if json.loads(json.dumps(settings)) == old and not (same or "results" in record):
         raise ArgumentError(
             f"{str(path)!r} was started with {places.get('sizes')} examples of {len(names or ())} classes, and "
             f"{data.name!r} has {data.sizes} of {data.classes} now; give the data it was started with, or another "
