@@ -52,6 +52,13 @@ request = np.load(REQUEST)
 one = served.serve(tf.constant(request["images"][:1])).numpy()
 print(f"one image: class {one.argmax()} with probability {one.max():.3f}, truth {request['labels'][0]}")
 
+# The same as a file of any size and colour: the graph decodes, resizes and normalises it, and names the class.
+picture = tf.cast(tf.repeat(tf.image.resize(request["images"][:1], (100, 100)) * (255 / 16), 3, -1)[0], "uint8")
+answer = served.signatures["serving_files"](image_bytes=tf.io.encode_png(picture)[None])
+print(
+    f"as a picture: {answer['name'].numpy()[0].decode()} with probability {answer['probabilities'].numpy().max():.3f}"
+)
+
 outputs = served.signatures["serving_default"](tf.constant(request["images"]))
 (probabilities,) = (value.numpy() for value in outputs.values())
 print(f"served: accuracy {np.mean(probabilities.argmax(1) == request['labels']):.4f} over {len(probabilities)} images")

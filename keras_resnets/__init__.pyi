@@ -47,6 +47,7 @@ from .network import (
     reorder,
     unskip,
 )
+from .prediction import Prediction, predict
 from .pruning import Pruned, prune
 from .studies import callbacks
 from .training import fine_tune, load_model, optimizers, recalibrate, recipes, train

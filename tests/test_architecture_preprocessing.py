@@ -49,3 +49,20 @@ def test_images_of_other_channels_are_refused(preprocessing, shape):
 
 def test_one_number_is_for_any_channels():
     np.testing.assert_array_equal(kr.Preprocessing((2.0,), (4.0,))(np.full((1, 2, 2, 5), 10)), np.full((1, 2, 2, 5), 2))
+
+
+def test_a_mean_image_is_subtracted_pixel_by_pixel_and_saved(tiny, tmp_path):
+    mean = np.random.default_rng(0).uniform(0, 9, (8, 8, 1)).astype("float32")
+    nested = tuple(tuple(tuple(float(v) for v in pixel) for pixel in row) for row in mean)
+    preprocessing = kr.Preprocessing(nested, (4.0,), resizing=kr.architecture.preprocessing.Resizing(1.0), white=16.0)
+    pixels = np.random.default_rng(1).integers(0, 17, (2, 8, 8, 1)).astype("uint8")
+    np.testing.assert_array_equal(preprocessing(pixels), (pixels - mean) / np.float32(4))
+    model = kr.build(tiny)
+    model.preprocessing = preprocessing
+    model.save(tmp_path / "net.keras")
+    assert kr.load_model(tmp_path / "net.keras").preprocessing == preprocessing
+    assert "image of 8x8x1" in repr(preprocessing)
+    assert "resizing" not in repr(kr.Preprocessing())
+    for wrong in ((2, 8, 4, 1), (8, 8, 3), (8, 1)):
+        with pytest.raises(ArgumentError, match=r"images must be of the size of the mean image.*\(8, 8, 1\)"):
+            preprocessing(np.zeros(wrong))

@@ -77,15 +77,6 @@ def test_colour_jitter_of_a_grey_image_is_its_brightness():
     assert 130 < values.max() <= 140
 
 
-def test_evaluation_takes_the_centre():
-    """224 of 256: of the shorter side 7/8, of a side twice as long 7/16, from the middle."""
-    y, x = np.mgrid[0:32, 0:64].astype("float32")
-    image = keras.ops.convert_to_tensor(np.stack([4 * x, 8 * y, 0 * x], axis=-1))
-    crop = sources.center_crop(image, (28, 28)).numpy().astype(float)
-    np.testing.assert_allclose(crop[0, :, 0], 4 * np.arange(18, 46), atol=1)
-    np.testing.assert_allclose(crop[:, 0, 1], 8 * np.arange(2, 30), atol=1)
-
-
 # Normalisation.
 
 

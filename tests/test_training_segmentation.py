@@ -66,11 +66,10 @@ def test_a_trained_network_carries_what_its_images_were_normalised_with(run):
     raw, _ = scenes._render("test", 6, 64)
     images, _ = next(iter(data_for(RECIPE, "scenes", "segmentation").test))
     np.testing.assert_allclose(model.preprocessing(raw), images, rtol=1e-5, atol=1e-5)
-    # Where every pixel has a mean of its own there is nothing to apply to images of another size.
-    assert kr.data.load("digits", normalize="pixel").preprocessing is None
-    digits = kr.data.load("digits")
     pixels = np.random.default_rng(0).integers(0, 17, (1, 8, 8, 1))
-    np.testing.assert_allclose(digits.preprocessing(pixels), digits._normalize(pixels), rtol=1e-6)
+    for normalize in ("channel", "pixel", "unit", None):
+        digits = kr.data.load("digits", normalize=normalize)
+        np.testing.assert_array_equal(digits.preprocessing(pixels), digits._normalize(pixels), normalize)
 
 
 def test_pictures_of_answers_are_in_tensorboard(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Resizing:
         stretch: whether the picture is scaled to the network's height and width, whatever its own ratio; nothing is cut
             then.
         size: height and width of the image, where the network takes images of any size; None for the network's.
+
+    `keras_resnets.data.resizing.resized` does it.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -60,8 +63,14 @@ class Resizing:
         """
         if self.stretch:
             return size
-        factor = max(math.floor(side / self.crop) / of for side, of in zip(size, picture, strict=True))
-        height, width = (max(side, round(of * factor)) for side, of in zip(size, picture, strict=True))
+        # In single precision, as pipelines and exported files compute it, to the same pixel.
+        factors = np.array(self.enlarged(size), "float32") / np.array(picture, "float32")
+        height, width = np.maximum(size, np.round(np.array(picture, "float32") * factors.max())).astype(int).tolist()
+        return height, width
+
+    def enlarged(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns the height and width that a scaled picture has at least, of which `size` is the share `crop`."""
+        height, width = (math.floor(side / self.crop) for side in size)
         return height, width
 
 
@@ -73,12 +82,15 @@ class Preprocessing:
     `model.preprocessing`; call it to prepare images for that network.
 
     Args:
-        mean: mean in the units of the raw pixels, one number for each channel, or one for all.
+        mean: mean in the units of the raw pixels: one number for each channel, or one for all; or a mean image, nested
+            tuples of (height, width, channels), which He et al. 2015 subtract in section 4.2.
         std: standard deviation, likewise.
         channels: order of the network's channels, `"rgb"` or `"bgr"`; images are RGB in either case. `mean` and `std`
             are in the network's order.
         resizing: how pictures of other sizes were brought to the network's; None if it is not known. A call does not
             resize.
+        white: the value of white in the raw pixels: 255 in pictures, 16 in scikit-learn's digits, 1 in arrays from 0
+            to 1; None if they are no pixels. A call does not scale.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -90,19 +102,39 @@ class Preprocessing:
         array([[[151.061, 138.221, 131.32 ]]], dtype=float32)
     """
 
-    mean: tuple[float, ...] = (0.0,)
+    mean: tuple[Any, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     channels: str = "rgb"
     resizing: Resizing | None = None
+    white: float | None = 255.0
 
     def __post_init__(self) -> None:
         one_of("channels", self.channels, ("rgb", "bgr"))
         for field in ("mean", "std"):
             values = getattr(self, field)
-            if not isinstance(values, tuple) or not values or not all(np.isfinite(values)):
+            ranks = (1, 3) if field == "mean" else (1,)
+            if not isinstance(values, tuple) or not values or not _are_numbers(values, ranks):
                 raise ArgumentError(f"{field} must be a tuple of numbers, one for each channel or one; got {values!r}.")
         if min(self.std) <= 0:
             raise ArgumentError(f"std must be positive; got {self.std!r}.")
+        if self.resizing is not None and not isinstance(self.resizing, Resizing):
+            raise ArgumentError(f"resizing must be a Resizing or None; got {self.resizing!r}.")
+        if self.white is not None:
+            number("white", self.white, above=0)
+
+    def __repr__(self) -> str:
+        shape = self.image_shape
+        mean = repr(self.mean) if shape is None else f"<image of {'x'.join(map(str, shape))}>"
+        parts = [f"mean={mean}", f"std={self.std!r}", f"channels={self.channels!r}"]
+        parts += [f"resizing={self.resizing!r}"] if self.resizing is not None else []
+        parts += [f"white={self.white!r}"] if self.white != 255 else []
+        return f"Preprocessing({', '.join(parts)})"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of the mean image; None where the mean is one of channels."""
+        shape = np.shape(self.mean)
+        return (shape[0], shape[1], shape[2]) if len(shape) == 3 else None
 
     def __call__(self, images):
         """Returns the network's input.
@@ -115,9 +147,15 @@ class Preprocessing:
         """
         channels = images.shape[-1] if len(images.shape) else None
         if not self.fits(channels):
-            wanted = 3 if self.channels == "bgr" else max(len(self.mean), len(self.std))
+            wanted = 3 if self.channels == "bgr" else max(np.shape(self.mean)[-1], len(self.std))
             raise ArgumentError(
                 f"images must have the {wanted} channels that this preprocessing is for, as their last axis; got shape "
+                f"{tuple(images.shape)}."
+            )
+        mean, shape = self.image_shape, tuple(images.shape)[-3:]
+        if mean is not None and (len(shape) < 3 or any(s not in (None, m) for s, m in zip(shape, mean, strict=True))):
+            raise ArgumentError(
+                f"images must be of the size of the mean image that this preprocessing subtracts, {mean}; got shape "
                 f"{tuple(images.shape)}."
             )
         if isinstance(images, np.ndarray):
@@ -128,7 +166,7 @@ class Preprocessing:
 
     def fits(self, channels: int | None) -> bool:
         """Returns whether it is for images of so many channels; None is a number that is not known."""
-        counts = {len(self.mean), len(self.std)} | ({3} if self.channels == "bgr" else set())
+        counts = {np.shape(self.mean)[-1], len(self.std)} | ({3} if self.channels == "bgr" else set())
         return channels is None or counts <= {1, channels}
 
     def _normalize(self, images):
@@ -136,13 +174,38 @@ class Preprocessing:
         return (images - np.asarray(self.mean, "float32")) / np.asarray(self.std, "float32")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain lists, numbers and strings, ready for JSON."""
-        return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Returns plain lists, numbers and strings, ready for JSON; a mean image as its float32 in base64."""
+        mean: Any = list(self.mean)
+        if self.image_shape is not None:
+            content = np.asarray(self.mean, "<f4").tobytes()
+            mean = {"shape": list(self.image_shape), "float32": base64.b64encode(content).decode()}
+        return {**dataclasses.asdict(self), "mean": mean, "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Inverse of `to_dict`."""
-        resizing = values.get("resizing")  # not in what early versions saved
+        resizing = values.get("resizing")  # not in what early versions saved, nor is `white`
+        mean = values["mean"]
+        if isinstance(mean, dict):
+            content = np.frombuffer(base64.b64decode(mean["float32"]), "<f4")
+            mean = content.astype("float64").reshape(mean["shape"]).tolist()
         return cls(
-            tuple(values["mean"]), tuple(values["std"]), values["channels"], Resizing(**resizing) if resizing else None
+            _nested(mean),
+            tuple(values["std"]),
+            values["channels"],
+            Resizing(**resizing) if resizing else None,
+            values.get("white", 255.0),
         )
+
+
+def _are_numbers(values: tuple, ranks: tuple[int, ...]) -> bool:
+    """Returns whether nested tuples hold finite numbers, and are as deep as one of the ranks."""
+    try:
+        array = np.array(values, "float64")
+    except (TypeError, ValueError):
+        return False
+    return array.ndim in ranks and bool(np.isfinite(array).all())
+
+
+def _nested(values: Any) -> Any:
+    return tuple(_nested(value) for value in values) if isinstance(values, list | tuple) else values

@@ -16,6 +16,7 @@ import click
 from keras_resnets.commands import console
 from keras_resnets.commands.convert import convert
 from keras_resnets.commands.export import export
+from keras_resnets.commands.predict import predict
 from keras_resnets.commands.prune import prune
 from keras_resnets.commands.search import search
 from keras_resnets.commands.study import study
@@ -99,6 +100,7 @@ def train(
     _print_results(out)
 
 
+cli.add_command(predict)
 cli.add_command(study)
 cli.add_command(search)
 cli.add_command(prune)
@@ -169,8 +171,8 @@ def _stoppable() -> Iterator[None]:
 def _run(arguments: list[str]) -> int:
     """Runs the command line; returns its status."""
     try:
-        cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
-        return 0
+        status = cli.main(arguments, prog_name="keras-resnets", standalone_mode=False)
+        return status if isinstance(status, int) else 0  # of a command that exits with another
     except click.ClickException as error:
         if arguments:
             click.echo(f"keras-resnets: {' '.join(error.format_message().split())}", err=True)

@@ -134,9 +134,30 @@ def read_recipe(name: str):
         raise ArgumentError(f"{name!r} is not a recipe in JSON: {error}.") from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Returns the lines of a text file that are not empty."""
+    from keras_resnets.data.folders import lines_of
+
+    _read(str(path))
+    return lines_of(path)
+
+
+def read_fields(option: str, text: str) -> dict[str, Any]:
+    """Returns the fields that an option gives as a JSON object, or as the name of a file with one."""
+    import json
+
+    try:
+        fields = json.loads(text if text.lstrip().startswith("{") else _read(text))
+    except (ValueError, RecursionError) as error:
+        raise ArgumentError(f"{option} takes a JSON object, or a file with one; got {text!r} ({error}).") from error
+    if not isinstance(fields, dict):
+        raise ArgumentError(f"{option} takes a JSON object, or a file with one; got {text!r}.")
+    return fields
+
+
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_bytes().decode(errors="replace")
     except OSError as error:
         raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
 

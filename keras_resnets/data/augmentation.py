@@ -1,4 +1,4 @@
-"""Image augmentation: random pads, crops, flips and colours in training, centre crops in evaluation."""
+"""Image augmentation: random pads, crops, flips and colours in training."""
 
 from __future__ import annotations
 
@@ -115,17 +115,6 @@ def augment(images, augmentation: Augmentation, seed):
         mirrored = tf.random.stateless_uniform([count, 1, 1, 1], tf.random.fold_in(seed, 2)) < 0.5
         images = tf.where(mirrored, tf.reverse(images, [2]), images)
     return images
-
-
-def center_crop(image, size):
-    """Resizes the shorter side to 8/7 of the target and crops the centre (256 for 224, He et al. 2015)."""
-    import tensorflow as tf
-
-    shape = tf.cast(tf.shape(image)[:2], "float32")
-    scale = tf.cast(size[0] * 8 // 7, "float32") / tf.reduce_min(shape)
-    image = tf.image.resize(tf.cast(image, "float32"), tf.cast(tf.round(shape * scale), "int32"), antialias=True)
-    image = tf.image.resize_with_crop_or_pad(image, *size)
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8")
 
 
 def resized_crop(image, size, augmentation: Augmentation, seed):

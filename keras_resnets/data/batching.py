@@ -217,7 +217,7 @@ def statistics(split, normalize: str | None, same_size: bool):
         total = total + images.sum(axes)
         squares = squares + (images**2).sum(axes)
         largest, count = max(largest, images.max()), count + images.size // total.size
-    scale = 255.0 if largest > 16 else max(largest, 1.0)
+    scale = white(largest)
     if normalize == "unit":
         return np.float32(0), np.float32(scale)
     if normalize == "pixel":
@@ -226,3 +226,8 @@ def statistics(split, normalize: str | None, same_size: bool):
     mean = (total / count).reshape(-1, channels).mean(0)
     variance = (squares / count).reshape(-1, channels).mean(0) - mean**2
     return mean.astype("float32"), np.sqrt(np.maximum(variance, 1e-12)).astype("float32")
+
+
+def white(largest: float) -> float:
+    """Returns the value of white in raw pixels of which this is the largest: 255, 16 of scikit-learn's digits, or 1."""
+    return 255.0 if largest > 16 else max(float(largest), 1.0)

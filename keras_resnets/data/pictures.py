@@ -17,12 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.quiet import quiet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 # Pillow's names of pixels with 8 bits or less a channel whose colours it converts to RGB.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ORIENTATION = 0x0112
+
+
+class Unreadable(ArgumentError):
+    """A file is no picture that can be read."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,38 @@ def inspect(files: Sequence[Path]) -> list[Picture]:
     Raises:
         ArgumentError: a file is no image, damaged, or has more than 8 bits a channel; the message names it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, on large pictures and odd metadata
-        with ThreadPoolExecutor() as pool:
-            found = list(pool.map(_inspect, files))
+    found = inspected(files)
     refused = [str(one) for one in found if isinstance(one, ArgumentError)]
     if refused:
         more = f" ({len(refused) - 1} more files of this folder cannot be used either.)" if len(refused) > 1 else ""
         raise ArgumentError(refused[0] + more)
     return [one for one in found if isinstance(one, Picture)]
+
+
+def inspected(files: Sequence[Path]) -> list[Picture | ArgumentError]:
+    """Returns for each file what its header says or, of one that cannot be used, the error that `inspect` raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, on large pictures and odd metadata
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(_inspect, files))
+
+
+def decoded(file: Path, header: Picture):
+    """Decodes a file by its header to a tensor of (height, width, 3), uint8.
+
+    Raises:
+        Unreadable: it is damaged behind its header; the message names it.
+    """
+    import tensorflow as tf
+
+    failure: Exception | None = None
+    # What the decoders say on standard error adds nothing to the sentence.
+    with quiet():
+        try:
+            return decode(os.fsencode(file), header.by_pillow)
+        except (tf.errors.OpError, OSError, SyntaxError, ValueError) as error:
+            failure = error
+    raise Unreadable(str(_damaged(file))) from failure
 
 
 def decode(file, by_pillow=None):

@@ -13,7 +13,8 @@ import numpy as np
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
-from keras_resnets.data.batching import Batching, Layout, Source, lay_out
+from keras_resnets.data.batching import Batching, Layout, Source, lay_out, white
+from keras_resnets.data.resizing import resizing_of
 from keras_resnets.errors import whole_number
 
 
@@ -209,11 +210,22 @@ class Data:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """The normalisation as a `Preprocessing` for raw images; None if it differs between pixels."""
-        if self._mean.ndim > 1 or self.prepare is not None:
+        """The normalisation as a `Preprocessing` for raw images, with how they are resized; None for a function's."""
+        if self.prepare is not None:
             return None
-        mean, std = (tuple(float(value) for value in np.atleast_1d(array)) for array in (self._mean, self._std))
-        return Preprocessing(mean, std)
+        mean, std = (_as_numbers(array) for array in (self._mean, self._std))
+        white = self._white()
+        resizing = resizing_of(self.task, self.options["image_size"]) if white else None
+        return Preprocessing(mean, std, resizing=resizing, white=white)
+
+    def _white(self) -> float | None:
+        """The value of white in raw pixels; None where the inputs are no pixels, or it is not known."""
+        split = self._splits["train"]
+        if isinstance(split, sources.Arrays):
+            images = split.images.numpy()
+            return white(images.max()) if images.min() >= 0 else None
+        pictures = self.options["image_size"] or split.dataset.element_spec[0].dtype == "uint8"
+        return 255.0 if pictures else None
 
     @property
     def raw(self) -> Data:
@@ -324,3 +336,10 @@ class Data:
         """Batches for a network not trained on this set: the set's own test split, or all splits if it has none."""
         splits = [self._evaluation(split) for split in self._splits] if self._held_out else [self.test]
         return functools.reduce(lambda one, other: one.concatenate(other), splits)
+
+
+def _as_numbers(array: np.ndarray):
+    """Returns an array as nested tuples of numbers."""
+    if np.ndim(array) > 1:
+        return tuple(_as_numbers(part) for part in array)
+    return tuple(float(value) for value in np.atleast_1d(array))

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.data import folders, pictures
-from keras_resnets.data.augmentation import Augmentation, center_crop, resized_crop
+from keras_resnets.data.augmentation import Augmentation, resized_crop
 from keras_resnets.data.pictures import decode
+from keras_resnets.data.resizing import OF_IMAGE_SIZE, resized
 from keras_resnets.errors import ArgumentError
 from keras_resnets.quiet import quiet
 
@@ -218,7 +219,7 @@ def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augm
     import tensorflow as tf
 
     def evaluate(image, label):
-        return center_crop(image, size) if image_size else image, tf.cast(label, "int32")
+        return resized(image, OF_IMAGE_SIZE, size) if image_size else image, tf.cast(label, "int32")
 
     def train(item, seed):
         return resized_crop(item[0], size, augmentation, seed), tf.cast(item[1], "int32")

@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
+from keras_resnets.data.folders import listed
+
 # How many of the most sensitive blocks `describe` names.
 COSTLIEST = 3
 
@@ -65,6 +70,8 @@ def markdown(report: dict[str, Any]) -> str:
         ("format", f"{report['format']}, {report['bytes']:,} bytes"),
         ("input", _end(report["input"], report["input"]["name"])),
         ("preprocessing", _preprocessing(report["preprocessing"])),
+        ("pictures", _pictures(report)),
+        ("classes", _classes(report.get("class_names"))),
         ("output", _end(report["output"], {"model": "as the network ends"}.get(report["output"]["kind"]))),
         (
             "agreement",
@@ -103,10 +110,41 @@ def _end(end: dict[str, Any], name: str | None) -> str:
 def _preprocessing(preprocessing: dict[str, Any] | None) -> str:
     if preprocessing is None:
         return "not known"
-    mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
-    order = f"{preprocessing['channels'].upper()} " if len(preprocessing["mean"]) == 3 else ""
+    steps = Preprocessing.from_dict(preprocessing)
+    mean, std = (_numbers(values) for values in (steps.mean, steps.std))
+    order = f"{steps.channels.upper()} " if np.shape(steps.mean)[-1] == 3 else ""
     formula = f"({order}pixels - [{mean}]) / [{std}]"
     return f"inside: {formula}" if preprocessing["inside"] else f"expected of whoever calls: {formula}"
+
+
+def _pictures(report: dict[str, Any]) -> str:
+    """Returns how pictures of any size become inputs; early reports do not say it."""
+    preprocessing = report["preprocessing"] or {}
+    resizing, size = preprocessing.get("resizing"), report["input"]["shape"][1:3]
+    size = (resizing and resizing["size"]) or size
+    if not resizing or None in size:
+        return ""
+    steps = Resizing(**resizing)
+    to = " x ".join(map(str, size))
+    how = f"stretched to {to}" if steps.stretch else f"of which the central {to} is kept"
+    if not steps.stretch:
+        how = f"scaled to cover {' x '.join(map(str, steps.enlarged(tuple(size))))}, {how}"
+    white = preprocessing.get("white", 255.0)
+    scale = f", times {white:g} / 255" if white not in (None, 255) else ""
+    grey = ", in grey" if report["input"]["shape"][3] == 1 else ""
+    served = [name for name in report.get("signatures") or () if name != "serving_default"]
+    by = f"; done by {' and '.join(served)}" if served else "; expected of whoever calls"
+    return f"{how} ({steps.interpolation}, smoothed against aliasing){grey}{scale}{by}"
+
+
+def _classes(names: list[str] | None) -> str:
+    return "" if names is None else f"{len(names)}: {listed(names)}"
+
+
+def _numbers(values) -> str:
+    if np.ndim(values) > 1:
+        return f"the mean image of {' x '.join(map(str, np.shape(values)))} in the card's JSON"
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _own_precision(comparison: dict[str, Any] | None) -> str:

@@ -75,7 +75,8 @@ def saved_model(
     The SavedModel takes batches of any size, at the signature `serve` (and `serving_default`, whose input is named
     `inputs`, or `pixels` with preprocessing, and whose output `output_0`), and runs wherever TensorFlow does, without
     Keras or this package. A network of another precision is written in float32. From a path policy, the scales are
-    exported, but no gates.
+    exported, but no gates. Where it is known how pictures are resized, the signatures `serving_pictures` and
+    `serving_files` take them in any size (`keras_resnets.export.serving`).
 
     A card is written next to it as JSON and as Markdown: `PATH.card.json` and `PATH.card.md`.
 
@@ -92,9 +93,10 @@ def saved_model(
 
     Returns:
         The report, as in the card: `path`, `format`, `bytes`, `network`, `input`, `output`, `preprocessing`,
-        `examples` and `compared_on`, `max_difference` of the outputs, `relative_difference` (its share of the largest
-        output), `agreement` of the classes, `own_precision` (the same compared with the network in its own precision),
-        `accuracy`, `latency` (seconds), `operators`, `environment`.
+        `class_names`, `ends_in` (the activation behind the output), `signatures`, `examples` and `compared_on`,
+        `max_difference` of the outputs, `relative_difference` (its share of the largest output), `agreement` of the
+        classes, `own_precision` (the same compared with the network in its own precision), `accuracy`, `latency`
+        (seconds), `operators`, `environment`.
 
     Raises:
         ArgumentError: an argument breaks its rule, or the folder is something else than a SavedModel.
@@ -258,6 +260,7 @@ def _export(
             "network": report_fields.network(served),
             **report_fields.ends(served, opened, comparison, output),
             "preprocessing": report_fields.preprocessing(served),
+            **report_fields.classes(served, opened),
             "examples": comparison.examples,
             "compared_on": compared_on,
             **comparison.summary,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnets.export import inspection, private
+from keras_resnets.export import carried, inspection, private
+from keras_resnets.export.carried import Carried
 from keras_resnets.quiet import quiet
 
 if TYPE_CHECKING:
@@ -33,12 +34,16 @@ class Opened:
         operators: the count of each operation.
         threads: how many threads the runtime may use; 0 for all.
         facts: further facts about the file.
+        shape: the shape of an input, without the batch; None for a side of any length.
+        carried: what it says of its classes and preprocessing; None if it says nothing.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     operators: dict[str, int]
     threads: int = THREADS
     facts: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int | None, ...] = ()
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,12 @@ def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] | n
     """
     import tensorflow as tf
 
+    from keras_resnets.export import serving
+
     archive = _archive(served)
-    tf.saved_model.save(archive, str(path), signatures={"serving_default": archive.serve})
+    signatures = {"serving_default": archive.serve, **serving.from_pictures(served, archive.serve)}
+    tf.saved_model.save(archive, str(path), signatures=signatures)
+    carried.into_folder(Carried.of(served), path)
 
 
 def open_saved_model(path: Path) -> Opened:
@@ -115,7 +124,9 @@ def open_saved_model(path: Path) -> Opened:
         return y.numpy()
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    return Opened(run, inspection.of_graph(serve.graph.as_graph_def()), threads)
+    operators = inspection.of_graph(serve.graph.as_graph_def())
+    facts = {"signatures": sorted(loaded.signatures)}
+    return Opened(run, operators, threads, facts, tuple(spec.shape[1:]), carried.read(path))
 
 
 def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]:
@@ -144,6 +155,7 @@ def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.n
                 converter.inference_input_type = converter.inference_output_type = tf.int8
             content = converter.convert()
         path.write_bytes(content)
+        carried.into_litert(Carried.of(served), path)
 
     return write
 
@@ -171,7 +183,8 @@ def open_litert(path: Path) -> Opened:
         return _dequantize(interpreter.get_tensor(target["index"]), target)
 
     facts = {"input": _type_of(source), "output": _type_of(target), "checks": checks}
-    return Opened(run, checks.pop("operators"), facts=facts)
+    shape = tuple(None if side < 0 else int(side) for side in source["shape_signature"][1:])
+    return Opened(run, checks.pop("operators"), facts=facts, shape=shape, carried=carried.read(path))
 
 
 def _type_of(details: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +232,7 @@ def write_onnx(served: Inference, path: Path, _: Sequence[np.ndarray] | np.ndarr
     for end in (graph.input[0], graph.output[0]):
         end.name = new_names[end.name]
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    carried.into_onnx(Carried.of(served), model)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -239,7 +253,9 @@ def open_onnx(path: Path) -> Opened:
         return session.run(None, {source.name: x.astype(dtype)})[0]
 
     operators = inspection.count(node.op_type for node in onnx.load(path).graph.node)
-    return Opened(run, operators)
+    text = session.get_modelmeta().custom_metadata_map.get(carried.KEY)
+    shape = tuple(side if isinstance(side, int) else None for side in source.shape[1:])
+    return Opened(run, operators, shape=shape, carried=carried.read(path, text))
 
 
 _RUNTIME = ("ai-edge-litert",)

@@ -113,9 +113,8 @@ def inference(model: keras.Model, preprocessing: bool = False, output: str = "mo
     prepare = getattr(model, "preprocessing", None) if preprocessing else None
     if preprocessing and prepare is None:
         raise ArgumentError(
-            f"preprocessing: {model.name!r} does not carry its own, so it is not known what its pixels need (a mean "
-            f"image, as data normalised by 'pixel' have it, is no Preprocessing); set model.preprocessing, or export "
-            f"it for inputs that are already prepared."
+            f"preprocessing: {model.name!r} does not carry its own, so it is not known what its pixels need; set "
+            f"model.preprocessing, or export it for inputs that are already prepared."
         )
     end = activation_at_end(model) if output != "model" else None
     if end not in (None, "linear", "softmax"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.export.carried import Carried
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import Opened, traced
 from keras_resnets.export.inference import Inference
@@ -41,6 +42,13 @@ def preprocessing(served: Inference) -> dict[str, Any] | None:
     """Describes the preprocessing of raw pixels, and whether the file contains it."""
     steps = served.preprocessing or getattr(served.model, "preprocessing", None)
     return {"inside": served.preprocessing is not None, **steps.to_dict()} if steps else None
+
+
+def classes(served: Inference, opened: Opened) -> dict[str, Any]:
+    """Describes what a prediction from the file gives, and the signatures that take pictures."""
+    carried = Carried.of(served)
+    names = None if carried.class_names is None else list(carried.class_names)
+    return {"class_names": names, "ends_in": carried.end, "signatures": opened.facts.get("signatures")}
 
 
 def latency(served: Inference, opened: Opened, x: np.ndarray, calls: int) -> dict[str, Any]:

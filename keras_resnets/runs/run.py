@@ -186,6 +186,12 @@ class Run:
         """Whether the work was completed."""
         return bool(self.record and "results" in self.record)
 
+    def note(self, **values: Any) -> None:
+        """Adds entries to `run.json` beside the settings, for whoever opens the run; they are not compared."""
+        record, values = self.record or {}, json.loads(json.dumps(values))
+        if any(record.get(name) != value for name, value in values.items()):
+            self._write_record({**record, **values})
+
     def finish(self, results: dict[str, Any]) -> None:
         """Records the results, which marks the run as finished."""
         self._write_record({**(self.record or {}), "results": results})

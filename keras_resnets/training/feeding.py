@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 from keras_resnets import data as datasets
-from keras_resnets.errors import ArgumentError
+from keras_resnets.data.folders import listed
+from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.runs import Run
+from keras_resnets.training import places
 from keras_resnets.training.recipes import Recipe
 
 # Images for segmentation are padded to multiples of the usual output stride.
@@ -97,22 +100,45 @@ def _options_of_early_run(out: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) -> datasets.Data:
-    """Loads the data a run was trained on, or another set.
+    """Loads the data a run was trained on, wherever they lie now, or another set as the run had its own.
 
     Args:
         source: a run directory, or anything else when `name` is given.
-        name: another data set; None takes the run's.
+        name: another data set, or where the run's own is now; None takes the run's.
         **options: as for `keras_resnets.data.load`; None takes the run's value.
+
+    Raises:
+        ArgumentError: there is no run, or its data are not where they were.
     """
     options = {key: value for key, value in options.items() if value is not None}
-    if name is not None:
-        return datasets.load(name, **options)
-    asked = (Run(source, {}).record or {}).get("asked", {})
-    if not asked.get("data"):
+    path = Path(source)
+    record = (Run(path, {}).record if name is None or (path / "run.json").exists() else None) or {}
+    used = record.get("asked", {}).get("data")
+    if not isinstance(used, dict) or "name" not in used:
+        if name is not None:
+            return datasets.load(name, **options)
         raise ArgumentError(
             f"There is no run.json in {str(source)!r} that names its data; give a run directory, or name a data set."
         )
     # A run's record never has anything fetched, only its reader.
-    used = {key: value for key, value in asked["data"].items() if key != "download"}
+    used = {key: value for key, value in used.items() if key != "download"}
     used["augmentation"] = datasets.Augmentation(**used["augmentation"])
-    return datasets.load(**{**used, **options})
+    if name is not None:
+        used |= {"name": name, "data_dir": None}
+    elif "data_dir" in options:
+        used |= places.found(path, {**record, "asked": {"data": {**used, "data_dir": None}}})
+    else:
+        used |= places.found(path, record)
+    try:
+        data = datasets.load(**{**used, **options})
+    except FileNotFoundError as error:
+        if name is not None:
+            raise
+        raise ArgumentError(f"The data of the run in {str(path)!r} are not there: {error}") from error
+    names, _ = places.carried(record)
+    if name is not None and names is not None and names != data.class_names and len(names) == data.classes:
+        notice(
+            f"The classes of {name!r} are {listed(data.class_names)}, and those of the run in {str(path)!r} "
+            f"{listed(names)}: labels are taken by their number."
+        )
+    return data

@@ -13,7 +13,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
-from keras_resnets.training import recipes
+from keras_resnets.training import places, recipes
 from keras_resnets.training.feeding import fed
 from keras_resnets.training.opening import load_model
 from keras_resnets.training.training import fit, is_complete
@@ -77,13 +77,16 @@ def fine_tune(
     asked = {
         "network": network.name,
         "weights": fingerprint(network.weights),
-        "data": {"name": data.name, **data.options},
+        "data": places.asked(data, out),
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
     with Run(out, asked) as run:
         if not is_complete(run):
             own = copied(network)
+            own.class_names = own.class_names or data.class_names
+            own.preprocessing = own.preprocessing or data.preprocessing
+            places.note(run, own, data)
             scores = own.predict_on_batch(next(iter(data.test.take(1)))[0][:8])
             keras.utils.set_random_seed(seed)
             fit(own, data.seeded(seed), recipe, None, run, verbose=verbose, from_logits=not are_probabilities(scores))

@@ -8,10 +8,14 @@ from typing import Any
 
 import keras
 
+from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network import saving
-from keras_resnets.runs import LAST, Run, sound, verified, whole
-from keras_resnets.training.checkpoints import OF_CALLBACK, assign
+from keras_resnets.network.assembly import assemble
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.runs import LAST, Damaged, Run, sound, verified, whole
+from keras_resnets.training import places
+from keras_resnets.training.checkpoints import OF_CALLBACK, assign, state_of
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -19,11 +23,11 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
     Args:
         path: a `.keras` file; a run directory, whose `model.keras` is opened, and made again from the last checkpoint
-            if that of a finished run is missing or damaged; or an `.h5` file of a whole network, in which Keras keeps
-            no path policy.
+            if that of a finished run is missing or damaged; one that is not finished, whose best network so far is
+            opened; or an `.h5` file of a whole network, in which Keras keeps no path policy.
 
     Returns:
-        The model, compiled as it was.
+        The model, compiled as it was; of a run that is not finished, not compiled.
 
     Raises:
         ArgumentError: there is no such file, or it is not a model saved by Keras 3.
@@ -39,6 +43,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     file = run.path / "model.keras"
     if run.path.is_dir():
         tell_divergence(run.path, ((run.record or {}).get("results") or {}).get("diverged"))
+    if run.path.is_dir() and not file.exists() and run.has_checkpoint and not run.finished:
+        return _so_far(run)
     if not run.path.is_dir() or sound(file) or not (run.has_checkpoint and run.finished):
         return saving.load_model(path)
 
@@ -59,6 +65,53 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     with whole(file, sealed=True) as part:
         model.save(part)
     notice(f"{str(file)!r} was missing or damaged, and was made again from the last checkpoint.")
+    return model
+
+
+def _so_far(run: Run) -> ResidualNetwork:
+    """Returns the best network so far of a run that is not finished, made again from its settings and checkpoint.
+
+    Raises:
+        ArgumentError: the run trains a network that was given to it.
+        Damaged: no checkpoint can be read.
+    """
+    record = run.record or {}
+    asked = record["asked"]
+    if "spec" not in asked:
+        raise ArgumentError(
+            f"The run in {str(run.path)!r} is not finished, and trains a network that was given to it, of which the "
+            f"directory has no copy. The command that started it finishes it."
+        )
+    precision = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(asked.get("dtype", "float32"))
+    try:
+        model = assemble(Spec.from_dict(asked["spec"]))
+    finally:
+        keras.config.set_dtype_policy(precision)
+    model.class_names, model.preprocessing = places.carried(record)
+
+    # The weights, and the scales that a policy of paths had given the blocks by then.
+    try:
+        values, state = run.restore("best") or run.restore(LAST) or ({}, {})
+    except Damaged:
+        values, state = run.restore(LAST) or ({}, {})
+    own = state_of(model)
+    if not own.keys() <= values.keys():
+        raise ArgumentError(
+            f"The checkpoint in {str(run.path)!r} does not fit the network of its settings; it was written by another "
+            f"version. The command that started the run says more."
+        )
+    assign(model, {name: values[name] for name in own})
+    if asked.get("paths"):
+        policy = keras.saving.deserialize_keras_object(asked["paths"])
+        step = next((int(array) for name, array in values.items() if name.endswith("/iteration")), 0)
+        for block, scale in zip(model.blocks, policy.scales(len(model.blocks), step), strict=True):
+            block.scale = float(scale)
+    total = asked.get("recipe", {}).get("epochs")
+    notice(
+        f"The run in {str(run.path)!r} is not finished: this is its best network so far, of epoch {state['epoch']}"
+        + (f" of {total}." if total else ".")
+    )
     return model
 
 

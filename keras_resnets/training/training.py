@@ -20,7 +20,7 @@ from keras_resnets.errors import ArgumentError, notice, whole_number
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Damaged, Run, sound, whole
-from keras_resnets.training import recipes
+from keras_resnets.training import places, recipes
 from keras_resnets.training.checkpoints import Checkpoint, assign, check_callbacks, snapshot
 from keras_resnets.training.feeding import fed
 from keras_resnets.training.opening import load_model, tell_divergence
@@ -105,7 +105,7 @@ def train(
     # All that the weights depend on, which a directory compares before it resumes.
     asked: dict[str, Any] = {
         "spec": model.spec.to_dict(),
-        "data": {"name": data.name, **data.options},
+        "data": places.asked(data, out),
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
@@ -117,6 +117,7 @@ def train(
 
     check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
     with Run(out, asked) as run:
+        places.note(run, model, data)
         if not is_complete(run) and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
             return model
         return load_model(run.path)

@@ -1,0 +1,48 @@
+"""The subcommand `predict`: class names and probabilities for pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from keras_resnets.commands import console
+
+
+@click.command()
+@click.argument("source")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--top", default=5, show_default=True, help="How many of the most probable classes to name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--class-names", type=click.Path(path_type=Path), help="A text file with a class name in each line.")
+@click.option(
+    "--preprocessing",
+    metavar="JSON",
+    help='What SOURCE does not say of its inputs, such as \'{"mean": [127.5], "std": [127.5], "resizing": '
+    '{"crop": 0.875}}\', or a file with it.',
+)
+@click.option("--batch-size", default=32, show_default=True, help="Pictures computed together.")
+def predict(source, images, top, as_json, class_names, preprocessing, batch_size) -> None:
+    """Say which class each of IMAGES shows, and how probable it is.
+
+    SOURCE is a run directory, a .keras file, a SavedModel, or a .tflite or .onnx file of `export`. IMAGES are files, or
+    folders of files. Pictures are read, resized and preprocessed as in training.
+
+    A picture that cannot be read is named; the status is 1 then.
+    """
+    console.start()
+    from keras_resnets.prediction.predicting import as_plain
+    from keras_resnets.prediction.predicting import predict as run
+
+    names = None if class_names is None else console.read_lines(class_names)
+    steps = None if preprocessing is None else console.read_fields("--preprocessing", preprocessing)
+    answers = run(source, list(images), top=top, class_names=names, preprocessing=steps, batch_size=batch_size)
+    if as_json:
+        click.echo(json.dumps([as_plain(answer) for answer in answers], indent=1, ensure_ascii=False))
+    else:
+        for answer in answers:
+            if answer.error is None:
+                click.echo(f"{answer.picture}: {', '.join(f'{name} {share:.1%}' for name, share in answer.top)}")
+    if any(answer.error for answer in answers):
+        click.get_current_context().exit(1)

@@ -1,0 +1,129 @@
+"""What a run directory says beside its settings, so that it can be moved: where its data lie, what a prediction needs.
+
+Settings name a folder as it was given, often by a path relative to where the command ran. Beside them, `run.json` has
+the absolute path (`places`), and the class names and preprocessing of the network (`carries`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from keras_resnets.architecture.preprocessing import Preprocessing
+from keras_resnets.data import Data
+from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.runs import Run
+
+# The settings of data that may be paths.
+_PATHS = ("name", "data_dir")
+# Names that `keras_resnets.data.load` takes for a set of its own, whatever folder has them.
+_OWN = ("digits", "scenes")
+
+
+def note(run: Run, model: ResidualNetwork, data: Data) -> None:
+    """Writes into a run's record where its data lie and what its network carries; `run` is entered."""
+    names, preprocessing = model.class_names, model.preprocessing
+    found = {key: _where(str(value), run.path) for key, value in _paths(data).items()}
+    run.note(
+        places={**found, "sizes": data.sizes},
+        carries={
+            "class_names": None if names is None else list(names),
+            "preprocessing": preprocessing and preprocessing.to_dict(),
+        },
+    )
+
+
+def carried(record: dict[str, Any]) -> tuple[tuple[str, ...] | None, Preprocessing | None]:
+    """Returns the class names and the preprocessing that a run's record has; None for each in an early one."""
+    carries = record.get("carries") or {}
+    names, preprocessing = carries.get("class_names"), carries.get("preprocessing")
+    return names and tuple(names), Preprocessing.from_dict(preprocessing) if preprocessing else None
+
+
+def found(path: Path, record: dict[str, Any]) -> dict[str, str]:
+    """Returns the folders of a run's data where they lie now: at their absolute path, beside the run, or as given.
+
+    Args:
+        path: the run directory.
+        record: its `run.json`.
+
+    Raises:
+        ArgumentError: a folder is at none of these places.
+    """
+    asked, places, now = record["asked"]["data"], record.get("places") or {}, {}
+    for key in _PATHS:
+        given, place = asked.get(key), places.get(key)
+        if not given or (place is None and (key == "data_dir" or os.sep not in given)):
+            continue
+        place = place or {}
+        tried = [place.get("absolute"), place.get("beside") and path / place["beside"], given]
+        there = next((str(folder) for folder in tried if folder and Path(folder).is_dir()), None)
+        if there is None:
+            option, what = (
+                ("--data", "was trained on the folder") if key == "name" else ("--data-dir", "took its data from")
+            )
+            raise ArgumentError(
+                f"The run in {str(path)!r} {what} {place.get('absolute') or given!r}, which is not there. Give where "
+                f"it is now: {option}."
+            )
+        now[key] = there
+    return now
+
+
+def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
+    """Returns the settings of a training's data: of a run that goes on, in the words it was started with.
+
+    The same folder may be given by another path, or may have been moved.
+
+    Raises:
+        ArgumentError: the run was started with other data at this place.
+    """
+    settings = {"name": data.name, **data.options}
+    path = Path(out)
+    record = (Run(path, {}).record if (path / "run.json").is_file() else None) or {}
+    places, old = record.get("places"), record.get("asked", {}).get("data")
+    if not places or not isinstance(old, dict):
+        return settings
+    for key, value in _paths(data).items():
+        place = places.get(key)
+        if place is None or old.get(key) == value:
+            continue
+        is_same = _real(place["absolute"]) == _real(value) or _real(path / place["beside"]) == _real(value)
+        if is_same or not Path(place["absolute"]).is_dir():
+            settings[key] = old[key]
+            if not is_same:
+                notice(
+                    f"The run in {str(path)!r} was started with {place['absolute']!r}, which is gone; it goes on with "
+                    f"{value!r}."
+                )
+    names, _ = carried(record)
+    same = places.get("sizes") == data.sizes and (names is None or names == data.class_names)
+    # Other settings are told apart by the run itself.
+    if json.loads(json.dumps(settings)) == old and not (same or "results" in record):
+        raise ArgumentError(
+            f"{str(path)!r} was started with {places.get('sizes')} examples of {len(names or ())} classes, and "
+            f"{data.name!r} has {data.sizes} of {data.classes} now; give the data it was started with, or another "
+            f"--out."
+        )
+    return settings
+
+
+def _paths(data: Data) -> dict[str, str]:
+    """Returns those settings of data that are paths of folders."""
+    settings = {"name": data.name, "data_dir": data.options.get("data_dir")}
+    if data.name in _OWN or not Path(data.name).is_dir():
+        del settings["name"]
+    return {key: value for key, value in settings.items() if value}
+
+
+def _where(folder: str, run: Path) -> dict[str, str]:
+    """Returns the absolute path of a folder, and its path from the run directory, with which it may be moved."""
+    absolute = os.path.abspath(folder)
+    return {"absolute": absolute, "beside": os.path.relpath(absolute, os.path.abspath(run))}
+
+
+def _real(path: str | os.PathLike) -> str:
+    return os.path.realpath(path)
