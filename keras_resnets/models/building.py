@@ -18,7 +18,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import copy_weights, load_model
-from keras_resnets.weights import matching, transfer
+from keras_resnets.weights import recognition, transfer
 
 
 def build(
@@ -110,4 +110,4 @@ def _is_public(file: str | os.PathLike) -> bool:
             if start.read(len(hdf5_file.MAGIC)) != hdf5_file.MAGIC:
                 return True
         with open_archive(file) as archive:
-            return not matching.is_whole(archive)
+            return not recognition.is_whole(archive)
