@@ -38,7 +38,7 @@ class Archive(Mapping[str, Tensor]):
         kind: `"safetensors"`, `"torch"`, `"mxnet"`, `"hdf5"` or `"keras"`.
         path: the file.
         metadata: the file's own metadata, and the texts that stand beside torch's tensors.
-        prefix: beginning of the names of the network that is meant, in a file that holds several; None if all are one's.
+        prefix: beginning of the names of the network that is meant, where the file holds several; None otherwise.
     """
 
     kind: str

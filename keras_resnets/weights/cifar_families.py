@@ -162,8 +162,8 @@ BEARPAW = Family(
 
 _TWO = (
     None,
-    "preprocessing not known: xternalz divides pixels less (125.3, 123.0, 113.9) by (63.0, 62.1, 66.7), bearpaw less the "
-    "same by (51.6, 50.8, 51.3)",
+    "preprocessing not known: of pixels less (125.3, 123.0, 113.9), xternalz divides by (63.0, 62.1, 66.7), bearpaw "
+    "by (51.6, 50.8, 51.3)",
 )
 # github.com/xternalz/WideResNet-pytorch, `wideresnet.py`, and bearpaw's `models/cifar/wrn.py`, which is taken from it.
 XTERNALZ = Family(
@@ -296,6 +296,6 @@ OSMR_IMAGENET_PRE = Family(
     "pytorchcv's PreResNet",
     KINDS,
     marks=("features.init_block.conv.weight", "features.init_block.bn.weight", "features.post_activ.bn.weight", _UNIT1),
-    refusal="its first unit normalises once more what comes out of the stem, which no network of this package does; build "
-    "it with pytorchcv",
+    refusal="its first unit normalises once more what comes out of the stem, which no network of this package does; "
+    "build it with pytorchcv",
 )

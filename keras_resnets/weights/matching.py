@@ -32,6 +32,11 @@ def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
             f"model must be a network of keras_resnets; got {type(model).__name__}. Use keras_resnets.adopt first."
         )
     spec = model.spec
+    if spec is None and archive.prefix:
+        raise ArgumentError(
+            f"prefix cannot be given for {model.name!r}, which is filled by the names of its own layers; got "
+            f"{archive.prefix!r}. Leave it out."
+        )
     recognised = recognise(archive)
     if recognised and recognised[0] is keras_families.OWN:
         return _match_by_path(model, recognised[1])
@@ -81,11 +86,6 @@ def _match_by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
     classifier = r"(predictions|probs)/.*"
     family = Family("layers of Keras", keras_families.KINDS, (), classifier=classifier, preprocessing=preprocessing)
     contents = Contents(archive)
-    if archive.prefix:
-        raise ArgumentError(
-            f"prefix cannot be given for {model.name!r}, which is filled by the names of its own layers; got "
-            f"{archive.prefix!r}. Leave it out."
-        )
 
     matches: Matches = []
     for variable in _weights(model):

@@ -68,7 +68,7 @@ def recognise(archive: Archive) -> tuple[Family, Contents] | None:
 
 
 def _meant(archive: Archive, prefixes: list[str]) -> str | None:
-    """Returns the prefix of the network that an archive's reader means, one of those given; None where there is none."""
+    """Returns which of the prefixes of an archive's networks its reader means; None where there is no network."""
     wanted, meant = archive.prefix, prefixes
     if wanted is not None:
         exact = [prefix for prefix in prefixes if prefix in (wanted, f"{wanted}.")]
@@ -86,8 +86,8 @@ def _meant(archive: Archive, prefixes: list[str]) -> str | None:
         return None
     raise ArgumentError(
         f"{str(archive.path)!r} holds {len(prefixes)} networks, under {places}, as where an average of the "
-        f"weights (EMA) is kept beside them; say which one is meant: keras_resnets.weights.network(file, prefix={max(meant)!r}), "
-        f"prefix= of load and plan, or convert --prefix."
+        f"weights (EMA) is kept beside them; say which one is meant: "
+        f"keras_resnets.weights.network(file, prefix={max(meant)!r}), prefix= of load and plan, or convert --prefix."
     )
 
 

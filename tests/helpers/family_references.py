@@ -1,9 +1,8 @@
 """Files of the families of CIFAR networks and of transformers, and their networks in NumPy, as their code has them."""
 
 import numpy as np
-from helpers.weight_references import Drawn, conv, norm, pool, relu
 
-POST, PRE = ("conv", "bn"), ("bn", "conv")
+from helpers.weight_references import Drawn, conv, norm, pool, relu
 
 
 class Names:

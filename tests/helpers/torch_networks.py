@@ -43,7 +43,7 @@ class Post(nn.Module):
 
 
 class Pre(nn.Module):
-    """bn1, conv1, ...; `form` says what the projection is called, and whether it reads the raw or the activated input."""
+    """bn1, conv1, ...; `form` is what the projection is called, which for one of them reads the raw input."""
 
     def __init__(self, into, width, stride, bottleneck, form):
         super().__init__()
