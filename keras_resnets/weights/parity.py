@@ -90,7 +90,7 @@ def parity(
         if family is keras_families.FIRST:
             name, expected = _logits_by_keras(model, archive, x)
         elif family.outputs_first:
-            name, expected = _torch_logits(family.name, contents, x)
+            name, expected = _torch_logits(family.name, contents, x, model.spec.stride_place == "first")
         if expected is None:
             return Parity()
     logits = _logits(model, x)
@@ -126,12 +126,12 @@ def _logits_by_keras(model: ResidualNetwork, archive: Archive, x: np.ndarray):
     return "", None
 
 
-def _torch_logits(family: str, contents: Contents, x: np.ndarray):
+def _torch_logits(family: str, contents: Contents, x: np.ndarray, first: bool):
     """Returns `"torch"` and the logits of the reference in torch; None if there is none, or torch is missing."""
-    if family not in torch_reference.NETWORKS:
+    if family not in torch_reference.LAYOUTS:
         return "", None
     arrays = {name: np.asarray(tensor.read(), "float32") for name, tensor in contents.items()}
     try:
-        return "torch", torch_reference.logits(family, arrays, x)
+        return "torch", torch_reference.logits(family, arrays, x, first=first)
     except ImportError:
         return "", None

@@ -86,6 +86,7 @@ TRANSFORMERS = Family(
 # The network without its classifier (`ResNetModel`, `ResNetBackbone`).
 TRANSFORMERS_BACKBONE = dataclasses.replace(
     TRANSFORMERS,
+    name="transformers' ResNet without its classifier",
     marks=tuple(mark.removeprefix("resnet.") for mark in TRANSFORMERS.marks),
     names=functools.partial(_transformers_names, root=""),
 )
