@@ -16,6 +16,7 @@ FAMILY = {
     "bearpaw": "bearpaw's preresnet",
     "xternalz": "xternalz' and bearpaw's wide networks",
     "kuangliu": "kuangliu's CIFAR networks",
+    "torchvision_conv3": "torchvision on a 3x3 stem",
     "kuangliu_pre": "kuangliu's pre-activation networks",
     "kuangliu_fork": "pre-activation networks of kuangliu's forks",
     "weiaicunzai": "weiaicunzai's CIFAR-100 networks",
@@ -36,9 +37,11 @@ def images(name):
 
 
 def loaded(archive, project, bottleneck=False, **options):
-    """The network of a file, with logits; whether its stride is on the 1x1 has to be said of one."""
+    """The network of a file, with logits; of some projects' files the variant has to be said."""
     if project == "osmr_imagenet" and bottleneck:
         options.setdefault("name", "resnet50_v15")
+    if project == "torchvision_conv3":
+        options["name"] = "resnet50_conv3" if bottleneck else "resnet18_conv3"
     return reference.logits(archive, input_shape=(*images(project).shape[2:], 3), **options)
 
 
@@ -110,9 +113,10 @@ def test_a_file_is_of_one_family_and_refused_by_its_neighbours(name, monkeypatch
     # Read as any family that finds its marks there, the file does not fit.
     for other in [family for family in recognition.FAMILIES if family.prefixes(archive)]:
         monkeypatch.setattr(recognition, "FAMILIES", (other,))
+        name = "resnet50_conv3" if "bottlenecks" in name else "resnet18_conv3"
         if not other.name.startswith(family):  # a network is a backbone, too
-            with pytest.raises(ArgumentError, match=r"is of another network|has names of|its first unit"):
-                kr.weights.network(archive, input_shape=(32, 32, 3))
+            with pytest.raises(ArgumentError, match=r"of another network|has names of|its first unit"):
+                kr.weights.network(archive, name if other.asks else None, input_shape=(32, 32, 3))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +168,18 @@ def test_a_stride_that_no_file_tells_is_asked_for():
     arrays = NETWORKS["transformers"].draw(1, 4, bottleneck=True)
     model = loaded(Held("torch", arrays), "transformers", stride_place="first")
     reference.close(reference.scores(model, LARGE), Network(Transformers, 4, deep=True, first=True)(arrays, LARGE))
+
+
+def test_a_pool_that_no_file_tells_is_asked_for():
+    arrays = NETWORKS["torchvision_conv3"].draw(1, 2)
+    with pytest.raises(
+        ArgumentError, match=r"do not tell whether a max-pool .*Give 'resnet18_conv3' or 'resnet34_conv3'"
+    ):
+        kr.weights.network(Held("torch", arrays))
+    model = loaded(Held("torch", arrays), "torchvision_conv3")
+    assert "preprocessing not known: it differs between projects" in kr.weights.plan(model, Held("torch", arrays)).notes
+    with pytest.raises(ArgumentError, match=r"needs stem 'conv3' \(it has 'conv7'\)"):
+        kr.weights.load(kr.build("resnet18", (32, 32, 3), width=0.05), Held("torch", arrays))
 
 
 def test_a_pre_activation_network_behind_a_deep_stem_is_refused():

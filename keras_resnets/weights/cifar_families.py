@@ -189,7 +189,20 @@ KUANGLIU = Family(
     **_COMMON,
 )
 
-# Its `models/preact_resnet.py`, with neither batch-norm nor ReLU at the end.
+# torchvision's names with a 3x3 convolution of stride 1 for a stem: kuangliu's network in the code of SimCLR and many
+# others, which replace the max-pool by an identity.
+TORCHVISION_CONV3 = dataclasses.replace(
+    KUANGLIU,
+    name="torchvision on a 3x3 stem",
+    marks=("layer2.0.downsample.0.weight", "conv1.weight", "bn1.weight", "layer4.0.conv1.weight"),
+    names=_named(*_LAYERS, ("downsample.0", "downsample.1"), stem=("conv1", "bn1")),
+    classifier=r"fc\..*",
+    by_classes={},
+    sides={"conv1.weight": 3},
+    asks="whether a max-pool follows its 3x3 stem (the variants named here have none)",
+)
+
+# kuangliu's `models/preact_resnet.py`, with neither batch-norm nor ReLU at the end.
 KUANGLIU_PRE = Family(
     "kuangliu's pre-activation networks",
     marks=("layer2.0.shortcut.0.weight", "conv1.weight", "layer4.0.conv1.weight"),

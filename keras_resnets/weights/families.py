@@ -104,6 +104,8 @@ class Family:
             shapes, and is taken from a caller who gives it.
         known: pattern of all names that the family's networks have; empty if their kin have other marks.
         archs: pattern of what a checkpoint calls networks of the family, where it says so.
+        sides: height and width of the kernels of some of the marks, where families with the same names differ in them.
+        asks: what neither names nor shapes tell of the network, so that the caller has to name the variant.
     """
 
     name: str
@@ -124,6 +126,8 @@ class Family:
     untold: tuple[str, ...] = ()
     known: str = ""
     archs: str = ""
+    sides: Mapping[str, int] = field(default_factory=dict)
+    asks: str = ""
 
     def prefixes(self, archive: Archive) -> list[str]:
         """Returns the prefixes under which an archive has networks with the marks of the family."""
@@ -131,7 +135,9 @@ class Family:
             return []
         mark = self.marks[0]
         candidates = [name.removesuffix(mark) for name in archive if name.endswith(mark)]
-        return [prefix for prefix in candidates if all(prefix + other in archive for other in self.marks)]
+        found = [prefix for prefix in candidates if all(prefix + other in archive for other in self.marks)]
+        sides = self.sides.items()
+        return [p for p in found if all(archive[p + name].shape[2:] == (side, side) for name, side in sides)]
 
     def heads(self, contents: Contents) -> list[str]:
         """Returns the names in a file of a classifier's tensors, known or not, without the prefix."""
@@ -175,7 +181,7 @@ class Family:
             channels: of the network's images.
             classes: of the file's own classifier; None without one.
         """
-        own, said = self.preprocessing, ""
+        own, said = self.preprocessing, "preprocessing not known: it differs between projects" if self.asks else ""
         if self.by_classes:
             counts = " or ".join(map(str, self.by_classes))
             unknown = f"preprocessing not known: {self.name} are published for {counts} classes"

@@ -26,6 +26,7 @@ FAMILIES = (
     cifar_families.KUANGLIU,
     cifar_families.KUANGLIU_PRE_BN,
     cifar_families.KUANGLIU_PRE,
+    cifar_families.TORCHVISION_CONV3,
     torch_families.TORCHVISION,
     cifar_families.CHENYAOFO,
     cifar_families.BEARPAW,
@@ -102,10 +103,11 @@ def require_family(archive: Archive) -> tuple[Family, Contents]:
         )
     if recognised is None:
         tensors = first_few([repr(name) for name in archive])
-        names = ", ".join(dict.fromkeys(family.name for family in FAMILIES[1:]))
         raise ArgumentError(
-            f"{str(archive.path)!r} is of no known family: its names are {tensors or 'none'}. Known are {names}; an "
-            f"adopted network takes the .h5 or .keras file of its own layers."
+            f"{str(archive.path)!r} is of no known family: its names are {tensors or 'none'}. Known are those of "
+            f"keras.applications, torchvision, timm, transformers, pytorchcv, the CIFAR projects of akamaster, "
+            f"chenyaofo, kuangliu, bearpaw, xternalz, weiaicunzai and Zagoruyko, and ResNet-38; an adopted network "
+            f"takes the .h5 or .keras file of its own layers."
         )
     return recognised
 

@@ -141,6 +141,7 @@ LAYOUTS: dict[str, Layout] = {
         "block{s}.layer.{b}.", projection="convShortcut", projection_bn="", stem_bn="", end="bn1", pre=True
     ),
     "kuangliu's CIFAR networks": _KUANGLIU,
+    "torchvision on a 3x3 stem": Layout(),
     "kuangliu's pre-activation networks": _KUANGLIU_PRE,
     "pre-activation networks of kuangliu's forks": dataclasses.replace(_KUANGLIU_PRE, end="bn"),
     "weiaicunzai's CIFAR-100 networks": Layout(

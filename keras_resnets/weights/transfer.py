@@ -166,6 +166,7 @@ def network(
         else:
             if name is None:
                 recognition.check_arch(family, archive)
+                _check_named(family, contents)
             spec = derive_spec(family, contents, name)
             logits = family.name_of(Role("head", "logits", "kernel"), spec, contents)
             top = logits in contents if include_top is None else include_top
@@ -279,6 +280,16 @@ def _check_known(family: Family, contents: Contents) -> None:
     before, grouped = (contents.kernel_shape(f"layer1.0.conv{n}.weight") for n in (1, 2))
     if family.known and before and grouped and len(grouped) == 4 and grouped[1] < before[0]:
         raise ArgumentError(f"{start} its convolutions are in {before[0] // grouped[1]} groups, as in ResNeXt, {end}")
+
+
+def _check_named(family: Family, contents: Contents) -> None:
+    """Raises if neither names nor shapes tell which network the file is of."""
+    if family.asks:
+        names = " or ".join(repr(spec.name) for spec in family.variants(contents))
+        raise ArgumentError(
+            f"name must be given for {str(contents.archive.path)!r}, whose names and shapes do not tell {family.asks}; "
+            f"got None. Give {names}, as in keras_resnets.weights.network(file, name), if that is its network."
+        )
 
 
 def _activation(activation: str | None, classes: int, archive: Archive) -> str | None:

@@ -204,6 +204,7 @@ NETWORKS = {
     "bearpaw": Network(Bearpaw, 3, pre=True, raw=True),
     "xternalz": Network(Xternalz, 3, pre=True),
     "kuangliu": Network(Kuangliu, 4),
+    "torchvision_conv3": Network(Chenyaofo, 4),
     "kuangliu_pre": Network(KuangliuPre, 4, pre=True),
     "kuangliu_fork": Network(KuangliuFork, 4, pre=True),
     "weiaicunzai": Network(Weiaicunzai, 4),

@@ -275,6 +275,7 @@ MODULES = {
     "bearpaw": pre("downsample", LAYERS[:3], end="bn"),
     "xternalz": pre("convShortcut", ("block1", "block2", "block3"), end="bn1"),
     "kuangliu": post("shortcut", 4, classifier="linear"),
+    "torchvision_conv3": post("downsample", 4),
     "kuangliu_pre": pre("shortcut", LAYERS, classifier="linear"),
     "kuangliu_fork": pre("shortcut", LAYERS, classifier="linear", end="bn"),
     "weiaicunzai": Weiaicunzai,
