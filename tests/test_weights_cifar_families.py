@@ -48,7 +48,9 @@ def loaded(archive, project, bottleneck=False, **options):
 @pytest.mark.parametrize(("name", "bottleneck"), CASES)
 def test_logits_equal_numpy(name, bottleneck):
     network = NETWORKS[name]
-    arrays = network.draw(1 if bottleneck else 2, 4, stem=3, bottleneck=bottleneck)
+    # The second block of the first stage has no projection, the first one has, for the stem has other channels.
+    counts = (1 if bottleneck else 2, *[1] * (network.stages - 1))
+    arrays = network.draw(counts, 4, stem=3, bottleneck=bottleneck)
     archive = Held("torch", arrays)
     model, x = loaded(archive, name, bottleneck), images(name)
     reference.close(reference.scores(model, x), network(arrays, x))
