@@ -89,6 +89,28 @@ COUNTS = [
     ("wrn34_w2", {}, 86_036_008, None, 14.09, G),
     ("wrn50_2", {}, 68_883_240, None, 11.40, G),
     ("wrn101_2", {}, 126_886_696, None, 22.75, G),
+    # Printed for github.com/kuangliu/pytorch-cifar's ResNet18 and, rounded, in weiaicunzai/pytorch-cifar100's README.
+    ("resnet18_conv3", {}, 11_173_962, 9_600, 0.56, G),
+    ("resnet18_conv3", {"classes": 100}, 11_220_132, None, None, None),
+    ("resnet34_conv3", {}, 21_282_122, 17_024, 1.16, G),
+    ("resnet50_conv3", {}, 23_520_842, 53_120, 1.30, G),
+    ("resnet101_conv3", {}, 42_512_970, 105_344, 2.51, G),
+    ("resnet152_conv3", {}, 58_156_618, 151_424, 3.72, G),
+    # Less the batch-norms behind the projections, of 128, 256 and 512 channels; with an end for the stem's batch-norm.
+    ("resnet18_v2_conv3", {}, 11_173_962 - 2 * 896, 7_808, 0.56, G),
+    ("resnet18_v2_conv3", {"placement": "pre_open"}, 11_171_146, 6_784, 0.56, G),
+    ("resnet34_v2_conv3", {}, 21_280_330, 15_232, 1.16, G),
+    ("resnet50_v2_conv3", {}, 23_513_162, 45_440, 1.30, G),
+    ("resnet101_v2_conv3", {}, 42_505_290, 97_664, 2.51, G),
+    ("resnet152_v2_conv3", {}, 58_148_938, 143_744, 3.72, G),
+    # Asserted in github.com/osmr/imgclsmob, `pytorchcv/models/resnet_cifar.py` and `preresnet_cifar.py`.
+    ("resnet164bn", {}, 1_704_154, 25_120, None, None),
+    ("resnet164bn", {"classes": 100}, 1_727_284, None, None, None),
+    ("resnet272bn", {}, 2_816_986, None, None, None),
+    ("resnet542bn", {}, 5_599_066, None, None, None),
+    ("resnet1001bn", {}, 10_328_602, 150_112, None, None),
+    ("preresnet164bn", {}, 1_703_258, 24_224, 244.5, M),
+    ("preresnet272bn", {}, 2_816_090, None, None, None),
     # Wu et al. 2016, Table 1, and models A1 and A2.
     ("wu_f", {}, 139_328_040, 53_120, 7.16, G),
     ("wu_e", {}, 101_567_016, 40_832, 7.64, G),
@@ -159,7 +181,11 @@ def test_cifar_resnet_of_152_layers():
 
 
 def test_every_listed_name_has_a_row():
-    rows = {name for name, *_ in COUNTS} | {"vgg15", "resnet50_v2", "resnet101_v2"}
+    rows = {name for name, *_ in COUNTS if not name.endswith(("272bn", "542bn", "preresnet164bn"))} | {
+        "vgg15",
+        "resnet50_v2",
+        "resnet101_v2",
+    }
     rows |= {f"preresnet{depth}" for depth in (20, 32, 44, 56)}  # the counts of resnet20 and so on, below
     assert rows == set(kr.list_models())
     assert kr.list_models() == sorted(kr.list_models())

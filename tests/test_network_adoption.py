@@ -234,18 +234,31 @@ def _in_order_of(model, other):
     return [by_path[v.path] for v in model.weights]
 
 
-def test_keras_hub_backbone():
+@pytest.mark.parametrize(("block_type", "pre"), [("bottleneck_block", False), ("basic_block", True)])
+def test_keras_hub_backbone(block_type, pre, tmp_path):
     hub = pytest.importorskip("keras_hub", reason="keras-hub, an optional dependency, is not installed")
-    backbone = hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 128],
-        stackwise_num_blocks=[2, 2],
-        stackwise_num_strides=[1, 2],
-        block_type="bottleneck_block",
-        image_shape=(32, 32, 3),
-    )
+    options = {
+        "input_conv_filters": [64],
+        "input_conv_kernel_sizes": [7],
+        "stackwise_num_filters": [64, 128],
+        "stackwise_num_blocks": [2, 2],
+        "stackwise_num_strides": [1, 2],
+        "block_type": block_type,
+        "use_pre_activation": pre,
+        "image_shape": (32, 32, 3),
+    }
+    backbone = hub.models.ResNetBackbone(**options)
+    rng = np.random.default_rng(0)
+    backbone.set_weights([rng.uniform(0.1, 0.2, value.shape) for value in backbone.get_weights()])
+    x = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    expected = backbone.predict(x, verbose=0)
     network = kr.adopt(backbone)
-    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
-    np.testing.assert_array_equal(network.predict(x, verbose=0), backbone.predict(x, verbose=0))
+    np.testing.assert_array_equal(network.predict(x, verbose=0), expected)
     assert len(network.blocks) == 4
+    # A preset is opened by keras-hub, and its file of weights fills a network of the same layers.
+    backbone.save_to_preset(tmp_path)
+    opened = kr.adopt(hub.models.ResNetBackbone.from_preset(str(tmp_path)))
+    np.testing.assert_array_equal(opened.predict(x, verbose=0), expected)
+    other = kr.adopt(hub.models.ResNetBackbone(**options))
+    assert kr.weights.load(other, tmp_path / "model.weights.h5").is_complete
+    np.testing.assert_array_equal(other.predict(x, verbose=0), expected)

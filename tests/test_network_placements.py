@@ -64,8 +64,8 @@ class Written:
     def __call__(self, x):
         place = self.spec.placement
         h = convolve(np.asarray(x, "float64"), self.weights["stem/body/conv/kernel"])
-        h = h if place == "pre" else self.bn(h, "stem/body/bn")
-        h = h if place in ("pre", "relu_only") else relu(h)
+        h = h if place.startswith("pre") else self.bn(h, "stem/body/bn")
+        h = h if place.startswith("pre") or place == "relu_only" else relu(h)
         for s, stage in enumerate(self.spec.stages, 1):
             for b in range(1, stage.blocks + 1):
                 h = self.block(h, f"stage{s}_block{b}", stage.stride if b == 1 else 1, b == 1)
@@ -94,16 +94,18 @@ class Written:
             "relu_before": lambda x: relu(bn2(conv2(relu(bn1(conv1(x)))))),
             "relu_only": lambda x: bn2(conv2(relu(bn1(conv1(relu(x)))))),
             "pre": lambda x: conv2(relu(bn2(conv1(relu(bn1(x)))))),
-        }[place](x)
+        }[place.removesuffix("_open")](x)
         projection = self.weights.get(f"{name}/shortcut/conv/kernel")
-        shared = projection is not None or (first and self.spec.shared_preactivation == "stage")
+        which = self.spec.shared_preactivation
+        shared = which != "none" and (projection is not None or (first and which == "stage"))
         # What the shortcut reads, and the gate.
-        h = {"relu_only": relu, "pre": lambda x: relu(bn1(x))}.get(place, lambda x: x)(x) if shared else x
+        activate = {"relu_only": relu, "pre": lambda x: relu(bn1(x))}.get(place.removesuffix("_open"), lambda x: x)
+        h = activate(x) if shared else x
         if projection is None:
             skip = np.pad(h[:, ::stride, ::stride], [(0, 0)] * 3 + [(0, f.shape[-1] - h.shape[-1])])
         else:
             skip = convolve(h, projection, stride)
-            skip = skip if place in ("bn_after", "pre") else self.bn(skip, f"{name}/shortcut/bn")
+            skip = skip if place in ("bn_after", "pre", "pre_open") else self.bn(skip, f"{name}/shortcut/bn")
         if kind in ("gate", "shortcut_gate"):
             gate = f"{name}/{'preactivation' if kind == 'gate' else 'shortcut'}/gate"
             g = sigmoid(convolve(h, self.weights[f"{gate}/kernel"], stride) + self.weights[f"{gate}/bias"])
@@ -121,6 +123,11 @@ CASES += [(place, "gate:-0.7", "A", "projection") for place in unit.PLACEMENTS]
 CASES += [("post", skip, "A", "stage") for skip in SKIPS if skip != "identity"]
 CASES += [("pre", skip, "C", "stage") for skip in SKIPS]
 CASES += [("relu_only", "shortcut_gate:0.4", "B", "projection")]
+CASES += [
+    ("pre", "identity", "B", "none"),
+    ("pre_open", "gate:-0.7", "C", "none"),
+    ("relu_only", "identity", "B", "none"),
+]
 
 
 @pytest.mark.parametrize(("place", "skip", "shortcut", "shared"), CASES)
@@ -143,7 +150,9 @@ def test_behind_the_7x7_stem_nothing_is_activated_twice(place, scramble):
     written = Written(model, False)
     bn = written.bn
     # What the drawing has in front of the first convolution, it leaves out here.
-    written.bn = lambda h, *paths: h if paths[0].endswith("block1/residual/bn1") and place == "pre" else bn(h, *paths)
+    written.bn = lambda h, *paths: (
+        h if paths[0].endswith("block1/residual/bn1") and place.startswith("pre") else bn(h, *paths)
+    )
     assert first.preactivation is None
     close(first(x), written.block(x.astype("float64"), "stage1_block1", 1, True))
 
@@ -168,7 +177,7 @@ def test_counts_of_every_combination(data):
         placement=one(*unit.PLACEMENTS),
         shortcut=shortcut,
         skip="identity" if shortcut == "none" else one(*SKIPS),
-        shared_preactivation=one("stage", "projection"),
+        shared_preactivation=one("stage", "projection", "none"),
         stride_place=one("first", "3x3"),
         hidden=one((), (7,)),
         width=one(1.0, 1.5),

@@ -53,6 +53,8 @@ def test_learning_rates_of_the_papers(name, steps, rates):
         ("resnet110", "cifar10", "he15_110"),
         ("resnet1202", "cifar10", "he15_110"),
         ("plain110", "cifar10", "he15_110"),
+        ("resnet164bn", "cifar10", "he15_110"),
+        ("resnet18_conv3", "cifar10", "he15"),
         ("resnet101", "imagenet2012", "imagenet"),
         ("preresnet110", "cifar10", "he16"),
         ("resnet38_a1", "imagenet2012", "wu_imagenet"),

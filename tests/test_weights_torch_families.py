@@ -128,33 +128,6 @@ def torch_resnet(torch, blocks, width, bottleneck, inner):
     return net
 
 
-@pytest.mark.parametrize("prefix", ["module.", "state_dict.", "state_dict.module.", "model.", "model.state_dict."])
-def test_wrappers_are_stripped(prefix):
-    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
-    wrapped = {prefix + name: array for name, array in arrays.items()}
-    wrapped["optimizer.state.0.momentum_buffer"] = np.zeros(3, "float32")
-    archive, x = Held("torch", wrapped), reference.images(1, 3, 32, 32)
-    model = reference.logits(archive, input_shape=(32, 32, 3))
-    reference.close(reference.scores(model, x), reference.torchvision(arrays, x))
-    assert "optimizer.state.0.momentum_buffer" in kr.weights.plan(model, archive).left
-
-
-def test_an_average_beside_the_network_is_left():
-    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
-    average = {f"state_dict_ema.{name}": array + 1 for name, array in arrays.items()}
-    archive = Held("torch", {**average, **{f"state_dict.{name}": array for name, array in arrays.items()}})
-    model = kr.weights.network(archive, input_shape=(32, 32, 3))
-    np.testing.assert_array_equal(reference.values(model)[0], arrays["conv1.weight"].transpose(2, 3, 1, 0))
-    assert set(average) <= set(kr.weights.plan(model, archive).left)
-
-
-def test_two_networks_in_one_file_are_refused():
-    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
-    both = {prefix + name: array for prefix in ("model.", "state_dict.") for name, array in arrays.items()}
-    with pytest.raises(ArgumentError, match=r"2 networks, under 'model.' and 'state_dict.'; keep one"):
-        kr.weights.network(Held("torch", both))
-
-
 @pytest.mark.parametrize("projects", [False, True])
 def test_names_of_akamaster(projects):
     arrays = reference.draw_akamaster(3, projects=projects)
@@ -189,18 +162,6 @@ def test_names_of_zagoruyko(widths):
         reference.close(reference.scores(model, x), expected)
     assert model.spec.name == f"wrn_10_{widths[0] // 16}"
     assert model.preprocessing == kr.Preprocessing((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
-
-
-def test_a_network_within_another_is_found():
-    arrays = reference.draw_torchvision((1, 1, 1, 1), 2)
-    for prefix in ("_orig_mod.", "module._orig_mod.", "encoder.", "module.encoder_q.", "model_ema."):
-        archive = Held("torch", {prefix + name: array for name, array in arrays.items()} | {"queue": arrays["fc.bias"]})
-        plan = kr.weights.plan(kr.weights.network(archive, input_shape=(32, 32, 3)), archive)
-        assert plan.is_complete
-        assert "queue" in plan.left
-    both = {prefix + name: array for prefix in ("encoder_q.", "encoder_k.") for name, array in arrays.items()}
-    with pytest.raises(ArgumentError, match=r"2 networks, under 'encoder_k.' and 'encoder_q.'"):
-        kr.weights.network(Held("torch", both))
 
 
 def test_the_name_in_the_file_is_believed_and_the_callers_word_more():

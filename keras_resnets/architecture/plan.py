@@ -165,7 +165,8 @@ def _block(spec: Spec, number: int, grid: Grid, place: int, channels: int, activ
     stage, places, first = spec.stages[number], spec.activations, place == 0
     stride, width = grid.stride if first else 1, spec.widths(stage)[-1]
     shortcut = _shortcut(spec, channels, width, first and stage.stride > 1)
-    both = (shortcut is not None and shortcut.projects) or (first and spec.shared_preactivation == "stage")
+    projects = shortcut is not None and shortcut.projects
+    both = spec.shared_preactivation != "none" and (projects or (first and spec.shared_preactivation == "stage"))
     kind = spec.skips.kind
     return Block(
         name=f"stage{number + 1}_block{place + 1}",

@@ -83,9 +83,10 @@ class Spec:
         placement: the positions of batch-norm and ReLU in a block (He et al. 2016, Fig. 4 and Table 2): `"post"`, after
             the convolutions, with the last ReLU after the addition, the original (He et al. 2015); `"bn_after"`, the
             last BN after the addition as well; `"relu_before"`, the last ReLU before it; `"relu_only"`, each ReLU
-            before its convolution and each BN after it; or `"pre"`, both before, full pre-activation. The stem and
-            the end of the network follow from it (`keras_resnets.unit.PLACEMENTS`). A BN follows each projection,
-            except for `"bn_after"` and `"pre"`, which normalise the sum or the input of the next convolution.
+            before its convolution and each BN after it; `"pre"`, both before, full pre-activation; or `"pre_open"`,
+            the same without BN and ReLU at the end (kuangliu's pytorch-cifar). The stem and the end of the network
+            follow from it (`keras_resnets.unit.PLACEMENTS`). A BN follows each projection, except for `"bn_after"` and
+            the last two, which normalise the sum or the input of the next convolution.
         shortcut: `"A"` parameter-free (subsampling and zero channels), `"B"` 1x1 projection where
             the shape changes, `"C"` 1x1 projection everywhere (He et al. 2015, section 3.3), or
             `"none"`, a plain network.
@@ -98,7 +99,8 @@ class Spec:
             skip: a block whose residual branch is deleted keeps (1 - g) times its shortcut.
         shared_preactivation: with activations before convolutions, the blocks whose first activation feeds the
             shortcut as well: `"stage"`, the first of each stage and those with a projection (He et al. 2016, appendix),
-            or `"projection"`, those with a projection (Zagoruyko & Komodakis 2016).
+            `"projection"`, those with a projection (Zagoruyko & Komodakis 2016), or `"none"`, no block: projections
+            read what came in (bearpaw's pytorch-classification).
         stride_place: which convolution of a stage's first block has the stride: `"first"`
             (He et al. 2015, released models) or `"3x3"`, the first one larger than 1x1 (v1.5).
         output_stride: factor by which the last map is smaller than the input; None takes the product of the strides of
@@ -219,7 +221,7 @@ class Spec:
         one_of("stem", self.stem, ("conv3", "conv7"))
         one_of("placement", self.placement, unit.PLACEMENTS)
         one_of("shortcut", self.shortcut, ("A", "B", "C", "none"))
-        one_of("shared_preactivation", self.shared_preactivation, ("stage", "projection"))
+        one_of("shared_preactivation", self.shared_preactivation, ("stage", "projection", "none"))
         one_of("stride_place", self.stride_place, ("first", "3x3"))
         one_of("decay", self.decay, ("kernels", "all"))
         one_of("init", self.init, ("fan_in", "fan_out"))

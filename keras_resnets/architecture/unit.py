@@ -22,7 +22,7 @@ class Placement:
         total: after the addition.
         stem: after a 3x3 stem. A 7x7 stem always has batch-norm and ReLU before its max-pool.
         end: after the last block, before the pooling.
-        title: what the paper calls it.
+        title: what the paper calls it; empty for one that it does not have.
     """
 
     before: tuple[str, ...] = ()
@@ -51,6 +51,8 @@ PLACEMENTS = {
         before=("relu",), behind=("bn",), last=("bn",), stem=("bn",), end=("relu",), title="ReLU-only pre-activation"
     ),
     "pre": Placement(before=_BOTH, end=_BOTH, title="full pre-activation"),
+    # Not the paper's: kuangliu's pytorch-cifar leaves the end out (`models/preact_resnet.py`).
+    "pre_open": Placement(before=_BOTH),
 }
 
 

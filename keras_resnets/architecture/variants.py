@@ -55,6 +55,12 @@ def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 
     return Spec(name, tuple(stages), (224, 224, 3), 1000, stem="conv7", stem_width=64, **fields)
 
 
+def imagenet_widths(name: str, blocks: tuple[int, ...], kernels=(3, 3), **fields) -> Spec:
+    """ImageNet's four stages on the 3x3 stem, for 32x32 images (github.com/kuangliu/pytorch-cifar, `models/`)."""
+    small = {"input_shape": (32, 32, 3), "classes": 10, "stem": "conv3", **_V15, **fields}
+    return imagenet(name, blocks, kernels).replace(**small)
+
+
 def imagenet_plain(name: str, blocks: tuple[int, ...], **fields) -> Spec:
     """The plain counterpart: twice as many single convolutions as the residual network has blocks."""
     stages = tuple(
@@ -111,8 +117,10 @@ _BLOCKS = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-_V15: dict[str, Any] = {"stride_place": "3x3", "init": "fan_out"}
+_FAN_OUT: dict[str, Any] = {"init": "fan_out"}
+_V15: dict[str, Any] = {"stride_place": "3x3", **_FAN_OUT}
 _PRE: dict[str, Any] = {**_V15, "placement": "pre"}
+_SHARED: dict[str, Any] = {"placement": "pre", "shared_preactivation": "projection"}
 
 # Units per level of models A, A1 and A2, which differ in where they downsample (Wu et al. 2016's code).
 _WU38 = (0, 3, 3, 6, 3, 1, 1)
@@ -128,6 +136,13 @@ _TABLE: dict[str, Callable[[str], Spec]] = {
     **{f"wrn{d}_2": partial(imagenet, blocks=_BLOCKS[d], kernels=BOTTLENECK, inner=2, **_V15) for d in (50, 101)},
     **{f"wrn18_w{w}": partial(imagenet, blocks=_BLOCKS[18], out=f) for w, f in (("15", 1.5), ("2", 2), ("3", 3))},
     **{f"wrn34_w{w}": partial(imagenet, blocks=_BLOCKS[34], out=f) for w, f in (("15", 1.5), ("2", 2))},
+    **{f"resnet{d}_conv3": partial(imagenet_widths, blocks=_BLOCKS[d]) for d in (18, 34)},
+    **{f"resnet{d}_conv3": partial(imagenet_widths, blocks=_BLOCKS[d], kernels=BOTTLENECK) for d in (50, 101, 152)},
+    **{f"resnet{d}_v2_conv3": partial(imagenet_widths, blocks=_BLOCKS[d], **_SHARED) for d in (18, 34)},
+    **{
+        f"resnet{d}_v2_conv3": partial(imagenet_widths, blocks=_BLOCKS[d], kernels=BOTTLENECK, **_SHARED)
+        for d in (50, 101, 152)
+    },
     "resnet38": partial(wu, units=_WU38, side=224, pools=(2, 3, 4, 5, 6)),
     "resnet38_a1": partial(wu, units=_WU38, side=224, pools=(), strides=(2, 3, 4, 5, 6)),
     "resnet38_a2": partial(wu, units=_WU38, side=224, pools=(2, 3), strides=(4, 5, 6)),
@@ -143,6 +158,7 @@ _TABLE: dict[str, Callable[[str], Spec]] = {
 _REPORTED = (
     [f"resnet{d}" for d in (20, 32, 44, 56, 110, 1202)]
     + [f"plain{d}" for d in (20, 32, 44, 56, 110)]
+    + ["resnet164bn", "resnet1001bn"]
     + [f"preresnet{d}" for d in (20, 32, 44, 56, 110, 164, 1001)]
     + [f"wrn_{n}_{k}" for n, k in ((16, 4), (16, 8), (16, 10), (22, 8), (22, 10), (28, 2), (28, 10), (28, 12))]
     + [f"wrn_{n}_{k}" for n, k in ((40, 1), (40, 2), (40, 4), (40, 8), (40, 10), (52, 1))]
@@ -152,8 +168,8 @@ _REPORTED = (
 def list_models() -> list[str]:
     """Returns the names of all variants, sorted.
 
-    Further valid names are `resnet{6n+2}`, `plain{6n+2}`, `preresnet{6n+2}` (basic blocks), `preresnet{9n+2}`
-    (bottlenecks) and `wrn_{6n+4}_{k}`, for all n and k of at least 1.
+    Further valid names are `resnet{6n+2}`, `plain{6n+2}`, `preresnet{6n+2}` (basic blocks), `preresnet{9n+2}`,
+    `resnet{9n+2}bn`, `preresnet{9n+2}bn` (bottlenecks) and `wrn_{6n+4}_{k}`, for all n and k of at least 1.
 
     Example:
         >>> import keras_resnets as kr
@@ -165,7 +181,7 @@ def list_models() -> list[str]:
 
 def imagenet_models() -> list[str]:
     """Returns the names of the ImageNet variants, sorted."""
-    return sorted(name for name in _TABLE if name != "vgg15")
+    return sorted(name for name in _TABLE if name != "vgg15" and not name.endswith("_conv3"))
 
 
 def _size(name: str, digits: str) -> int:
@@ -219,11 +235,15 @@ def _parse_name(name: str) -> Spec:
         return _TABLE[name](name)
     if match := re.fullmatch(r"resnet(\d+)", name):
         return cifar(name, _blocks_of_depth(name, "resnet{}", _size(name, match[1]), 6, 2))
+    if match := re.fullmatch(r"(resnet|preresnet)(\d+)bn", name):
+        # As osmr's pytorchcv calls bottlenecks of depths that basic blocks have too.
+        blocks = _blocks_of_depth(name, f"{match[1]}{{}}bn", _size(name, match[2]), 9, 2)
+        return cifar_bottleneck(name, blocks, **(_V15 if match[1] == "resnet" else {"placement": "pre", **_FAN_OUT}))
     if match := re.fullmatch(r"plain(\d+)", name):
         return cifar_plain(name, 2 * _blocks_of_depth(name, "plain{}", _size(name, match[1]), 6, 2))
     if match := re.fullmatch(r"preresnet(\d+)", name):
         depth = _size(name, match[1])
-        fields: dict[str, Any] = {"placement": "pre", "init": "fan_out"}
+        fields: dict[str, Any] = {"placement": "pre", **_FAN_OUT}
         # 164 fits both patterns; the paper's is the bottleneck (He et al. 2016, section 4).
         if depth == 164 or ((depth - 2) % 6 and (depth - 2) % 9 == 0):
             return cifar_bottleneck(name, _blocks_of_depth(name, "preresnet{}", depth, 9, 2), **fields)

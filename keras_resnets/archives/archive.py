@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,14 @@ class Archive(Mapping[str, Tensor]):
         path: the file.
         metadata: the file's own metadata, and the texts that stand beside torch's tensors.
         public: what is known of the file beside its contents, if it is one of public weights; else None.
+        prefix: beginning of the names of the network that is meant, where the file holds several; None otherwise.
     """
 
     kind: str
     path: Path
     metadata: dict[str, str]
     public: Any = None
+    prefix: str | None = None
 
     def __init__(self, kind, path, tensors, metadata=None, close: Callable[[], None] | None = None):
         self.kind, self.path, self._tensors, self.metadata = kind, Path(path), dict(tensors), metadata or {}
@@ -58,6 +61,12 @@ class Archive(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def under(self, prefix: str) -> Archive:
+        """Returns the same archive, of which the network under a prefix is meant."""
+        other = copy.copy(self)
+        other.prefix = prefix
+        return other
 
     def close(self) -> None:
         """Closes the file; its arrays can no longer be read."""

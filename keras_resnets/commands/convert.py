@@ -13,17 +13,18 @@ from keras_resnets.errors import ArgumentError
 @click.argument("model", required=False)
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
 @click.option("--image-size", type=int, help="Side of the network's input; the variant's by default.")
+@click.option("--prefix", help="Beginning of the names of the network that is meant, where FILE holds several.")
 @click.option("--no-top", is_flag=True, help="Leave the classifier out.")
 @click.option("--list", "listed", is_flag=True, help="Print every variable and where it comes from.")
 @console.seed
 @console.out
-def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
+def convert(file, model, fields, image_size, prefix, no_top, listed, seed, out) -> None:
     """Load the public weights in FILE, or of that name, into a network and write it as a .keras file.
 
-    FILE may be from keras.applications, torchvision or timm, Wu et al. 2016's ResNet-38 or its ports to torch,
-    akamaster's CIFAR networks or Zagoruyko's wide ones. MODEL is the variant, needed where the file does not identify
-    it: for ResNet-38 resnet38, resnet38_a1 or resnet38_a2. A name such as akamaster/resnet56 is one of those that
-    keras-resnets weights lists; its file is fetched.
+    FILE may be from keras.applications, torchvision, timm or transformers, Wu et al. 2016's ResNet-38 or its ports to
+    torch, or of the CIFAR networks of akamaster, chenyaofo, kuangliu, bearpaw, weiaicunzai, osmr (pytorchcv) and
+    Zagoruyko. MODEL is the variant, needed where the file does not identify it: for ResNet-38 resnet38, resnet38_a1 or
+    resnet38_a2. A name such as akamaster/resnet56 is one of those that keras-resnets weights lists; its file is fetched.
 
     The command prints what was matched and, where an independent computation exists, how far the logits are from it.
     """
@@ -35,7 +36,8 @@ def convert(file, model, fields, image_size, no_top, listed, seed, out) -> None:
 
     overrides = dict(console.parse_field(text) for text in fields)
     shape = (image_size, image_size, 3) if image_size else None
-    with weights.open_archive(file) as archive:
+    with weights.open_archive(file) as opened:
+        archive = opened if prefix is None else opened.under(prefix)
         network = weights.network(archive, model, include_top=False if no_top else None, input_shape=shape, **overrides)
         plan = weights.plan(network, archive)
         click.echo(str(plan) if listed else "\n".join([f"{plan.file}: {plan.format}", plan.summary, *plan.notes]))

@@ -17,7 +17,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import copy_weights, load_model
-from keras_resnets.weights import matching, public, transfer
+from keras_resnets.weights import public, recognition, transfer
 from keras_resnets.weights.opening import open_archive
 
 
@@ -132,4 +132,4 @@ def _is_public(file: str | os.PathLike) -> bool:
             if start.read(len(hdf5_file.MAGIC)) != hdf5_file.MAGIC:
                 return True
         with open_archive(file) as archive:
-            return not matching.is_whole(archive)
+            return not recognition.is_whole(archive)

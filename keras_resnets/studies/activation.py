@@ -65,7 +65,7 @@ def activation(
         >>> print(kr.studies.describe(study))  # doctest: +SKIP
     """
     spec = spec_of(network)
-    chosen = tuple(PLACEMENTS) if arms is None else arms
+    chosen = tuple(name for name, place in PLACEMENTS.items() if place.title) if arms is None else arms
     specs = {arm: spec.replace(placement=arm) for arm in dict.fromkeys((spec.placement, *chosen))}
     how: dict[str, Any] = {"out": out, "epochs": epochs, "seeds": seeds, "seed": seed, "verbose": verbose}
     return by_arms.compare("activation", specs, data, recipe, **how)

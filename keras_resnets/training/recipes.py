@@ -402,5 +402,5 @@ def default(network: str, data: str, task: str = "classification") -> str:
         return "wu_imagenet" if network.startswith(("resnet38", "wu_")) else "imagenet"
     if network.startswith("wrn_"):
         return "wrn_svhn" if data == "svhn_cropped" else "wrn"
-    deep = re.fullmatch(r"(?:resnet|plain)(\d+)", network)
+    deep = re.fullmatch(r"(?:resnet|plain)(\d+)(?:bn)?", network)
     return "he16" if network.startswith("preresnet") else "he15_110" if deep and int(deep[1]) >= 110 else "he15"

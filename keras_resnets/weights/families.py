@@ -13,11 +13,7 @@ import numpy as np
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive, Tensor
-from keras_resnets.errors import ArgumentError
 from keras_resnets.weights.roles import Role
-
-# Prefixes that training scripts add to the names of a network's tensors.
-_WRAPPERS = re.compile(r"((module|model|net|network|state_dict|model_state_dict|params|_orig_mod)\.)*")
 
 # ImageNet's mean and standard deviation in torchvision and in Wu et al. 2016's code (`iclass/ilsvrc.py`).
 TORCH_PREPROCESSING = Preprocessing(
@@ -31,13 +27,20 @@ class Contents(Mapping[str, Tensor]):
     Args:
         archive: the archive.
         prefix: prefix of these names in the archive, such as `"state_dict.module."`.
+        others: prefixes of the archive's other networks.
     """
 
-    def __init__(self, archive: Archive, prefix: str = ""):
+    def __init__(self, archive: Archive, prefix: str = "", others: Collection[str] = ()):
         self.archive = archive
         # Some files have the parameters in one dictionary, and the moving statistics in another.
         roots = dict.fromkeys((prefix, re.sub(r"params\.$", "stats.", prefix)))
-        self.full = {name[len(root) :]: name for root in roots for name in archive if name.startswith(root)}
+        within = tuple(other for other in others if other.startswith(prefix) and other != prefix)
+        self.full = {
+            name[len(root) :]: name
+            for root in roots
+            for name in archive
+            if name.startswith(root) and not (within and name.startswith(within))
+        }
 
     def __getitem__(self, name: str) -> Tensor:
         return self.archive[self.full[name]]
@@ -92,6 +95,8 @@ class Family:
         classifier: pattern of the names of the classifier's tensors, which a backbone ignores.
         ignored: pattern of the names of tensors that our networks do not have.
         preprocessing: the preprocessing that the weights need; None if unknown.
+        by_classes: the same for a number of classes, with what is to be said of it, for networks whose publishers
+            trained them on one set of each number; another number's is not known then.
         revise: corrects the source of a variable, for folded biases or channels in another order.
         fields: returns further fields of the spec that a file determines, such as those of its head.
         refusal: why no network of a spec can be filled, and the remedy.
@@ -99,6 +104,8 @@ class Family:
             shapes, and is taken from a caller who gives it.
         known: pattern of all names that the family's networks have; empty if their kin have other marks.
         archs: pattern of what a checkpoint calls networks of the family, where it says so.
+        sides: height and width of the kernels of some of the marks, where families with the same names differ in them.
+        asks: what neither names nor shapes tell of the network, so that the caller has to name the variant.
     """
 
     name: str
@@ -112,29 +119,29 @@ class Family:
     classifier: str = ""
     ignored: str = ""
     preprocessing: Preprocessing | None = None
+    by_classes: Mapping[int, tuple[Preprocessing | None, str]] = field(default_factory=dict)
     revise: Callable[[Role, Source, Spec, Contents], Source] | None = None
     fields: Callable[[Contents], dict[str, Any]] = lambda contents: {}
     refusal: str = ""
     untold: tuple[str, ...] = ()
     known: str = ""
     archs: str = ""
+    sides: Mapping[str, int] = field(default_factory=dict)
+    asks: str = ""
 
-    def contents(self, archive: Archive) -> Contents | None:
-        """Returns the network's tensors if the archive is of this family, else None."""
+    def prefixes(self, archive: Archive) -> list[str]:
+        """Returns the prefixes under which an archive has networks with the marks of the family."""
         if archive.kind not in self.kinds:
-            return None
+            return []
         mark = self.marks[0]
         candidates = [name.removesuffix(mark) for name in archive if name.endswith(mark)]
-        prefixes = [prefix for prefix in candidates if all(prefix + other in archive for other in self.marks)]
-        # A network that is part of another, such as an encoder, is meant where there is no network of its own.
-        prefixes = [prefix for prefix in prefixes if _WRAPPERS.fullmatch(prefix)] or prefixes
-        if len(prefixes) > 1:
-            places = " and ".join(map(repr, sorted(prefixes)))
-            raise ArgumentError(
-                f"{str(archive.path)!r} holds {len(prefixes)} networks, under {places}; keep one of them in a file of "
-                f"its own."
-            )
-        return Contents(archive, prefixes[0]) if prefixes else None
+        found = [prefix for prefix in candidates if all(prefix + other in archive for other in self.marks)]
+        sides = self.sides.items()
+        return [p for p in found if all(archive[p + name].shape[2:] == (side, side) for name, side in sides)]
+
+    def heads(self, contents: Contents) -> list[str]:
+        """Returns the names in a file of a classifier's tensors, known or not, without the prefix."""
+        return [name for name in contents if self.classifier and re.fullmatch(self.classifier, name)]
 
     def name_of(self, role: Role, spec: Spec, contents: Contents) -> str | None:
         """Returns a variable's name in a file, else its likeliest name; None if the family has no such variable."""
@@ -167,10 +174,21 @@ class Family:
             if key not in told and getattr(spec, key) != value and _matters(spec, key)
         }
 
-    def prepares(self, channels: int | None) -> Preprocessing | None:
-        """Returns the preprocessing for images of so many channels; None where the family's is for another number."""
-        own = self.preprocessing
-        return own if own is None or own.fits(channels) else None
+    def prepares(self, channels: int | None, classes: int | None = None) -> tuple[Preprocessing | None, str]:
+        """Returns the preprocessing that a file's weights need, None if it is not known, and what is to be said of it.
+
+        Args:
+            channels: of the network's images.
+            classes: of the file's own classifier; None without one.
+        """
+        own, said = self.preprocessing, "preprocessing not known: it differs between projects" if self.asks else ""
+        if self.by_classes:
+            counts = " or ".join(map(str, self.by_classes))
+            unknown = f"preprocessing not known: {self.name} are published for {counts} classes"
+            own, said = self.by_classes.get(classes or 0, (None, unknown))
+        if own is not None and not own.fits(channels):
+            return None, f"preprocessing not known: that of {self.name} is not for {channels} channels"
+        return own, said
 
 
 def _matters(spec: Spec, key: str) -> bool:

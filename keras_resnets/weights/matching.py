@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import re
 from collections import Counter
 from collections.abc import Collection
-from contextlib import AbstractContextManager
 
 import keras
 import numpy as np
@@ -17,57 +15,14 @@ from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.weights import keras_families, torch_families, wu_families
+from keras_resnets.weights import keras_families
 from keras_resnets.weights.families import Contents, Family, Source
-from keras_resnets.weights.opening import open_archive
 from keras_resnets.weights.plans import Plan, Row, first_few
-from keras_resnets.weights.roles import role
+from keras_resnets.weights.recognition import arch_of, as_archive, recognise, require_family
+from keras_resnets.weights.roles import Role, role
 
 # The variables of a network, each with its source in a file; None if the file's family has no such variable.
 Matches = list[tuple[keras.Variable, Source | None]]
-
-FAMILIES = (
-    keras_families.OWN,
-    keras_families.FIRST,
-    keras_families.SECOND,
-    keras_families.OLD,
-    keras_families.OLDEST,
-    torch_families.TORCHVISION,
-    torch_families.AKAMASTER,
-    torch_families.ZAGORUYKO,
-    wu_families.MXNET,
-    wu_families.PSA,
-    wu_families.WIDER,
-    wu_families.INPLACE,
-)
-
-
-def recognise(archive: Archive) -> tuple[Family, Contents] | None:
-    """Returns the family of a weight file, and the network's tensors in it; None if the family is unknown."""
-    for family in FAMILIES:
-        contents = family.contents(archive)
-        if contents is not None:
-            return family, contents
-    return None
-
-
-def require_family(archive: Archive) -> tuple[Family, Contents]:
-    """Does the same as `recognise`, but raises `ArgumentError` if the family is unknown."""
-    recognised = recognise(archive)
-    if recognised is None and (is_whole(archive) or any(name.startswith("layers/residual_block") for name in archive)):
-        raise ArgumentError(
-            f"{str(archive.path)!r} was saved by this package, and is no public weight file: open it with "
-            f"keras_resnets.load_model, or give it to keras_resnets.build(name, weights=file). Weights alone that an "
-            f"old Keras saved have no names; load them with load_weights of the same network."
-        )
-    if recognised is None:
-        tensors = first_few([repr(name) for name in archive])
-        names = ", ".join(dict.fromkeys(family.name for family in FAMILIES[1:]))
-        raise ArgumentError(
-            f"{str(archive.path)!r} is of no known family: its names are {tensors or 'none'}. Known are {names}; an "
-            f"adopted network takes the .h5 or .keras file of its own layers."
-        )
-    return recognised
 
 
 def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, Contents, Matches]:
@@ -77,6 +32,11 @@ def match_variables(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
             f"model must be a network of keras_resnets; got {type(model).__name__}. Use keras_resnets.adopt first."
         )
     spec = model.spec
+    if spec is None and archive.prefix:
+        raise ArgumentError(
+            f"prefix cannot be given for {model.name!r}, which is filled by the names of its own layers; got "
+            f"{archive.prefix!r}. Leave it out."
+        )
     recognised = recognise(archive)
     if recognised and recognised[0] is keras_families.OWN:
         return _match_by_path(model, recognised[1])
@@ -106,11 +66,6 @@ def _match_by_path(model: ResidualNetwork, contents: Contents) -> tuple[Family, 
         numbers[layer] += 1
         matches.append((variable, Source((numbered if numbered in contents else path,), (shape,))))
     return family, contents, matches
-
-
-def is_whole(archive: Archive) -> bool:
-    """Whether a file in HDF5 holds a whole network of this package, with its layers."""
-    return '"class_name": "ResidualNetwork"' in archive.metadata.get("model_config", "")[:100]
 
 
 def _weights(model: ResidualNetwork) -> list[keras.Variable]:
@@ -150,13 +105,16 @@ def _match_by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
     return family, contents, matches
 
 
-def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True) -> Plan:
+def plan(
+    model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True, prefix: str | None = None
+) -> Plan:
     """Matches a weight file with a network, without loading anything.
 
     Args:
         model: the network.
         file: the weight file, or an open archive.
         head: whether to match the classifier too.
+        prefix: beginning of the names of the network that is meant, where the file holds several.
 
     Returns:
         The plan, whether it is complete or not.
@@ -172,13 +130,8 @@ def plan(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         >>> kr.weights.plan(kr.adopt(original), file).summary
         '270 fits of 270 variables; 0 unused, 0 left'
     """
-    with as_archive(file) as archive:
+    with as_archive(file, prefix) as archive:
         return make_plan(model, archive, *match_variables(model, archive), head=head)
-
-
-def as_archive(file: str | os.PathLike | Archive) -> AbstractContextManager[Archive]:
-    """Opens a file, or public weights, for a `with` statement; an archive that is open stays open after it."""
-    return contextlib.nullcontext(file) if isinstance(file, Archive) else open_archive(file)
 
 
 def make_plan(
@@ -204,43 +157,37 @@ def make_plan(
             family.classifier and not has_classifier and re.fullmatch(family.classifier, name)
         )
         (left if on_purpose else unused).append(contents.full[name])
-    channels = model.input_shape[-1]
+    notes = _notes(archive, family, model.spec)
+    classes = model.spec and file_classes(family, contents, model.spec)
     # Of public weights it is known, with how pictures are resized; else it is the family's.
     stated = archive.public.preprocessing if archive.public else None
-    preprocessing = stated if stated and stated.fits(channels) else family.prepares(channels)
-    notes = _notes(archive, family, model.spec)
-    if preprocessing is None and family.preprocessing is not None:
-        notes.append(f"preprocessing not known: that of {family.name} is not for {channels} channels")
+    if stated and stated.fits(model.input_shape[-1]):
+        preprocessing = stated
+    else:
+        preprocessing, said = family.prepares(model.input_shape[-1], classes)
+        notes += [said] if said else []
+    if heads := [name for name in family.heads(contents) if contents.full[name] in left]:
+        notes.append(f"the file's classifier is left: {first_few([repr(name) for name in heads])}")
     return Plan(str(archive.path), family.name, preprocessing, tuple(rows), tuple(unused), tuple(left), tuple(notes))
+
+
+def file_classes(family: Family, contents: Contents, spec: Spec) -> int | None:
+    """Returns the number of classes of a file's own classifier; None if it has none that the family knows."""
+    kernel = contents.kernel_shape(family.name_of(Role("head", "logits", "kernel"), spec, contents))
+    return kernel[0 if family.outputs_first else -1] if kernel else None
 
 
 def _notes(archive: Archive, family: Family, spec: Spec | None) -> list[str]:
     """Returns what a report says of what the file does not tell."""
     if not family.needs or spec is None:
         return []
-    arch = _arch(archive)
+    arch = arch_of(archive)
     given = [f"{key} {getattr(spec, key)!r}" for key in family.differing(spec) if key in family.untold]
     return [
         f"names and shapes do not tell where strides are, nor the kind of pooling, padding, activations and epsilon; "
         f"they are those of {family.name}{', but ' + ' and '.join(given) + ', as given' if given else ''}; "
         f"{f'the file calls its network {arch!r}' if arch else 'the file does not name its network'}"
     ]
-
-
-def _arch(archive: Archive) -> str:
-    """Returns what a checkpoint of torch calls its network; an empty text if it does not say."""
-    return archive.metadata.get("arch", "")[:80]
-
-
-def check_arch(family: Family, archive: Archive) -> None:
-    """Raises `ArgumentError` if the file itself says that its network is another than its names and shapes suggest."""
-    arch = _arch(archive)
-    if arch and family.archs and not re.fullmatch(family.archs, arch):
-        raise ArgumentError(
-            f"name: {str(archive.path)!r} says that its network is {arch!r}, which may compute something else than "
-            f"a network of {family.name!r} with the same names and shapes (other strides or pooling). If it does "
-            f"not, name the variant in keras_resnets.weights.network(file, name)."
-        )
 
 
 def is_classifier(variable: keras.Variable) -> bool:

@@ -14,7 +14,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
-from keras_resnets.weights import keras_families, matching, torch_reference
+from keras_resnets.weights import keras_families, recognition, torch_reference
 from keras_resnets.weights.families import Contents
 from keras_resnets.weights.transfer import load
 
@@ -44,17 +44,25 @@ class Parity:
         )
 
 
-def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, examples: int = 2, seed: int = 0) -> Parity:
+def parity(
+    model: ResidualNetwork,
+    file: str | os.PathLike | Archive,
+    *,
+    examples: int = 2,
+    seed: int = 0,
+    prefix: str | None = None,
+) -> Parity:
     """Compares a network, filled from a weight file, with an independent implementation of the file's own network.
 
-    This is `keras.applications` for its ResNets (not V2), and torch, if installed, for torchvision's, akamaster's and
-    Zagoruyko's files.
+    This is `keras.applications` for its ResNets (not V2), and torch, if installed, for the families of torch, except
+    those of ResNet-38.
 
     Args:
         model: the network, with its classifier.
         file: the file that filled it, or an open archive.
         examples: number of random inputs.
         seed: seed of these inputs.
+        prefix: beginning of the names of the network that is meant, where the file holds several.
 
     Returns:
         The comparison; without a reference if there is none for the family, or if the network does not end in a
@@ -70,8 +78,8 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
         >>> kr.weights.parity(kr.weights.network(file, input_shape=(32, 32, 3)), file).difference < 1e-4
         True
     """
-    with matching.as_archive(file) as archive:
-        family, contents = matching.require_family(archive)
+    with recognition.as_archive(file, prefix) as archive:
+        family, contents = recognition.require_family(archive)
         head = model.chain[-1]
         if model.spec is None or model.spec.is_dense or not any(layer.name == "logits" for layer in _layers(head)):
             return Parity()
@@ -82,7 +90,7 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
         if family is keras_families.FIRST:
             name, expected = _logits_by_keras(model, archive, x)
         elif family.outputs_first:
-            name, expected = _torch_logits(family.name, contents, x)
+            name, expected = _torch_logits(family.name, contents, x, model.spec.stride_place == "first")
         if expected is None:
             return Parity()
     logits = _logits(model, x)
@@ -118,12 +126,12 @@ def _logits_by_keras(model: ResidualNetwork, archive: Archive, x: np.ndarray):
     return "", None
 
 
-def _torch_logits(family: str, contents: Contents, x: np.ndarray):
+def _torch_logits(family: str, contents: Contents, x: np.ndarray, first: bool):
     """Returns `"torch"` and the logits of the reference in torch; None if there is none, or torch is missing."""
-    if family not in torch_reference.NETWORKS:
+    if family not in torch_reference.LAYOUTS:
         return "", None
     arrays = {name: np.asarray(tensor.read(), "float32") for name, tensor in contents.items()}
     try:
-        return "torch", torch_reference.logits(family, arrays, x)
+        return "torch", torch_reference.logits(family, arrays, x, first=first)
     except ImportError:
         return "", None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
 import numpy as np
 
 from keras_resnets.architecture import variants
@@ -48,6 +51,47 @@ TORCHVISION = Family(
 )
 
 
+def _transformers_names(role: Role, spec: Spec, root: str = "resnet.") -> tuple[str, ...]:
+    layer = {"stem": f"{root}embedder.embedder", "head": "classifier.1"}.get(role.place, "")
+    if role.place == "block":
+        inner = "shortcut" if role.is_projection else f"layer.{role.number - 1}"
+        layer = f"{root}encoder.stages.{role.stage - 1}.layers.{role.block - 1}.{inner}"
+    layer += {"conv": ".convolution", "bn": ".normalization", "logits": ""}[role.layer]
+    return (torch_name(layer, role.variable),)
+
+
+def _transformers_variants(contents: Contents) -> list[Spec]:
+    third = "encoder.stages.0.layers.0.layer.2.convolution.weight"
+    bottleneck = third in contents or f"resnet.{third}" in contents
+    names = ("resnet50_v15", "resnet101_v15", "resnet152_v15") if bottleneck else ("resnet18", "resnet34")
+    return [variants.spec(name) for name in names]
+
+
+# github.com/huggingface/transformers, `models/resnet/modeling_resnet.py`; the preprocessing is that of
+# `preprocessor_config.json` beside microsoft/resnet-18 to 152.
+TRANSFORMERS = Family(
+    "transformers' ResNet",
+    KINDS,
+    ("resnet.embedder.embedder.convolution.weight", "resnet.encoder.stages.0.layers.0.layer.0.convolution.weight"),
+    _transformers_names,
+    _transformers_variants,
+    needs={"stem": "conv7", "placement": "post", "shortcut": "B", "stride_place": "3x3", "skip": "identity"},
+    settings={"bn_epsilon": 1e-5},
+    classifier=r"classifier\..*",
+    ignored=COUNTERS,
+    preprocessing=TORCH_PREPROCESSING,
+    # `downsample_in_bottleneck` of `config.json` puts the stride into the first convolution.
+    untold=("stride_place",),
+)
+# The network without its classifier (`ResNetModel`, `ResNetBackbone`).
+TRANSFORMERS_BACKBONE = dataclasses.replace(
+    TRANSFORMERS,
+    name="transformers' ResNet without its classifier",
+    marks=tuple(mark.removeprefix("resnet.") for mark in TRANSFORMERS.marks),
+    names=functools.partial(_transformers_names, root=""),
+)
+
+
 def _akamaster_names(role: Role, spec: Spec) -> tuple[str, ...]:
     layer = {"conv": "conv1", "bn": "bn1", "logits": "linear"}[role.layer]
     if role.place == "block":
@@ -57,19 +101,19 @@ def _akamaster_names(role: Role, spec: Spec) -> tuple[str, ...]:
 
 
 def _akamaster_variants(contents: Contents) -> list[Spec]:
-    blocks = _count_blocks(contents, "layer1.{}.conv1.weight")
+    blocks = count_blocks(contents, "layer1.{}.conv1.weight")
     projects = "layer2.0.shortcut.0.weight" in contents
     name = f"resnet{6 * blocks + 2}"
     is_taken = variants.spec(name).stem != "conv3"  # such as resnet50
     return [variants.cifar(name + "_cifar" * is_taken, blocks, shortcut="B" if projects else "A")]
 
 
-def _count_blocks(contents: Contents, pattern: str) -> int:
-    """Counts the numbers 0, 1, ... for which the file has the name, up to the first gap."""
-    number = 0
-    while pattern.format(number) in contents:
-        number += 1
-    return number
+def count_blocks(contents: Contents, pattern: str) -> int:
+    """Counts the numbers 0, 1, ... or 1, 2, ... for which the file has the name, up to the first gap."""
+    first = last = 0 if pattern.format(0) in contents else 1
+    while pattern.format(last) in contents:
+        last += 1
+    return last - first
 
 
 def _channel_orders(spec: Spec) -> list[np.ndarray]:
@@ -128,7 +172,7 @@ def _zagoruyko_names(role: Role, spec: Spec) -> tuple[str, ...]:
 
 
 def _zagoruyko_variants(contents: Contents) -> list[Spec]:
-    blocks, kernel = _count_blocks(contents, "group0.block{}.conv0"), contents.kernel_shape("group0.block0.conv0")
+    blocks, kernel = count_blocks(contents, "group0.block{}.conv0"), contents.kernel_shape("group0.block0.conv0")
     factor = max(1, kernel[0] // 16) if kernel else 1
     return [variants.wide(f"wrn_{6 * blocks + 4}_{factor}", blocks, factor)]
 

@@ -20,7 +20,7 @@ from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
-from keras_resnets.weights import keras_families, matching, plans
+from keras_resnets.weights import keras_families, matching, plans, recognition
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
 from keras_resnets.weights.roles import Role
@@ -29,7 +29,9 @@ from keras_resnets.weights.roles import Role
 _MOST_BLOCKS = 1000
 
 
-def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True) -> Plan:
+def load(
+    model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True, prefix: str | None = None
+) -> Plan:
     """Loads a public weight file into a network, completely or not at all, and sets `model.preprocessing`.
 
     The names in the file decide its family. Arrays are read once all names, shapes and dtypes fit.
@@ -40,6 +42,8 @@ def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         file: the weight file, the full name of public weights, or an open archive.
         head: False keeps the network's own classifier, for a file with other classes. A network without a classifier
             (`include_top=False`) always ignores the file's.
+        prefix: beginning of the names of the network that is meant, where the file holds several, such as
+            `"state_dict_ema."` for the average beside the weights.
 
     Returns:
         The plan that was carried out.
@@ -57,7 +61,8 @@ def load(model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: boo
         >>> model.preprocessing.channels
         'bgr'
     """
-    return fill(model, file, head=head)
+    with recognition.as_archive(file, prefix) as archive:
+        return fill(model, archive, head=head)
 
 
 def fill(
@@ -79,11 +84,11 @@ def fill(
         derived: whether the network was derived from the file.
         named: whether the caller said of this file which variant it is of.
     """
-    with matching.as_archive(file) as archive:
+    with recognition.as_archive(file) as archive:
         family, contents, matches = matching.match_variables(model, archive)
         if model.spec is not None:
             if not named:
-                matching.check_arch(family, archive)
+                recognition.check_arch(family, archive)
             matching.check_spec(family, contents, model.spec, given)
         plan = matching.make_plan(model, archive, family, contents, matches, head=head)
         plan.check(derived=derived)
@@ -115,6 +120,7 @@ def network(
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
     classifier_activation: str | None = "auto",
+    prefix: str | None = None,
     **overrides,
 ) -> ResidualNetwork:
     """Builds the network of a public weight file, and loads the file into it.
@@ -129,6 +135,8 @@ def network(
         input_shape: height, width and channels; None takes the variant's.
         pooling: as for `keras_resnets.build`.
         classifier_activation: as for `keras_resnets.build`; `"auto"` is `"softmax"`, or `"sigmoid"` for one output.
+        prefix: beginning of the names of the network that is meant, where the file holds several, such as
+            `"state_dict_ema."` for the average beside the weights.
         **overrides: further fields of `Spec`, such as `output_stride`. Your word counts in what no file tells:
             `stride_place="first"` for a ResNet of Caffe or Detectron under torchvision's names.
 
@@ -142,11 +150,11 @@ def network(
         >>> import keras, keras_resnets as kr, os, tempfile
         >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
         >>> keras.applications.ResNet50V2(weights=None, include_top=False).save(file)
-        >>> kr.weights.network(file).preprocessing
-        Preprocessing(mean=(127.5,), std=(127.5,), channels='rgb')
+        >>> kr.weights.network(file).preprocessing.mean
+        (127.5,)
     """
-    with matching.as_archive(file) as archive:
-        family, contents = matching.require_family(archive)
+    with recognition.as_archive(file, prefix) as archive:
+        family, contents = recognition.require_family(archive)
         options: dict[str, Any] = {"pooling": pooling, "classifier_activation": classifier_activation}
         if family is keras_families.SECOND:
             given = [*([] if name is None else ["name"]), *overrides]
@@ -168,13 +176,14 @@ def network(
             if name is None and known and known.variant in variants.imagenet_models():
                 name = known.variant
             if name is None:
-                matching.check_arch(family, archive)
+                recognition.check_arch(family, archive)
+                _check_named(family, contents)
             if input_shape is None and known and known.size:
                 input_shape = (known.size, known.size, 3)
             spec = derive_spec(family, contents, name)
             logits = family.name_of(Role("head", "logits", "kernel"), spec, contents)
             top = logits in contents if include_top is None else include_top
-            _check_top(top, logits in contents, archive)
+            _check_top(top, logits in contents, archive, family.heads(contents))
             _check_size(spec, contents, top)
             options["classifier_activation"] = _activation(classifier_activation, spec.classes, archive)
             shape = {} if input_shape is None else {"input_shape": tuple(input_shape)}
@@ -195,8 +204,8 @@ def settings(file: str | os.PathLike | Archive, spec: Spec) -> dict[str, Any]:
     Raises:
         ArgumentError: the file cannot be read, or its family is unknown.
     """
-    with matching.as_archive(file) as archive:
-        family, _ = matching.require_family(archive)
+    with recognition.as_archive(file) as archive:
+        family, _ = recognition.require_family(archive)
     return {key: value for key, value in family.differing(spec).items() if key in family.settings}
 
 
@@ -276,13 +285,24 @@ def _check_known(family: Family, contents: Contents) -> None:
     """Raises if the file has layers that no network of the family has, though it has the family's marks."""
     start = f"{str(contents.archive.path)!r} has names of {family.name}, but"
     end = "which no network of this package has; build it with the code that it comes from."
-    others = [name for name in contents if family.known and not re.fullmatch(family.known, name)]
+    known = f"{family.known}|{family.classifier}"
+    others = [name for name in contents if family.known and not re.fullmatch(known, name)]
     if others:
         names = plans.first_few([repr(name) for name in others])
         raise ArgumentError(f"{start} also {names}, as Res2Net or squeeze-and-excitation have, {end}")
     before, grouped = (contents.kernel_shape(f"layer1.0.conv{n}.weight") for n in (1, 2))
     if family.known and before and grouped and len(grouped) == 4 and grouped[1] < before[0]:
         raise ArgumentError(f"{start} its convolutions are in {before[0] // grouped[1]} groups, as in ResNeXt, {end}")
+
+
+def _check_named(family: Family, contents: Contents) -> None:
+    """Raises if neither names nor shapes tell which network the file is of."""
+    if family.asks:
+        names = " or ".join(repr(spec.name) for spec in family.variants(contents))
+        raise ArgumentError(
+            f"name must be given for {str(contents.archive.path)!r}, whose names and shapes do not tell {family.asks}; "
+            f"got None. Give {names}, as in keras_resnets.weights.network(file, name), if that is its network."
+        )
 
 
 def _activation(activation: str | None, classes: int, archive: Archive) -> str | None:
@@ -302,10 +322,12 @@ def _reachable(fields: dict[str, Any], spec: Spec) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "output_stride" or value in spec.strides}
 
 
-def _check_top(top: bool, has_classifier: bool, archive: Archive) -> None:
+def _check_top(top: bool, has_classifier: bool, archive: Archive, heads: Collection[str] = ()) -> None:
     if top and not has_classifier:
+        names = plans.first_few([repr(name) for name in heads])
+        lacks = f"whose classifier is not the family's ({names})" if heads else "which has no classifier"
         raise ArgumentError(
-            f"include_top must be False for {str(archive.path)!r}, which has no classifier; got True. To train one, "
+            f"include_top must be False for {str(archive.path)!r}, {lacks}; got True. To train one, "
             f"build the network with its classes and use keras_resnets.weights.load(model, file, head=False)."
         )
 
