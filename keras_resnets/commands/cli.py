@@ -15,6 +15,7 @@ import click
 
 from keras_resnets.commands import console
 from keras_resnets.commands.convert import convert
+from keras_resnets.commands.evaluate import evaluate
 from keras_resnets.commands.export import export
 from keras_resnets.commands.prune import prune
 from keras_resnets.commands.search import search
@@ -98,6 +99,7 @@ def train(
     _print_results(out)
 
 
+cli.add_command(evaluate)
 cli.add_command(study)
 cli.add_command(search)
 cli.add_command(prune)

@@ -15,6 +15,7 @@ from keras_resnets.studies.degradation import degradation
 from keras_resnets.studies.delete import delete
 from keras_resnets.studies.dynamics import dynamics
 from keras_resnets.studies.effective import effective
+from keras_resnets.studies.evaluate import evaluate
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
