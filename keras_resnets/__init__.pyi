@@ -48,7 +48,7 @@ from .network import (
     unskip,
 )
 from .pruning import Pruned, prune
-from .studies import callbacks, evaluate
+from .studies import callbacks, compare, evaluate
 from .training import fine_tune, load_model, optimizers, recalibrate, recipes, train
 
 __version__: str

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from keras_resnets.commands import console
+from keras_resnets.commands.compare import compare
 from keras_resnets.commands.convert import convert
 from keras_resnets.commands.evaluate import evaluate
 from keras_resnets.commands.export import export
@@ -100,6 +101,7 @@ def train(
 
 
 cli.add_command(evaluate)
+cli.add_command(compare)
 cli.add_command(study)
 cli.add_command(search)
 cli.add_command(prune)

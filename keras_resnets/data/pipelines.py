@@ -222,7 +222,8 @@ class Data:
         Padding of images for segmentation, elsewhere the mean colour, is black here.
         """
         options = {**self.options, "normalize": None}
-        return dataclasses.replace(self, options=options, _mean=np.zeros((), "float32"), _std=np.ones((), "float32"))
+        plain: dict[str, Any] = {"_mean": np.zeros((), "float32"), "_std": np.ones((), "float32"), "prepare": None}
+        return dataclasses.replace(self, options=options, **plain)
 
     def sample(self, examples: int, seed: int = 0) -> list[np.ndarray]:
         """Draws training images at random, without augmentation except for the crop that gives them one size.
@@ -242,7 +243,7 @@ class Data:
         whole_number("examples", examples, 1)
         # One batch, unless images differ in size.
         batch = min(examples, self.sizes["train"]) if self._frame or self.task != "segmentation" else 1
-        plain = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
+        plain: dict[str, Any] = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
         drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1)
         return [image for images, _ in drawn.take(-(-examples // batch)).as_numpy_iterator() for image in images]
 

@@ -303,7 +303,8 @@ def answers_of(subject: Subject, verbose: bool = False) -> Answers | PixelAnswer
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     facts = {"weights_fingerprint": fingerprint(model.weights), "data_fingerprint": images.text}
     if not subject.segments:
-        return Answers(*columns, facts=facts)
+        labels, best, confidence, losses, ranks = columns
+        return Answers(labels, best, confidence, losses, ranks, facts)
     confusions, losses = columns
     return PixelAnswers(confusions, float(losses.sum() / confusions.sum()), facts)
 

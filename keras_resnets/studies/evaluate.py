@@ -45,7 +45,8 @@ def evaluate(
         examples, `loss` (cross-entropy in nats), `top5_accuracy` where there are more than 10 classes,
         `balanced_accuracy` and `macro_f1` (means over the classes that occur), `confidence` (its mean),
         `calibration_error` (15 bins, Guo et al. 2017) and the most frequent `confusions`. Its tables are `confusion`,
-        by label (rows) and answer (columns), and `examples`, with the label, answer, confidence and loss of each example.
+        by label (rows) and answer (columns), and `examples`, with the label, answer, confidence and loss of each
+        example.
 
         For segmentation, `support` and `answered` are numbers of pixels, and the rows have `iou`, the intersection over
         union of the class, without intervals; the summary has `mean_iou` and the `accuracy` of pixels with 95 %

@@ -25,8 +25,8 @@ def by_class(confusion: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         A row per class: `class` (its number), `name`, `support` (examples with the label), `answered` (examples with
-        the answer), `precision`, `recall` and `f1`. What is 0 of 0 is NaN: the precision of a class that is never answered,
-        the recall of one that does not occur.
+        the answer), `precision`, `recall` and `f1`. What is 0 of 0 is NaN: the precision of a class that is never
+        answered, the recall of one that does not occur.
     """
     import pandas as pd
     from sklearn.metrics import precision_recall_fscore_support
