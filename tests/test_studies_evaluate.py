@@ -85,9 +85,9 @@ def test_all_numbers_against_scikit_learn_and_scipy(kind):
 
 def test_the_calibration_error_by_hand():
     confidence = np.array([0.95, 0.99, 0.55, 0.6, 1.0])
-    right = np.array([True, False, True, True, True])
+    right = np.array([True, False, False, True, True])
     # Bins of a tenth: (0.5, 0.6] holds the third and the fourth, (0.9, 1] the others.
-    expected = (abs(2 - 0.55 - 0.6) + abs(2 - 0.95 - 0.99 - 1)) / 5
+    expected = (abs(1 - 0.55 - 0.6) + abs(2 - 0.95 - 0.99 - 1)) / 5
     assert scores.calibration_error(confidence, right, 10) == pytest.approx(expected)
 
 

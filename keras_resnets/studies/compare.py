@@ -108,7 +108,7 @@ def compare(
         >>> models = {depth: kr.build(depth, input_shape=(8, 8, 1)) for depth in ("resnet8", "resnet14")}
         >>> study = kr.compare(models, (np.zeros((20, 8, 8, 1)), np.arange(20) % 10), timed=0)
         >>> study.rows[["network", "accuracy", "parameters"]].values.tolist()
-        [['resnet8', 0.1, 78042], ['resnet14', 0.1, 175258]]
+        [['resnet8', 0.1, 75002], ['resnet14', 0.1, 172218]]
         >>> study.tables["pairs"]["p"].tolist()
         [1.0]
     """
