@@ -210,15 +210,14 @@ def test_images_are_the_same_whatever_their_normalisation_and_size_and_others_ar
     first = kr.data.load("digits", **how)
     same = {
         "normalised otherwise": kr.data.load("digits", **{**how, "normalize": None}),
-        "prepared": kr.data.load("digits", **how).prepared(lambda x: x / 16),
+        "prepared": first.prepared(lambda x: x / 16),
         "cut and enlarged": kr.data.load("digits", **how, image_size=10),
-        "batches": kr.data.load("digits", **how, batch_size=50, seed=3),
+        "batches": first.batched(batch_size=50).seeded(3),
     }
     other = kr.data.load("digits", **{**how, "validation": 0.5})
-    for split in ("test", "validation"):
-        one = measured(first, split=split)
-        for name, data in same.items():
-            assert one.on_the_same(measured(data, split=split)), name
+    one = measured(first, split="validation")
+    for name, data in same.items():
+        assert one.on_the_same(measured(data, split="validation")), name
     assert measured(first).on_the_same(measured(other))  # the test split is the set's own
     assert not one.on_the_same(measured(other, split="validation"))
     assert not one.on_the_same(measured(first.first(100), split="validation"))
@@ -249,6 +248,11 @@ def test_recipes_with_other_seeds_are_compared_by_welch_and_one_seed_twice_is_no
     assert (between["low"], between["high"]) == pytest.approx(tuple(test.confidence_interval(0.95)))
 
     asked = {"recipe": {"name": "digits"}, "data": {"seed": 4}, "seed": 4}
+    others = [asked | {"data": {"seed": 5}, "seed": 5}, asked | {"recipe": {"name": "he15"}}]
+    groups = compare._recipes(
+        [measured(data, name, asked=each) for name, each in zip("abc", [asked, *others], strict=True)]
+    )
+    assert groups["a"] == groups["b"] != groups["c"]
     with pytest.warns(Notice, match="the same seed, 4"):
         groups = compare._recipes([measured(data, name, asked=asked) for name in "ab"])
     assert groups["a"] == groups["b"]

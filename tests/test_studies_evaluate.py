@@ -198,8 +198,8 @@ def test_classes_that_do_not_fit_are_refused(pictures):
         kr.evaluate(three, pictures, match="number")
     with pytest.raises(ArgumentError, match="from 0 to 2"):
         kr.evaluate(other, (np.zeros((2, 8, 8, 3)), np.array([0, 3])))
-    with pytest.raises(ArgumentError, match="label for each image"):
-        kr.evaluate(other, kr.data.load("scenes", task="segmentation", image_size=16))
+    with pytest.raises(ArgumentError, match="label for each pixel"):
+        kr.evaluate(answering((8, 8, 1)), kr.data.load("digits"))
 
 
 def test_what_cannot_be_evaluated_is_refused(run, tmp_path, capsys):
@@ -233,6 +233,13 @@ def test_data_that_were_loaded_otherwise_than_for_the_training_are_told(run):
         kr.evaluate(run, kr.data.load("digits", normalize=None).first(10))
     by_name, own = kr.evaluate(run, "digits"), kr.evaluate(run)
     np.testing.assert_allclose(by_name.tables["examples"]["loss"], own.tables["examples"]["loss"], rtol=1e-4)
+
+
+def test_a_network_of_which_is_not_known_how_it_takes_images_is_told(tiny):
+    model = kr.build(tiny.replace(classes=10))
+    with pytest.warns(Notice, match="not known how 'tiny' takes its images"):
+        found = kr.evaluate(model, "digits").summary
+    assert found["accuracy"] == kr.evaluate(model, kr.data.load("digits")).summary["accuracy"]
 
 
 def test_many_classes_are_drawn_and_told_by_those_that_stand_out(tmp_path):

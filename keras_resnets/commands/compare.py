@@ -38,13 +38,21 @@ def compare(runs, data, data_dir, image_size, download, split, match, timed, as_
     console.start()
     from keras_resnets.reports.study import Study, describe
     from keras_resnets.runs import to_json, usable
-    from keras_resnets.studies.compare import compare as run
+    from keras_resnets.studies.compare import compare as measure
 
     Study.check_folder(out, ("pairs", "curves", "recipes", "recipe_pairs", "settings"))
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
     quiet = as_json or not sys.stderr.isatty()
     with usable(out):
-        study = run(runs, data, split=split, match=match, timed=timed, verbose=not quiet, **where)
+        study = measure(
+            [console.network_of(run, image_size) for run in runs],
+            data,
+            split=split,
+            match=match,
+            timed=timed,
+            verbose=not quiet,
+            **where,
+        )
         written = study.save(out)
     if as_json:
         tables = {name: table.to_dict("records") for name, table in {"rows": study.rows, **study.tables}.items()}

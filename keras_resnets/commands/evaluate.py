@@ -47,7 +47,14 @@ def evaluate(source, data, data_dir, image_size, download, split, match, as_json
     if out is not None:
         Study.check_folder(out, ("confusion", "examples", "images"))
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    study = run(source, data, split=split, match=match, verbose=sys.stderr.isatty() and not as_json, **where)
+    study = run(
+        console.network_of(source, image_size),
+        data,
+        split=split,
+        match=match,
+        verbose=sys.stderr.isatty() and not as_json,
+        **where,
+    )
     if out is not None:
         with usable(out):
             written = study.save(out)

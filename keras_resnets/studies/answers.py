@@ -107,6 +107,7 @@ def opened(
         raise ArgumentError(f"source must give a score for each class at each pixel; {model.name!r} does not.")
     record = Run(source, {}).record if is_run else None  # type: ignore[arg-type]
 
+    is_named = isinstance(data, str | os.PathLike)
     # The data: the run's own, by name, as they were loaded, or arrays.
     if data is None:
         if not is_run:
@@ -114,7 +115,7 @@ def opened(
                 f"data is needed unless source is a run directory, which names its own; got {source!r}."
             )
         data = data_of(source, **where)  # type: ignore[arg-type]
-    elif isinstance(data, str | os.PathLike):
+    elif is_named:
         data = _named(model, data, record, where)
     elif where:
         raise ArgumentError(f"{sorted(where)[0]} is for data given by name; got {type(data).__name__}.")
@@ -125,7 +126,13 @@ def opened(
 
     examples = batches_of(data, split)
     _check_task(model, data)
-    return Subject(name or model.name, model, examples, data, split, record, _numbers(model, data, match))
+    numbers = _numbers(model, data, match)
+    if is_named and record is None and getattr(model, "preprocessing", None) is None and "normalize" not in where:
+        notice(
+            f"It is not known how {model.name!r} takes its images; those of {data.name!r} are normalised by their own "
+            f"mean and standard deviation. Set model.preprocessing, or give data that are prepared."
+        )
+    return Subject(name or model.name, model, examples, data, split, record, numbers)
 
 
 def batches_of(data: datasets.Data, split: str):
@@ -157,11 +164,6 @@ def _named(model: keras.Model, name: str | os.PathLike, record: dict[str, Any] |
         options["normalize"] = None
     elif "normalize" in of_run:
         options["normalize"] = of_run["normalize"]
-    else:
-        notice(
-            f"It is not known how {model.name!r} takes its images; those of {str(name)!r} are normalised by their own "
-            f"mean and standard deviation. Set model.preprocessing, or give data that are prepared."
-        )
     if segments and "pad_to" in of_run:
         options["pad_to"] = of_run["pad_to"]
 
@@ -191,9 +193,8 @@ def _check_task(model: keras.Model, data: datasets.Data) -> None:
     own, theirs = getattr(model, "preprocessing", None), data.preprocessing
     if own is None or theirs is None:
         return
-    if not all(
-        np.allclose(getattr(own, part), getattr(theirs, part), rtol=1e-4, atol=1e-6) for part in ("mean", "std")
-    ):
+    pairs = [(np.asarray(getattr(own, part)), np.asarray(getattr(theirs, part))) for part in ("mean", "std")]
+    if not all(a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs):
         notice(
             f"{data.name!r} is loaded with another normalisation than {model.name!r} was made for; give the data by "
             f"name, and they get the network's."
