@@ -221,3 +221,31 @@ def test_segmentation(run, tmp_path, monkeypatch):
     assert (share, background) == pytest.approx((ground / pixels, ground / pixels / 11), abs=1e-4)
     with Image.open(tmp_path / "runs/segmentation/overlays.png") as picture:
         assert picture.size == (2 * (3 * 64 + 4), 2 * 6 * 64)
+
+
+def test_grad_cam(run, tmp_path):
+    output = run("grad_cam")
+    last, height, width, difference = found(
+        r"(\w+): (\d+)x(\d+) places, largest difference from CAM ([\d.e+-]+)", output
+    )
+    assert (last, height, width) == ("stage3_block1", 4, 4)
+    assert difference < 1e-5
+    # The maps once more: mean gradients by differences of the logit, channel by channel.
+    model = kr.load_model(tmp_path / "runs/grad_cam/training")
+    data = kr.data.load("digits", image_size=16, normalize=kr.recipes.get("digits").normalize)
+    images = next(data.test.as_numpy_iterator())[0][:6]
+    features = np.asarray(model.features(images)["stage3"], "float64")
+    head = [np.asarray(weight, "float64") for weight in model.get_layer("logits").weights]
+
+    def logits(values):
+        return values.mean((1, 2)) @ head[0] + head[1]
+
+    answers = logits(features).argmax(1)
+    steps = [features + np.eye(64)[channel] for channel in range(64)]
+    rises = np.stack([(logits(step) - logits(features))[np.arange(6), answers] for step in steps], 1)
+    # A step at all 16 places at once is the sum of 16 gradients, and their mean is 1/16 of it.
+    expected = np.maximum(np.einsum("nhwc,nc->nhw", features, rises / 16), 0)
+    with np.load(tmp_path / "runs/grad_cam/grad_cam.npz") as saved:
+        np.testing.assert_array_equal(saved["answers"], answers)
+        np.testing.assert_allclose(saved["maps"], expected, rtol=1e-3, atol=1e-5)
+    assert (tmp_path / "runs/grad_cam/grad_cam.png").read_bytes().startswith(b"\x89PNG")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import h5py
 import keras
 import keras_tuner
 import numpy as np
@@ -161,6 +162,28 @@ def built_by_shape(_):
     return built == [True] and not any(noted[1:])
 
 
+def expanded(tmp_path):
+    class Pair(of_keras.Expanded, keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.second = keras.layers.Dense(2, name="inside")
+
+        @property
+        def layers(self):
+            return [self.second]
+
+        def call(self, x):
+            return self.second(x)
+
+    x, lines = keras.Input((2,)), []
+    model = keras.Model(x, Pair()(x))
+    model.summary(expand_nested=True, print_fn=lines.append)
+    model.save_weights(tmp_path / "pair.weights.h5")
+    with h5py.File(tmp_path / "pair.weights.h5") as file:
+        names = list(file["layers/pair"])
+    return "inside (Dense)" in "".join(lines) and "second" in names and "layers" not in names
+
+
 def _written(folder, summary, step):
     writer = of_tensorboard.writer(folder)
     writer.add_event(of_tensorboard.event(summary, step))
@@ -300,6 +323,9 @@ CASES = [
          "look how tensorflow tells that it traces for XLA, or compare gradients under jit_compile", in_xla),
     Case(of_keras, "BuiltByShape", "Trainer._symbolic_build", "ResidualNetwork, to start training sooner",
          "look what fit does before its first step, or go without", built_by_shape),
+    Case(of_keras, "Expanded", "the rules that summary(expand_nested=True) shows what an attribute `layers` lists, and "
+         "that what dir leaves out is not saved", "the summary of blocks, and the names of weights in saved networks",
+         "look what print_summary unfolds, and what _walk_saveable of keras.saving visits", expanded),
     Case(of_tensorboard, "writer", "tensorboard.summary.writer", "reports.study.Events",
          "look what tensorboard.summary.Writer writes with", writer),
     Case(of_tensorboard, "event", "compat.proto.event_pb2", "reports.study.Events",

@@ -14,7 +14,9 @@ from pathlib import Path
 import click
 
 from keras_resnets.commands import console
+from keras_resnets.commands.compare import compare
 from keras_resnets.commands.convert import convert
+from keras_resnets.commands.evaluate import evaluate
 from keras_resnets.commands.export import export
 from keras_resnets.commands.predict import predict
 from keras_resnets.commands.prune import prune
@@ -100,6 +102,8 @@ def train(
     _print_results(out)
 
 
+cli.add_command(evaluate)
+cli.add_command(compare)
 cli.add_command(predict)
 cli.add_command(study)
 cli.add_command(search)

@@ -97,6 +97,23 @@ def _is_same(one, other) -> bool:
     return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=0) for a, b in pairs)
 
 
+def network_of(source: str, image_size: int | None = None):
+    """Returns the path of a run directory or file as it is, and of any other SOURCE the network.
+
+    Raises:
+        ArgumentError: how the network takes its images is a function of Keras, which is not part of it.
+    """
+    if Path(source).exists():
+        return source
+    network, preprocess = open_source(source, "imagenet", image_size)
+    if preprocess is not None and network.preprocessing is None:
+        raise ArgumentError(
+            f"{source!r} takes images prepared by a function of Keras, which the command does not apply; in Python, "
+            f"give kr.evaluate the network and kr.data.load(...).prepared(preprocess_input)."
+        )
+    return network
+
+
 def has_labels_for(data, network) -> bool:
     """Whether the data have as many classes as a foreign network has outputs; if not, prints the consequence."""
     if data.classes == network.output_shape[1]:

@@ -24,7 +24,7 @@ def convert(file, model, fields, image_size, prefix, no_top, listed, seed, out) 
     FILE may be from keras.applications, torchvision, timm or transformers, Wu et al. 2016's ResNet-38 or its ports to
     torch, or of the CIFAR networks of akamaster, chenyaofo, kuangliu, bearpaw, weiaicunzai, osmr (pytorchcv) and
     Zagoruyko. MODEL is the variant, needed where the file does not identify it: for ResNet-38 resnet38, resnet38_a1 or
-    resnet38_a2. A name such as akamaster/resnet56 is one of those that keras-resnets weights lists; its file is fetched.
+    resnet38_a2. A name such as akamaster/resnet56 is one that keras-resnets weights lists; its file is fetched.
 
     The command prints what was matched and, where an independent computation exists, how far the logits are from it.
     """

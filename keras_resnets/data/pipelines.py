@@ -255,7 +255,7 @@ class Data:
         whole_number("examples", examples, 1)
         # One batch, unless images differ in size.
         batch = min(examples, self.sizes["train"]) if self._frame or self.task != "segmentation" else 1
-        plain = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
+        plain: dict[str, Any] = {"augmentation": dataclasses.asdict(Augmentation()), "batch_size": batch, "seed": seed}
         drawn = dataclasses.replace(self, options={**self.options, **plain}).epochs(0, 1)
         return [image for images, _ in drawn.take(-(-examples // batch)).as_numpy_iterator() for image in images]
 

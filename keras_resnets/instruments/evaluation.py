@@ -238,18 +238,32 @@ class Kept:
                 np.save(part, sums)
 
 
-def _sum_measures(scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Returns sums over a batch, for each program: errors, top-5 errors, loss, agreements with the first program."""
-    best = scores.argmax(2)
-    labels = class_labels(best[0] if labels is None else labels, scores.shape[2])
-    of_label = np.take_along_axis(scores, labels[None, :, None], axis=2)
-    rank = (scores > of_label).sum(2)
+def measure_examples(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measures a classifier's outputs example by example.
+
+    Args:
+        scores: probabilities or logits, (..., examples, classes).
+        labels: class numbers, (examples,), or of any shape that broadcasts to that of the scores without classes.
+
+    Returns:
+        Arrays of shape (..., examples): the class answered; how many classes score higher than the label's; and the
+        cross-entropy in nats.
+    """
+    index = np.broadcast_to(labels, scores.shape[:-1])[..., None]
+    of_label = np.take_along_axis(scores, index, axis=-1)
     if are_probabilities(scores):
         # Float32 probabilities reach 0; the floor of Keras' own cross-entropy keeps the loss finite.
         loss = -np.log(np.maximum(of_label[..., 0], 1e-7))
     else:
-        top = scores.max(2, keepdims=True)
-        loss = (top + np.log(np.exp(scores - top).sum(2, keepdims=True)) - of_label)[..., 0]
+        top = scores.max(-1, keepdims=True)
+        loss = (top + np.log(np.exp(scores - top).sum(-1, keepdims=True)) - of_label)[..., 0]
+    return scores.argmax(-1), (scores > of_label).sum(-1), loss
+
+
+def _sum_measures(scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Returns sums over a batch, for each program: errors, top-5 errors, loss, agreements with the first program."""
+    labels = class_labels(scores[0].argmax(1) if labels is None else labels, scores.shape[2])
+    best, rank, loss = measure_examples(scores, labels)
     return np.stack([(best != labels).sum(1), (rank >= 5).sum(1), loss.sum(1), (best == best[0]).sum(1)], 1)
 
 

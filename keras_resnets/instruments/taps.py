@@ -15,9 +15,10 @@ from keras import ops
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.lanes import traced
 from keras_resnets.network import private
-from keras_resnets.network.blocks import ResidualBlock, is_link
+from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.graph import Graph, Step, Value, is_functional, run, trace
+from keras_resnets.network.graph import run
+from keras_resnets.network.inside import parts_of, steps_of
 from keras_resnets.network.tracing import called
 
 
@@ -60,28 +61,11 @@ def taps_of(network: ResidualNetwork) -> list[Tap]:
         >>> [tap.name for tap in kr.taps.taps_of(kr.build("resnet20"))][:4]
         ['stem/conv', 'stem/bn', 'stem/relu', 'stage1_block1/conv1']
     """
-    return [tap for link in network.chain for part, layer in _parts(link) for tap in _taps_of_part(link, part, layer)]
-
-
-def _parts(link: keras.Layer) -> list[tuple[str, keras.Layer]]:
-    """Lists the parts of a link in which there are taps, with their names."""
-    if not is_link(link):
-        return [("", link)]
-    parts = link.parts()
-    return [(name, parts[name]) for name in ("body", "preactivation", "residual", "shortcut") if name in parts]
-
-
-def _steps(part: keras.Layer) -> tuple[list[Step], int]:
-    """Returns the operations of a part, and the index of its output value."""
-    if isinstance(part, Graph):
-        return part.steps, part.result
-    if is_functional(part):
-        return trace(part)
-    return [Step(part, (Value(0),), {}, (1,))], 1
+    return [tap for link in network.chain for part, layer in parts_of(link) for tap in _taps_of_part(link, part, layer)]
 
 
 def _taps_of_part(link: keras.Layer, part: str, layer: keras.Layer) -> list[Tap]:
-    steps, output = _steps(layer)
+    steps, output = steps_of(layer)
     taps: dict[int, Tap] = {}
     for i in reversed(range(len(steps))):
         readers = [k for k, step in enumerate(steps) if set(steps[i].outputs) & set(step.reads)]
@@ -150,11 +134,11 @@ def run_link(link: keras.Layer, x, call: Callable, replace: Callable = lambda pa
 
     def run_part(part: str, layer: keras.Layer, x):
         indices = itertools.count()
-        results = run(*_steps(layer), x, lambda *args, **kwargs: call(part, next(indices), *args, **kwargs))
+        results = run(*steps_of(layer), x, lambda *args, **kwargs: call(part, next(indices), *args, **kwargs))
         y = list(results)[-1][1]
         return replace(part, y) if part else y
 
-    parts = dict(_parts(link))
+    parts = dict(parts_of(link))
     if isinstance(link, ResidualBlock):
         h = run_part("preactivation", parts.pop("preactivation"), x) if "preactivation" in parts else x
         outputs = {part: run_part(part, layer, h) for part, layer in parts.items()}

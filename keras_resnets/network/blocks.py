@@ -6,12 +6,13 @@ import keras
 from keras import layers, ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import private
 from keras_resnets.network.data_format import LAST
 from keras_resnets.network.layers import PadChannels, TakeChannels
 from keras_resnets.network.tracing import called
 
 
-class _Link(keras.layers.Layer):
+class _Link(private.Expanded, keras.layers.Layer):
     """A layer that consists of named parts, each an ordinary Keras layer or model, or None.
 
     Networks that share weights share the parts, never the link around them: every symbolic call adds
@@ -28,6 +29,13 @@ class _Link(keras.layers.Layer):
     def parts(self) -> dict[str, keras.Layer]:
         """Returns the parts that are present, by name."""
         return {name: getattr(self, name) for name in self.part_names if getattr(self, name) is not None}
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """The parts that are present, in the order in which they run, as a model has its layers."""
+        parts = self.parts()
+        order = ("body", "preactivation", "residual", "shortcut", "activation")
+        return [parts[name] for name in order if name in parts]
 
     def rewrap(self, **changes):
         """Returns a new link around the same parts (shared weights), with some parts, settings or the name replaced."""
@@ -93,7 +101,7 @@ class Segment(_Link):
 
     def _last(self) -> keras.Layer:
         layer = self.body
-        while getattr(layer, "layers", None):
+        while isinstance(layer, keras.Model):
             layer = layer.layers[-1]
         return layer
 

@@ -17,6 +17,7 @@ from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.data_format import check_channels_last
 from keras_resnets.network.gating import Gated
+from keras_resnets.network.inside import find, graph_to
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -136,6 +137,34 @@ class ResidualNetwork(private.BuiltByShape):
                 f"{', '.join(link.name for link in self.chain)[:300]}; take a layer from the parts of its link."
             )
         return inside[0][1]
+
+    def inner(self, names: str | Sequence[str]) -> keras.Model:
+        """Returns a model from the input to outputs inside the network, with the weights of this one.
+
+        Args:
+            names: `"stage1_block2/conv1"` for a layer of a link, `"stage1_block2/residual"` for the output of a part,
+                before the block's scale, `"stage1_block2"` for that of the link; a layer's own name where no other has
+                it; with the part between, where a link has the layer's name twice. Or several of them.
+
+        Returns:
+            A model with one output, or with a list of them in the order of the names. It runs as this network does, in
+            training and in inference, with the scales that blocks have now; gradients pass through it.
+
+        Raises:
+            ArgumentError: no layer has the name, or several have; the sentence lists those of the link.
+
+        Example:
+            >>> import keras_resnets as kr, numpy as np
+            >>> inner = kr.build("resnet20").inner(["stage1_block2/conv1", "head/logits"])
+            >>> [y.shape for y in inner.predict(np.zeros((2, 32, 32, 3)), verbose=0)]
+            [(2, 32, 32, 16), (2, 10)]
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        if not wanted:
+            raise ArgumentError("names must be of one layer or more; got none.")
+        graph = graph_to(self.chain, [find(self.chain, name, self.name) for name in wanted], isinstance(names, str))
+        source = keras.Input(batch_shape=self.inputs[0].shape, dtype=self.inputs[0].dtype, name="input")
+        return keras.Model(source, graph(source), name=f"{self.name}_inner")
 
     def features(self, x, training=None) -> dict[str, Any]:
         """Returns the named intermediate outputs.

@@ -112,12 +112,14 @@ def _as_functional(model) -> keras.Function:
     return function
 
 
-def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iterator[tuple[Step | None, Any]]:
+def run(
+    steps: Sequence[Step], output: int | list[int], x, call: Callable[..., Any]
+) -> Iterator[tuple[Step | None, Any]]:
     """Runs steps on the input `x`.
 
     Args:
         steps: the steps in order.
-        output: the index of the value to return.
+        output: the index of the value to return, or a list of them.
         x: value 0.
         call: runs one operation: `call(operation, *args, **kwargs)`.
 
@@ -134,10 +136,10 @@ def run(steps: Sequence[Step], output: int, x, call: Callable[..., Any]) -> Iter
         result = call(step.operation, *args, **kwargs)
         values.update(zip(step.outputs, tree.flatten(result), strict=True))
         yield step, result
-    yield None, values[output]
+    yield None, values[output] if isinstance(output, int) else [values[index] for index in output]
 
 
-def shapes(steps: Sequence[Step], output: int, x: keras.KerasTensor) -> Iterator[tuple[Any, tuple, tuple]]:
+def shapes(steps: Sequence[Step], output: int | list[int], x: keras.KerasTensor) -> Iterator[tuple[Any, tuple, tuple]]:
     """Yields each operation with the shapes of its first input and its first output, for a symbolic input."""
     known = {0: tuple(x.shape)}
     for step, result in run(steps, output, x, _spec_of):
@@ -151,7 +153,7 @@ def _spec_of(operation, *args, **kwargs):
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
-class Graph(keras.layers.Layer):
+class Graph(private.Expanded, keras.layers.Layer):
     """Runs a list of steps on its input.
 
     Unlike `keras.Model(inputs, outputs)`, creating and calling it does not change the layers inside. Keras adds a node
@@ -159,12 +161,12 @@ class Graph(keras.layers.Layer):
 
     Args:
         steps: the steps in order.
-        output: the index of the value to return.
+        output: the index of the value to return, or a list of them.
         owns: whether the layers belong to the graph: it builds them, and its name starts their variables' paths.
             Otherwise they belong to another model and are built.
     """
 
-    def __init__(self, steps: Sequence[Step], output: int, owns: bool = False, **kwargs):
+    def __init__(self, steps: Sequence[Step], output: int | list[int], owns: bool = False, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.operations = [step.operation for step in steps]
         self._steps = tuple((step.args, step.kwargs, step.outputs) for step in steps)
@@ -178,9 +180,14 @@ class Graph(keras.layers.Layer):
         return [Step(operation, *call) for operation, call in zip(self.operations, self._steps, strict=True)]
 
     @property
-    def result(self) -> int:
-        """The index of the value to return."""
+    def result(self) -> Any:
+        """The index of the value to return, or a list of them."""
         return self._output
+
+    @property
+    def layers(self) -> list[Any]:
+        """The operations, as a model has its layers."""
+        return list(self.operations)
 
     def _specs(self, x: keras.KerasTensor) -> Iterator[tuple[Step | None, Any]]:
         return run(self.steps, self._output, x, _spec_of)
@@ -205,7 +212,8 @@ class Graph(keras.layers.Layer):
         return list(self._specs(inputs))[-1][1]
 
     def compute_output_shape(self, input_shape):
-        return self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype)).shape
+        specs = self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype))
+        return tree.map_structure(lambda spec: spec.shape, specs)
 
     def walk(self, shape: tuple) -> Iterator[tuple[Any, tuple, tuple]]:
         """Yields each operation with the shapes of its first input and its first output, for an input of `shape`."""

@@ -144,3 +144,14 @@ class BuiltByShape(keras.Model):
             super()._symbolic_build(*args, **kwargs)
         finally:
             self._only_shape = False
+
+
+class Expanded:
+    """A layer whose property `layers` lists those inside, which `summary(expand_nested=True)` shows as of a model.
+
+    Keras shows them of anything that has the attribute. But it also saves what `dir` lists of a layer, and would store
+    the weights under this name instead of that of the part, where earlier files have them.
+    """
+
+    def __dir__(self):
+        return [name for name in super().__dir__() if name != "layers"]

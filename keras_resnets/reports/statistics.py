@@ -1,4 +1,4 @@
-"""Statistics of results: paired differences with intervals and tests, intervals of errors, Kendall's tau."""
+"""Statistics of results: paired differences by seed and by example, intervals of errors, Kendall's tau."""
 
 from __future__ import annotations
 
@@ -100,6 +100,92 @@ def wilson(error: float, count: int) -> tuple[float, float]:
 
     interval = binomtest(round(error * count), count).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """Compares the answers of two networks to the same examples, by McNemar's exact test.
+
+    Only examples that one of the two has right tell them apart. If neither is better, each of these is as likely the
+    first's as the second's, so the first's are binomial with 1/2 (McNemar 1947). The interval of the difference of the
+    accuracies is Tango's (1998, Statistics in Medicine 17:891), which inverts the score test of that difference; it
+    holds its level with few examples, and with no difference at all, where that of the normal distribution has width 0.
+
+    Args:
+        first: whether each of the first network's answers is right.
+        second: the same of the second, for the same examples.
+
+    Returns:
+        `examples`, `first_only` and `second_only` (right by that network alone), `difference` (first less second) with
+        its 95 % interval `low`, `high`, and `p`, two-sided.
+
+    Raises:
+        ArgumentError: the arrays are not as long as each other, or empty.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_resnets.reports.statistics import mcnemar
+        >>> test = mcnemar(np.array([True] * 8 + [False] * 2), np.array([True] * 3 + [False] * 7))
+        >>> test["first_only"], test["second_only"], test["p"]
+        (5, 0, 0.0625)
+    """
+    from scipy.stats import binomtest
+
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if first.shape != second.shape or not first.size:
+        raise ArgumentError(
+            f"first and second must be of the same examples, at least one; got {first.size} and {second.size}."
+        )
+    ours, theirs, count = int((first & ~second).sum()), int((second & ~first).sum()), first.size
+    low, high = _tango(ours, theirs, count)
+    return {
+        "examples": count,
+        "first_only": ours,
+        "second_only": theirs,
+        "difference": (ours - theirs) / count,
+        "low": low,
+        "high": high,
+        "p": float(binomtest(ours, ours + theirs).pvalue) if ours + theirs else 1.0,
+    }
+
+
+def _tango(ours: int, theirs: int, count: int) -> tuple[float, float]:
+    """Returns Tango's 95 % score interval of a difference of paired proportions, (ours - theirs) / count."""
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    def distance(difference: float) -> float:
+        """Standard errors from the difference that was found, with the likeliest proportions that have this one."""
+        b = -ours - theirs + (2 * count - ours + theirs) * difference
+        c = -theirs * difference * (1 - difference)
+        of_theirs = (np.sqrt(max(b**2 - 8 * count * c, 0)) - b) / (4 * count)
+        variance = count * (2 * of_theirs + difference * (1 - difference))
+        gap = ours - theirs - count * difference
+        return gap / np.sqrt(variance) if variance > 0 else np.copysign(np.inf, gap) if gap else 0.0
+
+    z, found, end = norm.ppf(0.975), (ours - theirs) / count, 1 - 1e-9
+
+    def bound(sign: int) -> float:
+        outer = sign * end
+        if sign * found >= end or abs(distance(outer)) < z:
+            return float(sign)
+        return float(brentq(lambda d: distance(d) + sign * z, found, outer, xtol=1e-10))
+
+    return bound(-1), bound(1)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Returns p-values adjusted for their number by Holm (1979), so that one in twenty families has a false finding.
+
+    Example:
+        >>> from keras_resnets.reports.statistics import holm
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(values, kind="stable")
+    steps = [min(1.0, (len(values) - i) * values[place]) for i, place in enumerate(order)]
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.maximum.accumulate(steps)
+    return [float(value) for value in adjusted]
 
 
 def tau(order: Sequence[float]) -> float:

@@ -11,10 +11,12 @@ from keras_resnets.reports.study import Study, describe
 from keras_resnets.search import drawing as _of_search
 from keras_resnets.studies import callbacks
 from keras_resnets.studies.activation import activation
+from keras_resnets.studies.compare import compare
 from keras_resnets.studies.degradation import degradation
 from keras_resnets.studies.delete import delete
 from keras_resnets.studies.dynamics import dynamics
 from keras_resnets.studies.effective import effective
+from keras_resnets.studies.evaluate import evaluate
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
