@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
-from keras_resnets.data import labels, pairs, sources
+from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
-from keras_resnets.data.batching import Batching, Layout, Source, lay_out
+from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation
 from keras_resnets.errors import whole_number
 
 
@@ -31,7 +31,8 @@ class Data:
         classes: number of classes.
         class_names: their names.
         sizes: number of examples of each split.
-        options: the arguments of `load`, enough to load the same data again.
+        options: the arguments of `load`, enough to load the same data again; of arrays also `contents`, their
+            fingerprint.
         given: names of the batching arguments that the caller of `load` has set; a training's recipe sets the others.
         task: `"classification"` or `"segmentation"`.
         ignore: the label of pixels that count in no loss and no score, 255; None for classification.
@@ -62,7 +63,7 @@ class Data:
     @property
     def is_named(self) -> bool:
         """Whether `load` gives the same data again from their name and options."""
-        unchanged = self._most is None and self.prepare is None
+        unchanged = self._most is None and self.prepare is None and self.name != arrays.NAME
         return unchanged and self._layout is not None and self._splits is self._layout.splits
 
     @classmethod
@@ -74,13 +75,15 @@ class Data:
             "batch_size": batching.batch_size,
             "validation": source.where["validation"],
             "image_size": source.where["image_size"],
-            "normalize": batching.normalize,
+            "normalize": normalisation(batching.normalize),
             "augmentation": dataclasses.asdict(batching.augmentation),
             "drop_remainder": batching.drop_remainder,
             "seed": seed,
         }
         if labelled is not None:
             options |= {"task": source.task, "pad_to": batching.pad_to}
+        if source.contents is not None:
+            options["contents"] = source.contents
         return cls(
             name=source.name,
             input_shape=layout.shape,
@@ -153,6 +156,8 @@ class Data:
 
         if self.prepare is not None:
             return self.prepare(tf.cast(images, "float32"))
+        if self._channels == "bgr":
+            images = images[..., ::-1]
         return (tf.cast(images, "float32") - self._mean) / self._std
 
     def _pair(self, augmentation: Augmentation, image, mask, seed):
@@ -213,7 +218,15 @@ class Data:
         if self._mean.ndim > 1 or self.prepare is not None:
             return None
         mean, std = (tuple(float(value) for value in np.atleast_1d(array)) for array in (self._mean, self._std))
-        return Preprocessing(mean, std)
+        given = self.options["normalize"]
+        exact = given if isinstance(given, dict) else {"mean": mean, "std": std, "channels": "rgb"}
+        return Preprocessing.from_dict(exact)
+
+    @property
+    def _channels(self) -> str:
+        """The order of the channels of a network's input."""
+        given = self.options["normalize"]
+        return given["channels"] if isinstance(given, dict) else "rgb"
 
     @property
     def raw(self) -> Data:
