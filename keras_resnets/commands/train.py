@@ -84,10 +84,14 @@ def train(
 
     data = data or ("scenes" if task == "segmentation" else "digits")
     where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
-    network = console.read_spec(model, fields)
+    network, overrides = console.read_spec(model, fields), {}
+    if weights is not None and not model.endswith(".json"):
+        # By its name a network takes settings from the file of the weights; the data decide on input and classes.
+        overrides = dict(console.parse_field(text) for text in fields)
+        network, overrides = model, {k: v for k, v in overrides.items() if k not in ("input_shape", "classes")}
     chosen = None if recipe is None else changed(console.read_recipe(recipe), replaced)
     loaded, chosen = feeding.loaded(network, data, chosen, task, rest["out"], tuned=weights is not None, **where)
-    run(network, loaded, changed(chosen, replaced), weights=weights, **rest)
+    run(network, loaded, changed(chosen, replaced), weights=weights, **rest, **overrides)
     print_results(rest["out"])
 
 

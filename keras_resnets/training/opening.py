@@ -46,8 +46,9 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     try:
         model = saving.load_model(verified(run.path / "best.keras"))
         results = (run.record or {})["results"]
+        is_best = results.get("network_of") == "best_epoch"
         values, state = run.restore(LAST) or ({}, {})
-        if any(name.startswith(OF_CALLBACK) for name in values):
+        if not is_best and any(name.startswith(OF_CALLBACK) for name in values):
             raise ArgumentError("A callback may have changed the weights at the end.")
         if state.get("epoch") != results.get("epochs"):
             raise ArgumentError("The checkpoint is not of the last epoch.")
@@ -56,7 +57,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"{str(file)!r} is missing or damaged, and cannot be made again from the checkpoint alone ({error}) The "
             f"command that trained it makes it again."
         ) from None
-    if results.get("network_of") != "best_epoch":
+    if not is_best:
         assign(model, values)
     with whole(file, sealed=True) as part:
         model.save(part)

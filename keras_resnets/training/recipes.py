@@ -267,7 +267,7 @@ _SMALL = Recipe(
     augmentation=_CIFAR,
 )
 
-# The same from existing weights: a tenth of the rate, and a third of the epochs.
+# The same from existing weights: a quarter of the rate, and a third of the epochs.
 _TUNING = _SMALL.replace(name="tuning", epochs=30, learning_rate=0.005, warmup_rate=0.0005, weight_decay=1e-4)
 
 RECIPES = {

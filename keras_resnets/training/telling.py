@@ -49,8 +49,8 @@ def describe(model: keras.Model, data: Data, recipe: Recipe) -> Iterator[str]:
     yield f"length    {_count(epochs, 'epoch')} of {_count(steps, 'step')}, {epochs * steps:,} in all"
     if epochs >= _MANY_EPOCHS:
         yield (
-            "note      that is long for so few images: this recipe was made for more of them; another length is given by "
-            "epochs (--epochs), to which its schedule is scaled, and the recipes 'small' are for few"
+            "note      that is long for so few images; this recipe is made for more of them. Epochs (--epochs) scale "
+            "its schedule to another length, and the recipes 'small' and 'small_pictures' are for few"
         )
     if sizes["train"] < recipe.batch_size:
         yield f"note      {sizes['train']} images are less than a batch of {recipe.batch_size}: each epoch is one step"
