@@ -172,7 +172,7 @@ def lay_out(
     if splits["train"].size < (batching.batch_size if batching.drop_remainder else 1):
         raise ArgumentError(
             f"batch_size must be at most the {splits['train'].size} training examples of {source.name!r} when the "
-            f"remainder is dropped; got {batching.batch_size}."
+            f"remainder is dropped; got {batching.batch_size}. Give a smaller one, or drop_remainder=False."
         )
 
     # The statistics, measured on the training split.

@@ -267,8 +267,10 @@ _SMALL = Recipe(
     augmentation=_CIFAR,
 )
 
-# The same from existing weights: a quarter of the rate, and a third of the epochs.
-_TUNING = _SMALL.replace(name="tuning", epochs=30, learning_rate=0.005, warmup_rate=0.0005, weight_decay=1e-4)
+# The same from existing weights: half the rate, and a third of the epochs.
+_TUNING = _SMALL.replace(
+    name="tuning", epochs=30, learning_rate=0.01, warmup_iterations=20, warmup_rate=0.001, weight_decay=1e-4
+)
 
 RECIPES = {
     recipe.name: recipe

@@ -66,7 +66,13 @@ def _recipe(recipe: Recipe, data: Data) -> Iterator[str]:
     yield f"batch {data.options['batch_size']}"
     yield f"weight decay {recipe.weight_decay:g}"
     norm = data.options["normalize"]
-    yield "raw pixels" if norm is None else f"pixels by {'the weights' if isinstance(norm, dict) else repr(norm)}"
+    yield (
+        "raw pixels"
+        if norm is None
+        else "normalised for the weights"
+        if isinstance(norm, dict)
+        else f"normalised by {norm}"
+    )
     changes = {name: value for name, value in data.options["augmentation"].items() if value and name != "pad_mode"}
     yield (
         f"augmented by {', '.join(f'{name} {value}' for name, value in changes.items())}" if changes else "plain images"
