@@ -18,9 +18,9 @@ def test_what_is_trained_on_what_and_how_long():
     assert lines(recipe, kr.data.load("digits")) == [
         "network   resnet8: 75,002 parameters, images of 8x8x1, 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)",
         "data      digits: 1,260 images to train on, 140 to choose by, 397 to test on",
-        "recipe    digits: sgd at rate 0.1 (cosine), batch 32, weight decay 0.0001, normalised by channel, augmented by "
-        "pad 1, label smoothing 0.1, class weights balanced, ends after 5 epochs without a better validation, with the "
-        "best network, the classifier alone for the first 1 epoch",
+        "recipe    digits: sgd at rate 0.1 (cosine), batch 32, weight decay 0.0001, normalised by channel, "
+        "augmented by pad 1, label smoothing 0.1, class weights balanced, ends after 5 epochs without a better "
+        "validation, with the best network, the classifier alone for the first 1 epoch",
         "length    3 epochs of 40 steps, 120 in all",
     ]
 

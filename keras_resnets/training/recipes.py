@@ -86,6 +86,14 @@ class Recipe:
     freeze: int = 0
 
     def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(f.default, bool):
+                one_of(f.name, value, (True, False))
+            elif isinstance(f.default, int):
+                whole_number(f.name, value, 0)
+            elif isinstance(f.default, float):
+                number(f.name, value)
         one_of("algorithm", self.algorithm, ("sgd", "adamw"))
         one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
         if self.schedule == "held" and len(self.boundaries) != 1:
@@ -100,14 +108,6 @@ class Recipe:
         number("learning_rate", self.learning_rate, above=0)
         whole_number("batch_size", self.batch_size, 1, 2**31 - 1)
         number("label_smoothing", self.label_smoothing, least=0, below=1)
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(f.default, bool):
-                one_of(f.name, value, (True, False))
-            elif isinstance(f.default, int):
-                whole_number(f.name, value, 0)
-            elif isinstance(f.default, float):
-                number(f.name, value)
         weights = self.class_weight
         if isinstance(weights, tuple):
             for weight in weights:
