@@ -1,10 +1,13 @@
 """Images and labels that are in memory: arrays, `.npz` files and `tf.data` become the splits of a `Data`."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_resnets as kr
+from keras_resnets.architecture.preprocessing import Resizing
 from keras_resnets.errors import ArgumentError
 
 RNG = np.random.default_rng(0)
@@ -162,6 +165,12 @@ def test_images_are_normalised_as_a_network_needs_them(channels):
         images, _ = next(iter(found.test))
         np.testing.assert_allclose(images, norm(X2), rtol=1e-6)
         assert found.preprocessing == norm
+    pictures = dataclasses.replace(norm, resizing=Resizing())
+    assert (
+        kr.data.Batching(normalize=pictures).normalize
+        == kr.recipes.get("wrn").replace(normalize=pictures).normalize
+        == norm
+    )
     raw, _ = next(iter(data.raw.test))
     np.testing.assert_array_equal(raw, X2)
     with pytest.raises(ArgumentError, match="normalize must be for the 1 channels"):

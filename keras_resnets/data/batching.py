@@ -52,8 +52,7 @@ class Batching:
     def __post_init__(self) -> None:
         whole_number("batch_size", self.batch_size, 1, 2**31 - 1)
         if isinstance(self.normalize, Preprocessing):
-            # How images are resized is the data's own.
-            object.__setattr__(self, "normalize", dataclasses.replace(self.normalize, resizing=None))
+            object.__setattr__(self, "normalize", of_pixels(self.normalize))
         else:
             one_of("normalize", self.normalize, ("channel", "pixel", "unit", None))
         one_of("drop_remainder", self.drop_remainder, (True, False))
@@ -92,6 +91,11 @@ class Batching:
         if isinstance(fields.get("normalize"), Mapping):
             fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
         return cls(**fields)
+
+
+def of_pixels(preprocessing: Preprocessing) -> Preprocessing:
+    """Returns what a preprocessing does to pixels; the rest, such as how pictures are resized, is the data's own."""
+    return Preprocessing(preprocessing.mean, preprocessing.std, preprocessing.channels)
 
 
 def normalisation(value: str | Preprocessing | None) -> str | dict[str, Any] | None:

@@ -12,6 +12,7 @@ from keras_resnets.architecture import variants
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import arrays
+from keras_resnets.data.batching import of_pixels
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Run
 from keras_resnets.training import recipes, telling
@@ -112,7 +113,7 @@ def normalized_for(
         return recipe, data, f"images are normalised {used}, as they were loaded{needed}"
     if preprocessing is None:
         return recipe, data, f"they do not say how images are normalised, so by {recipe.normalize!r}, the recipe's"
-    norm = dataclasses.replace(preprocessing, resizing=None)
+    norm = of_pixels(preprocessing)
     data = dataclasses.replace(data.batched(normalize=norm), given=data.given)
     said = f"images are normalised as these need it, {telling.normalised(norm)}"
     instead = "" if recipe.normalize == norm else f", and not by {recipe.normalize!r}, the recipe's"

@@ -13,7 +13,7 @@ import keras
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
-from keras_resnets.data.batching import normalisation
+from keras_resnets.data.batching import normalisation, of_pixels
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
 from keras_resnets.training.optimizers import SGD, AdamW
 from keras_resnets.training.schedules import Held, WarmedUp
@@ -94,6 +94,8 @@ class Recipe:
                 whole_number(f.name, value, 0)
             elif isinstance(f.default, float):
                 number(f.name, value)
+        if isinstance(self.normalize, Preprocessing):
+            object.__setattr__(self, "normalize", of_pixels(self.normalize))
         one_of("algorithm", self.algorithm, ("sgd", "adamw"))
         one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
         if self.schedule == "held" and len(self.boundaries) != 1:
