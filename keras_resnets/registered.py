@@ -28,8 +28,9 @@ CLASSES = {
     "paths.schedule": ("Schedule",),
     "segmentation.losses": ("PixelLoss",),
     "segmentation.metrics": ("MeanIoU", "PixelAccuracy"),
+    "training.losses": ("SmoothedCrossentropy",),
     "training.optimizers": ("SGD", "AdamW"),
-    "training.recipes": ("Held", "WarmedUp"),
+    "training.schedules": ("Held", "WarmedUp"),
 }
 
 

@@ -20,7 +20,7 @@ from keras_resnets.runs import Run
 from keras_resnets.search import drawing as drawing
 from keras_resnets.search import results
 from keras_resnets.search.trials import Setting
-from keras_resnets.training import recipes, training
+from keras_resnets.training import fitting, recipes, training
 
 
 def stable(rows):
@@ -103,7 +103,7 @@ DAMAGES = {
 )
 def test_a_search_stopped_in_trials_and_damaged_ends_as_undisturbed(found, digits, tmp_path, damage, monkeypatch):
     out, study, _ = found
-    real, epochs, trained = training.Checkpoint.on_epoch_end, itertools.count(1), []
+    real, epochs, trained = fitting.Checkpoint.on_epoch_end, itertools.count(1), []
 
     def on_epoch_end(self, epoch, logs=None):
         real(self, epoch, logs)
@@ -111,7 +111,7 @@ def test_a_search_stopped_in_trials_and_damaged_ends_as_undisturbed(found, digit
         if next(epochs) in (3, 6):  # the first epoch of a training, and the last
             raise Killed
 
-    monkeypatch.setattr(training.Checkpoint, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(fitting.Checkpoint, "on_epoch_end", on_epoch_end)
     lines = []
     for _ in range(3):
         try:

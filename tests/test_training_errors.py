@@ -18,8 +18,8 @@ CALLS = [
         ArgumentError,
         [
             "'he17'",
-            "camvid, cifar_short, digits, he15, he15_110, he16, huang, imagenet, scenes, segmentation, wrn, wrn_svhn, "
-            "wu, wu_imagenet",
+            "camvid, cifar_short, digits, he15, he15_110, he16, huang, imagenet, scenes, segmentation, small, "
+            "small_pictures, tuning, tuning_pictures, wrn, wrn_svhn, wu, wu_imagenet",
         ],
     ),
     ("epochs", lambda p: wrong_calls.train(p, epochs=0), ArgumentError, ["epochs", "at least 1", "got 0"]),

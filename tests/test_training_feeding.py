@@ -126,12 +126,18 @@ def test_a_run_goes_on_in_its_precision_alone(tmp_path):
         lambda out, **extra: kr.studies.dynamics("resnet8", "digits", out=out, **extra),
     ],
 )
-@pytest.mark.parametrize("extra", [{"weights": "x.keras"}, {"include_top": False}, {"pooling": "avg"}])
+@pytest.mark.parametrize("extra", [{"input_tensor": None}, {"include_top": False}, {"pooling": "avg"}])
 def test_fields_of_the_spec_alone_are_replaced(call, extra, tmp_path):
     """Arguments of `build` passed through once, and a run directory did not compare them."""
     with pytest.raises(ArgumentError, match=f"no field {next(iter(extra))!r}"):
         call(tmp_path / "run", **extra)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_recipe_has_set_another_recipe_may_change():
+    """A search over batch sizes on data given by name trained every point in batches of one size."""
+    space = kr.search.DepthWidth("resnet8", "digits", RECIPE, parameters=20_000, epochs=1, batch_size=[16, 64])
+    assert [space.data_for(RECIPE.replace(batch_size=n)).options["batch_size"] for n in (16, 64)] == [16, 64]
 
 
 def test_unknown_batching_is_refused_with_the_nearest():

@@ -13,7 +13,7 @@ import keras_resnets as kr
 from keras_resnets.data import scenes
 from keras_resnets.errors import ArgumentError
 from keras_resnets.training.feeding import data_for
-from keras_resnets.training.training import compile_for
+from keras_resnets.training.fitting import compile_for
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,6 +22,7 @@ from keras_resnets.commands.predict import predict
 from keras_resnets.commands.prune import prune
 from keras_resnets.commands.search import search
 from keras_resnets.commands.study import study
+from keras_resnets.commands.train import train
 from keras_resnets.commands.weights import weights
 from keras_resnets.errors import ArgumentError, Notice
 
@@ -61,47 +62,7 @@ def models(name: str | None) -> None:
     Console().print(table)
 
 
-@cli.command()
-@click.argument("model")
-@console.data_options
-@click.option(
-    "--task",
-    type=click.Choice(["classification", "segmentation"]),
-    default="classification",
-    show_default=True,
-    help="Segmentation gives MODEL a head that classifies each pixel.",
-)
-@click.option(
-    "--recipe",
-    help="he15, he15_110, he16, huang, wrn, wrn_svhn, imagenet, wu_imagenet, cifar_short, digits, wu, segmentation, "
-    "camvid, scenes, or a JSON file.",
-)
-@click.option("--epochs", type=int, help="Length; the recipe's schedule is scaled to it.")
-@click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
-@click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
-@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
-@console.seed
-@console.out
-def train(
-    model, data, data_dir, image_size, download, task, recipe, epochs, validation, paths, fields, seed, out
-) -> None:
-    """Train MODEL, a variant or a spec's JSON file, in a run directory.
-
-    The same command resumes a run that was interrupted.
-    """
-    console.start()
-    from keras_resnets.training import recipes
-    from keras_resnets.training.feeding import data_for
-    from keras_resnets.training.training import train as run
-
-    data = data or ("scenes" if task == "segmentation" else "digits")
-    chosen = console.read_recipe(recipe or recipes.default(model, data, task))
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
-    network = console.read_spec(model, fields)
-    run(network, data_for(chosen, data, task, **where), chosen, out=out, epochs=epochs, paths=paths, seed=seed)
-    _print_results(out)
-
-
+cli.add_command(train)
 cli.add_command(evaluate)
 cli.add_command(compare)
 cli.add_command(predict)
@@ -127,19 +88,6 @@ def demo(out, model, epochs, seed) -> None:
     from keras_resnets.commands.demo import demo as run
 
     run(out, model, epochs, seed)
-
-
-def _print_results(out: Path) -> None:
-    """Prints the files and the test scores of a finished run."""
-    from keras_resnets.runs import Run
-
-    results = (Run(out, {}).record or {})["results"]
-    console.print_written([out / name for name in ("model.keras", "best.keras", "history.csv", "logs")])
-    dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
-    click.echo(
-        f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
-        f"after {results['epochs']} epochs"
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

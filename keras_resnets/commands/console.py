@@ -23,7 +23,9 @@ def _named(context, option, value: str | None) -> str | None:
 
 _data = [
     click.option(
-        "--data", callback=_named, help="'digits', a tensorflow-datasets name, or a folder with a folder per class."
+        "--data",
+        callback=_named,
+        help="'digits', a tensorflow-datasets name, a folder with a folder per class, or an .npz file of arrays.",
     ),
     click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
     click.option("--image-size", type=int, help="Side to which images are resized."),
@@ -179,13 +181,13 @@ def _read(path: str) -> str:
         raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
 
 
-def parse_field(text: str) -> tuple[str, Any]:
+def parse_field(text: str, option: str = "--set", example: str = "shortcut=C") -> tuple[str, Any]:
     """Splits a FIELD=VALUE text into name and value; a value that is not JSON is taken as text."""
     import json
 
     name, separator, value = text.partition("=")
     if not separator:
-        raise ArgumentError(f"--set takes FIELD=VALUE, such as shortcut=C; got {text!r}.")
+        raise ArgumentError(f"{option} takes FIELD=VALUE, such as {example}; got {text!r}.")
     try:
         return name, json.loads(value)
     except (ValueError, RecursionError):

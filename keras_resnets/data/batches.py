@@ -160,7 +160,9 @@ def _check_dataset(dataset, shape: Shape | None) -> None:
         raise ArgumentError(
             "data must end; this tf.data repeats for ever. Leave out its repeat, or take a number of batches."
         )
-    x = _pair(dataset.element_spec)[0]
+    x, y = _pair(dataset.element_spec)
+    if any(part is not None and part.shape.rank == 0 for part in (x, y)):
+        raise ArgumentError("data must be batches; this tf.data holds single examples. Batch it: data.batch(32).")
     if shape is not None and x.shape.rank and fits(x.shape.as_list(), shape) and x.shape[0] is not None:
         raise ArgumentError(
             f"data must be batches of inputs of {tuple(shape)}; this tf.data holds single ones. Batch it: "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import pairs, sources
 from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.labels import Labels
@@ -26,7 +27,8 @@ class Batching:
         batch_size: examples in a batch.
         normalize: `"channel"`, mean and standard deviation of each channel; `"pixel"`, mean of each pixel and channel,
             divided only by 255 (He et al. 2015, section 3.4); `"unit"`, division by the largest value; None for raw
-            values. Statistics are those of the training split.
+            values. Statistics are those of the training split. Or a `Preprocessing`, such as `model.preprocessing`, for
+            a network that exists.
         augmentation: an `Augmentation` of the training images; None for none.
         drop_remainder: drop the last training batch if it is not full.
         pad_to: for segmentation, pad images that are not cropped, at the right and at the bottom, to multiples of this
@@ -42,14 +44,17 @@ class Batching:
     """
 
     batch_size: int = 128
-    normalize: str | None = "channel"
+    normalize: str | Preprocessing | None = "channel"
     augmentation: Augmentation = field(default_factory=Augmentation)
     drop_remainder: bool = False
     pad_to: int = 1
 
     def __post_init__(self) -> None:
         whole_number("batch_size", self.batch_size, 1, 2**31 - 1)
-        one_of("normalize", self.normalize, ("channel", "pixel", "unit", None))
+        if isinstance(self.normalize, Preprocessing):
+            object.__setattr__(self, "normalize", of_pixels(self.normalize))
+        else:
+            one_of("normalize", self.normalize, ("channel", "pixel", "unit", None))
         one_of("drop_remainder", self.drop_remainder, (True, False))
         whole_number("pad_to", self.pad_to, 1, 2**31 - 1)
         if self.augmentation is None:
@@ -83,7 +88,22 @@ class Batching:
         fields = {f.name: options[f.name] for f in dataclasses.fields(cls) if f.name in options}
         if isinstance(fields.get("augmentation"), Mapping):
             fields["augmentation"] = Augmentation(**fields["augmentation"])
+        if isinstance(fields.get("normalize"), Mapping):
+            fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
         return cls(**fields)
+
+
+def of_pixels(preprocessing: Preprocessing) -> Preprocessing:
+    """Returns what a preprocessing does to pixels; the rest, such as how pictures are resized, is the data's own."""
+    return Preprocessing(preprocessing.mean, preprocessing.std, preprocessing.channels)
+
+
+def normalisation(value: str | Preprocessing | None) -> str | dict[str, Any] | None:
+    """Returns a `normalize` as plain data; of a `Preprocessing`, what it does to pixels."""
+    if not isinstance(value, Preprocessing):
+        return value
+    fields = value.to_dict()
+    return {name: fields[name] for name in ("mean", "std", "channels")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +119,7 @@ class Source:
         labels: the meaning of the numbers in masks; None for classification.
         native: shape of the images of a set for segmentation, None where they differ.
         held_out: whether the test split was held out of the training split.
+        contents: fingerprint of data that were given as arrays; None for those that are found by name.
     """
 
     name: str
@@ -109,6 +130,7 @@ class Source:
     labels: Labels | None = None
     native: tuple[int | None, ...] = ()
     held_out: bool = False
+    contents: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +176,16 @@ def lay_out(
     if splits["train"].size < (batching.batch_size if batching.drop_remainder else 1):
         raise ArgumentError(
             f"batch_size must be at most the {splits['train'].size} training examples of {source.name!r} when the "
-            f"remainder is dropped; got {batching.batch_size}."
+            f"remainder is dropped; got {batching.batch_size}. Give a smaller one, or drop_remainder=False."
         )
 
     # The statistics, measured on the training split.
     with sources.naming_damaged_files(Path(source.name)):
         first, _ = next(iter(splits["train"].batches(1)))
+        if isinstance(batching.normalize, Preprocessing) and not batching.normalize.fits(first.shape[-1]):
+            raise ArgumentError(
+                f"normalize must be for the {first.shape[-1]} channels of {source.name!r}; got {batching.normalize!r}."
+            )
         mean, std = measured or statistics(splits["train"], batching.normalize, None not in source.native)
 
     # The shape that a network's input must have.
@@ -204,8 +230,10 @@ def _frame(shape, image_size: int | None, multiple: int) -> tuple[int, int] | No
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def statistics(split, normalize: str | None, same_size: bool):
+def statistics(split, normalize: str | Preprocessing | None, same_size: bool):
     """Returns mean and scale over the training split; only per channel if images differ in size."""
+    if isinstance(normalize, Preprocessing):
+        return np.asarray(normalize.mean, "float32"), np.asarray(normalize.std, "float32")
     if normalize is None:
         return np.float32(0), np.float32(1)
     total, squares, largest, count = np.zeros(1), np.zeros(1), 0.0, 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_resnets.data import masks, sources
+from keras_resnets.data import arrays, masks, sources
 from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.batching import Batching, Source, Splits, lay_out
 from keras_resnets.data.pipelines import Data
@@ -18,7 +18,7 @@ from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 
 
 def load(
-    name: str | os.PathLike,
+    name: Any,
     *,
     data_dir: str | os.PathLike | None = None,
     validation: float | str = 0.1,
@@ -45,6 +45,11 @@ def load(
             (`JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation`), or with `images` and `masks` at its top or
             under `train`, `validation` and `test`, and a `classes.txt` with one name per line. A mask is a PNG of the
             same name, with class numbers from 0, and 255 for no class.
+            Or images and labels themselves, for classification: arrays `(x, y)`, or `((x, y), (x_validation,
+            y_validation))` with a third pair to test on, or a dictionary of pairs by `"train"`, `"validation"` and
+            `"test"`; batched `tf.data` in place of a pair, which are read once and kept in memory; or the path of an
+            `.npz` file with `x_train`, `y_train` and so on, as `keras.datasets` has them. Labels are class numbers,
+            one-hot rows or texts.
         data_dir: where tensorflow-datasets keeps its prepared sets; None for its default.
         validation: share of the training split held out, the same examples for every seed; or
             `"test"`, to hold nothing out and evaluate the test split during training, for curves such
@@ -79,8 +84,13 @@ def load(
     one_of("task", task, ("classification", "segmentation"))
     whole_number("seed", 0 if seed is None else seed, 0, 2**31 - 1)
     whole_number("image_size", 1 if image_size is None else image_size, 1, 2**31 - 1)
-    if not isinstance(name, str | os.PathLike):
-        raise ArgumentError(f"data must be the name of a set or the path of a folder; got {name!r}.")
+    is_held = arrays.is_in_memory(name)
+    if not isinstance(name, str | os.PathLike) and not is_held:
+        raise ArgumentError(
+            f"data must be the name of a set, the path of a folder or an .npz file, arrays or tf.data; got {name!r}."
+        )
+    if (is_held or arrays.is_file(name)) and task == "segmentation":
+        raise ArgumentError("data: arrays are for classification; give a folder of images and masks for segmentation.")
     share = 0 if validation == "test" else validation
     number("validation", share, least=0, below=1, rule="a share from 0 up to, not including, 1, or 'test'")
     batches = Batching().replace(**batching)
@@ -89,7 +99,8 @@ def load(
     # The set, and its batches.
     where = {"data_dir": data_dir and str(data_dir), "validation": validation, "image_size": image_size}
     find = _find_segmentation if task == "segmentation" else _find_classification
-    source, splits, notes = find(str(name), isinstance(name, os.PathLike), where, download, batches.augmentation)
+    found = arrays.read(name) if is_held or arrays.is_file(name) else str(name)
+    source, splits, notes = find(found, isinstance(name, os.PathLike), where, download, batches.augmentation)
     given = frozenset(batching) | (frozenset() if seed is None else {"seed"})
     data = Data.of(source, batches, lay_out(source, batches, splits), seed or 0, given)
     for line in () if notes is None else notes.lines(data.class_names, data.sizes):
@@ -103,13 +114,16 @@ def _tell_once(line: str) -> None:
     print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
-def _find_classification(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
+def _find_classification(name: Any, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
     """Finds a set with a class for each image; returns it as a `Source`, its splits, and what to tell."""
     if name == "scenes":
         raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
     found = next((source for source in sources.SOURCES if source.has(name)), sources.SETS)
-    if found is sources.SETS and (os.sep in name or is_path):
-        raise FileNotFoundError(f"There is no folder {name!r}; give a folder with one folder of images per class.")
+    if found is sources.SETS and (os.sep in name or is_path or name.endswith(".npz")):
+        raise FileNotFoundError(
+            f"There is no folder or .npz file {name!r}; give a folder with one folder of images per class, or a file "
+            f"of arrays."
+        )
     read_splits = functools.partial(found.read, name, where["data_dir"], where["image_size"], download)
 
     splits, names, notes = read_splits(augmentation)
@@ -118,11 +132,14 @@ def _find_classification(name: str, is_path: bool, where: dict[str, Any], downlo
     def read(augmentation: Augmentation) -> Splits:
         return _hold_out(read_splits(augmentation)[0], where["validation"])
 
-    source = Source(name, "classification", where, read, tuple(names), held_out=held_out)
+    contents = None
+    if isinstance(name, arrays.Held):
+        name, contents = name.name, name.contents
+    source = Source(name, "classification", where, read, tuple(names), held_out=held_out, contents=contents)
     return source, _hold_out(splits, where["validation"]), notes
 
 
-def _find_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
+def _find_segmentation(name: Any, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
     """Finds a set with a class for each pixel; returns it as a `Source`, its splits, and what to tell."""
     splits, labels, native, notes = _read_segmentation(name, is_path, where, download)
     held_out = "test" not in splits

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
-from keras_resnets.data import labels, pairs, sources
+from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
-from keras_resnets.data.batching import Batching, Layout, Source, lay_out, white
+from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation, white
 from keras_resnets.data.resizing import resizing_of
 from keras_resnets.errors import whole_number
 
@@ -32,7 +32,8 @@ class Data:
         classes: number of classes.
         class_names: their names.
         sizes: number of examples of each split.
-        options: the arguments of `load`, enough to load the same data again.
+        options: the arguments of `load`, enough to load the same data again; of arrays also `contents`, their
+            fingerprint.
         given: names of the batching arguments that the caller of `load` has set; a training's recipe sets the others.
         task: `"classification"` or `"segmentation"`.
         ignore: the label of pixels that count in no loss and no score, 255; None for classification.
@@ -63,7 +64,7 @@ class Data:
     @property
     def is_named(self) -> bool:
         """Whether `load` gives the same data again from their name and options."""
-        unchanged = self._most is None and self.prepare is None
+        unchanged = self._most is None and self.prepare is None and self.name != arrays.NAME
         return unchanged and self._layout is not None and self._splits is self._layout.splits
 
     @classmethod
@@ -75,13 +76,15 @@ class Data:
             "batch_size": batching.batch_size,
             "validation": source.where["validation"],
             "image_size": source.where["image_size"],
-            "normalize": batching.normalize,
+            "normalize": normalisation(batching.normalize),
             "augmentation": dataclasses.asdict(batching.augmentation),
             "drop_remainder": batching.drop_remainder,
             "seed": seed,
         }
         if labelled is not None:
             options |= {"task": source.task, "pad_to": batching.pad_to}
+        if source.contents is not None:
+            options["contents"] = source.contents
         return cls(
             name=source.name,
             input_shape=layout.shape,
@@ -154,6 +157,8 @@ class Data:
 
         if self.prepare is not None:
             return self.prepare(tf.cast(images, "float32"))
+        if self._channels == "bgr":
+            images = images[..., ::-1]
         return (tf.cast(images, "float32") - self._mean) / self._std
 
     def _pair(self, augmentation: Augmentation, image, mask, seed):
@@ -213,10 +218,14 @@ class Data:
         """The normalisation as a `Preprocessing` for raw images, with how they are resized; None for a function's."""
         if self.prepare is not None:
             return None
-        mean, std = (_as_numbers(array) for array in (self._mean, self._std))
+        given = self.options["normalize"]
+        if isinstance(given, dict):
+            exact = Preprocessing.from_dict(given)
+        else:
+            exact = Preprocessing(_as_numbers(self._mean), _as_numbers(self._std))
         white = self._white()
         resizing = resizing_of(self.task, self.options["image_size"]) if white else None
-        return Preprocessing(mean, std, resizing=resizing, white=white)
+        return dataclasses.replace(exact, resizing=resizing, white=white)
 
     def _white(self) -> float | None:
         """The value of white in raw pixels; None where the inputs are no pixels, or it is not known."""
@@ -226,6 +235,12 @@ class Data:
             return white(images.max()) if images.min() >= 0 else None
         pictures = self.options["image_size"] or split.dataset.element_spec[0].dtype == "uint8"
         return 255.0 if pictures else None
+
+    @property
+    def _channels(self) -> str:
+        """The order of the channels of a network's input."""
+        given = self.options["normalize"]
+        return given["channels"] if isinstance(given, dict) else "rgb"
 
     @property
     def raw(self) -> Data:

@@ -1,4 +1,4 @@
-"""Reads images with a class each: scikit-learn's digits, tensorflow-datasets, folders of images."""
+"""Reads images with a class each: scikit-learn's digits, tensorflow-datasets, folders of images, arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.data import folders, pictures
+from keras_resnets.data import arrays, folders, pictures
 from keras_resnets.data.augmentation import Augmentation, resized_crop
 from keras_resnets.data.pictures import decode
 from keras_resnets.data.resizing import OF_IMAGE_SIZE, resized
@@ -286,16 +286,35 @@ class ImageSource:
             brought to one size.
     """
 
-    has: Callable[[str], bool]
+    has: Callable[[Any], bool]
     read: Callable[
-        [str, Any, int | None, bool, Augmentation],
-        tuple[dict[str, Arrays | Stream], Sequence[str], folders.Notes | None],
+        [Any, Any, int | None, bool, Augmentation],
+        tuple[dict[str, Arrays | Stream], Sequence[str], folders.Notes | arrays.Told | None],
     ]
+
+
+def in_memory_arrays(held: arrays.Held, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
+    """Returns arrays as a set: its splits and class names, and what to tell."""
+    import tensorflow as tf
+
+    if not image_size and not augmentation.resized_crop:
+        return {split: Arrays(*pair) for split, pair in held.splits.items()}, held.names, held.notes
+    asked = "image_size" if image_size else "resized_crop of the augmentation"
+    for split, (images, _) in held.splits.items():
+        if images.dtype != np.uint8:
+            raise ArgumentError(
+                f"{asked} needs pixels as whole numbers from 0 to 255; the images in {split} of {held.name!r} are from "
+                f"{images.min():.4g} to {images.max():.4g}. Give such pixels, or leave it out."
+            )
+    sets = {split: (tf.data.Dataset.from_tensor_slices(pair), len(pair[1])) for split, pair in held.splits.items()}
+    shape = held.splits["train"][0].shape[1:]
+    return _read(held.name, sets, shape, image_size, augmentation), held.names, held.notes
 
 
 # The first that has a name reads it; a name that none has is one of tensorflow-datasets. A new source is an entry here.
 SETS = ImageSource(lambda name: True, tensorflow_datasets)
 SOURCES = (
+    ImageSource(lambda name: isinstance(name, arrays.Held), in_memory_arrays),
     ImageSource(lambda name: name == "digits", digits),
     ImageSource(lambda name: Path(name).is_dir(), folder),
 )

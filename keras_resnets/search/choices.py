@@ -16,7 +16,7 @@ from keras_resnets.training.recipes import Recipe
 BLOCKS, UNIT, PATHS = "blocks", "unit", "paths"
 # Fields that the data, the space or the budget determines.
 _GIVEN = {"name", "stages", "input_shape", "classes", "width", "hidden", "epochs", "iterations", "boundaries"}
-_GIVEN |= {"augmentation"}
+_GIVEN |= {"augmentation", "class_weight", "patience", "freeze"}
 OF_RECIPE = {field.name for field in dataclasses.fields(Recipe)} - _GIVEN
 OF_SPEC = {field.name for field in dataclasses.fields(Spec)} - _GIVEN - OF_RECIPE
 # Fields of a spec that do not affect its costs.

@@ -20,7 +20,7 @@ from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.search.choices import BLOCKS, FREE, LOADING, OF_RECIPE, OF_SPEC, PATHS, UNIT, Range, checked, declare
-from keras_resnets.training import recipes, training
+from keras_resnets.training import fitting, recipes
 from keras_resnets.training.feeding import data_for, fed
 from keras_resnets.training.recipes import Recipe
 
@@ -213,7 +213,7 @@ class DepthWidth(keras_tuner.HyperModel):
         if policy is not None:
             policy = policy.replace(seed=self.seed)
         recipe = plan.recipe.lasting(self.epochs, steps)
-        training.compile_for(model, recipe, steps, policy)
+        fitting.compile_for(model, recipe, steps, policy)
         return model
 
     def fit(self, hp, model, *args, **kwargs):

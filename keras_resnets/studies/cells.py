@@ -168,7 +168,7 @@ def _record(cell: Cell, data) -> dict[str, Any]:
 
 def _comparable(record: dict[str, Any]) -> dict[str, Any]:
     """Reduces a record to what identifies the data; the recipe determines their batches."""
-    defaults = {"data_dir": None, "image_size": None, "validation": 0.1}
+    defaults = {"data_dir": None, "image_size": None, "validation": 0.1, "contents": None}
     data = record.get("data") or {}
     return {**record, "data": {"name": data.get("name"), **{key: data.get(key, defaults[key]) for key in defaults}}}
 

@@ -106,11 +106,21 @@ class Checkpoint(keras.callbacks.Callback):
         run: the run to store in.
         callbacks: the callbacks whose state is part of the training.
         monitor: the metric whose largest value marks the best epoch.
+        patience: stop after so many epochs that were not better than the best one; 0 for never.
+        freeze: the first epoch that counts for it.
     """
 
-    def __init__(self, run: Run, callbacks: Sequence[keras.callbacks.Callback], monitor: str):
+    def __init__(
+        self,
+        run: Run,
+        callbacks: Sequence[keras.callbacks.Callback],
+        monitor: str,
+        patience: int = 0,
+        freeze: int = 0,
+    ):
         super().__init__()
         self.run, self.others, self.monitor = run, list(callbacks), monitor
+        self.patience, self.freeze = patience, freeze
         self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
         self._lists: dict[str, np.ndarray] = {}
 
@@ -163,6 +173,8 @@ class Checkpoint(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         rate = float(np.asarray(self.model.optimizer.learning_rate))
         self.state["history"].append({"epoch": epoch + 1, **logs, "learning_rate": rate})
+        if self.patience and epoch + 1 - max(self.best_epoch or 0, self.freeze) >= self.patience:
+            self.model.stop_training = True
         self.state["epoch"], self.state["stopped"] = epoch + 1, bool(self.model.stop_training)
         self.state["callbacks"] = [_plain_state(callback) for callback in self.others]
         values = snapshot(self.model)

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets import data as datasets
+from keras_resnets.architecture import variants
+from keras_resnets.architecture.preprocessing import Preprocessing
+from keras_resnets.architecture.spec import Spec
+from keras_resnets.data import arrays
+from keras_resnets.data.batching import of_pixels
 from keras_resnets.data.folders import listed
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.runs import Run
-from keras_resnets.training import places
+from keras_resnets.training import places, recipes, telling
 from keras_resnets.training.recipes import Recipe
 
 # Images for segmentation are padded to multiples of the usual output stride.
@@ -19,8 +24,8 @@ _PAD_TO = 8
 _OF_RECIPE = ("batch_size", "normalize", "augmentation", "drop_remainder")
 
 
-def data_for(recipe: Recipe, name: str | os.PathLike, task: str = "classification", **options: Any) -> datasets.Data:
-    """Loads data with the batching of a recipe.
+def data_for(recipe: Recipe, name: Any, task: str = "classification", **options: Any) -> datasets.Data:
+    """Loads data with the batching of a recipe; another recipe may batch them anew.
 
     Args:
         recipe: the recipe.
@@ -30,11 +35,94 @@ def data_for(recipe: Recipe, name: str | os.PathLike, task: str = "classificatio
     """
     if task == "segmentation":
         options = {"pad_to": _PAD_TO, **options}
-    return datasets.load(name, task=task, **options, **{field: getattr(recipe, field) for field in _OF_RECIPE})
+    data = datasets.load(name, task=task, **options, **{field: getattr(recipe, field) for field in _OF_RECIPE})
+    return dataclasses.replace(data, given=data.given & options.keys())
+
+
+def loaded(
+    network: str | Spec,
+    data: Any,
+    recipe: str | Recipe | None,
+    task: str = "classification",
+    out: str | os.PathLike | None = None,
+    *,
+    tuned: bool = False,
+    **options: Any,
+) -> tuple[datasets.Data, Recipe]:
+    """Loads the data of a training, and finds its recipe.
+
+    Args:
+        network: a variant's name or a spec. Images of a folder get its size, unless another is given.
+        data: as for `keras_resnets.train`.
+        recipe: a recipe or its name; None for the one that fits network and data.
+        task: the task of data that are no `Data`.
+        out: a run directory; what was begun there without a recipe goes on with the same.
+        tuned: whether the training starts from existing weights.
+        **options: further arguments of `load`, for data that are no `Data`.
+    """
+    spec = variants.spec(network)
+    is_loaded = isinstance(data, datasets.Data)
+    task = data.task if is_loaded else task
+    if not is_loaded and task == "classification" and _is_folder(data) and options.get("image_size") is None:
+        options["image_size"] = max((side for side in spec.input_shape[:2] if side), default=None)
+    if recipe is None:
+        recipe = _recipe_of(out)
+    if recipe is not None:
+        recipe = recipes.get(recipe)
+        return data if is_loaded else data_for(recipe, data, task, **options), recipe
+
+    # The recipe by default depends on the number of images.
+    name = data.name if is_loaded else str(data) if isinstance(data, str | os.PathLike) else arrays.NAME
+    if not is_loaded and task == "classification":
+        # Without a pass over all of the images for statistics that the recipe may not want.
+        data = dataclasses.replace(datasets.load(data, normalize=None, **options), given=frozenset())
+        is_loaded = True
+    examples = data.sizes["train"] if is_loaded else None
+    recipe = recipes.get(recipes.default(spec.name, name, task, examples, tuned))
+    if not is_loaded:
+        return data_for(recipe, data, task, **options), recipe
+    if "normalize" not in data.given and not data.prepare:
+        data = dataclasses.replace(data.batched(normalize=recipe.normalize), given=data.given)
+    return data, recipe
+
+
+def _is_folder(data: Any) -> bool:
+    return isinstance(data, str | os.PathLike) and Path(data).is_dir()
+
+
+def _recipe_of(out: str | os.PathLike | None) -> Recipe | None:
+    """Returns the recipe by the name of that which a run was begun with, if there is one."""
+    try:
+        record = Run(out, {}).record if out is not None and Path(out).is_dir() else None
+        name = (record or {})["asked"]["recipe"]["name"]
+    except (ArgumentError, KeyError, TypeError):
+        return None
+    return recipes.RECIPES.get(name)
+
+
+def normalized_for(
+    preprocessing: Preprocessing | None, recipe: Recipe, data: datasets.Data
+) -> tuple[Recipe, datasets.Data, str]:
+    """Returns recipe and data with images normalised as existing weights need it, and what there is to tell.
+
+    Data that were loaded with a `normalize` keep it. Weights that do not say what they need leave it to the recipe.
+    """
+    if data.prepare is not None or "normalize" in data.given:
+        own = data.batching.normalize
+        used = "by a function of the data's own" if data.prepare else f"by {telling.normalised(own)}"
+        needed = f", where the weights need {telling.normalised(preprocessing)}" if preprocessing else ""
+        return recipe, data, f"images are normalised {used}, as they were loaded{needed}"
+    if preprocessing is None:
+        return recipe, data, f"they do not say how images are normalised, so by {recipe.normalize!r}, the recipe's"
+    norm = of_pixels(preprocessing)
+    data = dataclasses.replace(data.batched(normalize=norm), given=data.given)
+    said = f"images are normalised as these need it, {telling.normalised(norm)}"
+    instead = "" if recipe.normalize == norm else f", and not by {recipe.normalize!r}, the recipe's"
+    return recipe.replace(normalize=norm), data, said + instead
 
 
 def fed(
-    data: str | os.PathLike | datasets.Data,
+    data: Any,
     recipe: Recipe,
     seed: int,
     *,
@@ -47,7 +135,7 @@ def fed(
     Arguments given to `keras_resnets.data.load` by name, such as `batch_size=64`, take precedence over the recipe.
 
     Args:
-        data: a `Data`, or the name of a set.
+        data: a `Data`, or what `keras_resnets.data.load` makes one of.
         recipe: the recipe.
         seed: the training's seed.
         task: the task of a set given by name.
@@ -123,18 +211,31 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
     # A run's record never has anything fetched, only its reader.
     used = {key: value for key, value in used.items() if key != "download"}
     used["augmentation"] = datasets.Augmentation(**used["augmentation"])
+    used["normalize"] = datasets.Batching.of(used).normalize
+    contents = used.pop("contents", None)  # of arrays
     if name is not None:
         used |= {"name": name, "data_dir": None}
+        contents = None
     elif "data_dir" in options:
         used |= places.found(path, {**record, "asked": {"data": {**used, "data_dir": None}}})
     else:
         used |= places.found(path, record)
+    if contents is not None and not Path(used["name"]).is_file():
+        raise ArgumentError(
+            f"The run in {str(source)!r} was trained on arrays, which are not stored in it; give the data again, or "
+            f"save them as an .npz file (x_train, y_train, x_test, y_test) and name it (--data)."
+        )
     try:
         data = datasets.load(**{**used, **options})
     except FileNotFoundError as error:
         if name is not None:
             raise
         raise ArgumentError(f"The data of the run in {str(path)!r} are not there: {error}") from error
+    if contents is not None and data.options.get("contents") != contents:
+        raise ArgumentError(
+            f"data: {used['name']!r} holds other arrays than those that the run in {str(source)!r} was trained on; "
+            f"give that file, or another set by its name."
+        )
     names, _ = places.carried(record)
     if name is not None and names is not None and names != data.class_names and len(names) == data.classes:
         notice(

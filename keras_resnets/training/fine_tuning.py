@@ -15,8 +15,9 @@ from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import places, recipes
 from keras_resnets.training.feeding import fed
+from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
-from keras_resnets.training.training import fit, is_complete
+from keras_resnets.training.training import is_complete
 
 # The initial learning rate of fine-tuning, as a share of the recipe's.
 RATE = 0.1
@@ -72,6 +73,7 @@ def fine_tune(
     data = fed(data, recipe, seed, out=out, normalized=True)
     if any(getattr(variable, "regularizer", None) for variable in network.trainable_variables):
         recipe = recipe.replace(weight_decay=0.0)
+    check_recipe(recipe, data)
 
     # A copy is trained, unless the run is finished.
     asked = {

@@ -51,17 +51,20 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     # The network of the last epoch: that of the best one, with the last checkpoint's weights.
     try:
         model = saving.load_model(verified(run.path / "best.keras"))
+        results = (run.record or {})["results"]
+        is_best = results.get("network_of") == "best_epoch"
         values, state = run.restore(LAST) or ({}, {})
-        if any(name.startswith(OF_CALLBACK) for name in values):
+        if not is_best and any(name.startswith(OF_CALLBACK) for name in values):
             raise ArgumentError("A callback may have changed the weights at the end.")
-        if state.get("epoch") != (run.record or {})["results"].get("epochs"):
+        if state.get("epoch") != results.get("epochs"):
             raise ArgumentError("The checkpoint is not of the last epoch.")
     except ArgumentError as error:
         raise ArgumentError(
             f"{str(file)!r} is missing or damaged, and cannot be made again from the checkpoint alone ({error}) The "
             f"command that trained it makes it again."
         ) from None
-    assign(model, values)
+    if not is_best:
+        assign(model, values)
     with whole(file, sealed=True) as part:
         model.save(part)
     notice(f"{str(file)!r} was missing or damaged, and was made again from the last checkpoint.")

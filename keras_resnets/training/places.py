@@ -20,7 +20,7 @@ from keras_resnets.runs import Run
 # The settings of data that may be paths.
 _PATHS = ("name", "data_dir")
 # Names that `keras_resnets.data.load` takes for a set of its own, whatever folder has them.
-_OWN = ("digits", "scenes")
+_OWN = ("digits", "scenes", "arrays")
 
 
 def note(run: Run, model: ResidualNetwork, data: Data) -> None:
@@ -60,11 +60,9 @@ def found(path: Path, record: dict[str, Any]) -> dict[str, str]:
             continue
         place = place or {}
         tried = [place.get("absolute"), place.get("beside") and path / place["beside"], given]
-        there = next((str(folder) for folder in tried if folder and Path(folder).is_dir()), None)
+        there = next((str(folder) for folder in tried if folder and Path(folder).exists()), None)
         if there is None:
-            option, what = (
-                ("--data", "was trained on the folder") if key == "name" else ("--data-dir", "took its data from")
-            )
+            option, what = ("--data", "was trained on") if key == "name" else ("--data-dir", "took its data from")
             raise ArgumentError(
                 f"The run in {str(path)!r} {what} {place.get('absolute') or given!r}, which is not there. Give where "
                 f"it is now: {option}."
@@ -92,7 +90,7 @@ def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
         if place is None or old.get(key) == value:
             continue
         is_same = _real(place["absolute"]) == _real(value) or _real(path / place["beside"]) == _real(value)
-        if is_same or not Path(place["absolute"]).is_dir():
+        if is_same or not Path(place["absolute"]).exists():
             settings[key] = old[key]
             if not is_same:
                 notice(
@@ -112,9 +110,9 @@ def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
 
 
 def _paths(data: Data) -> dict[str, str]:
-    """Returns those settings of data that are paths of folders."""
+    """Returns those settings of data that are paths."""
     settings = {"name": data.name, "data_dir": data.options.get("data_dir")}
-    if data.name in _OWN or not Path(data.name).is_dir():
+    if data.name in _OWN or not Path(data.name).exists():
         del settings["name"]
     return {key: value for key, value in settings.items() if value}
 

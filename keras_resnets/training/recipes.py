@@ -9,67 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-from keras import ops
 
+from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
+from keras_resnets.data.batching import normalisation, of_pixels
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
 from keras_resnets.training.optimizers import SGD, AdamW
-
-
-@keras.saving.register_keras_serializable("keras_resnets")
-class Held(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that is constant up to a step, then falls linearly from a share of it to 0.
-
-    Args:
-        rate: the constant learning rate.
-        boundary: the first step of the decay.
-        factor: the share of the rate at which the decay begins.
-        total: the step at which the rate reaches 0.
-    """
-
-    def __init__(self, rate: float, boundary: int, factor: float, total: int):
-        super().__init__()
-        self.config = {"rate": rate, "boundary": boundary, "factor": factor, "total": total}
-
-    def __call__(self, step):
-        rate, boundary, factor, total = self.config.values()
-        step = ops.cast(step, "float32")
-        falling = rate * factor * ops.maximum(0.0, (total - step) / max(1, total - boundary))
-        return ops.where(step < boundary, rate, falling)
-
-    def get_config(self):
-        return dict(self.config)
-
-
-@keras.saving.register_keras_serializable("keras_resnets")
-class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate with a linear warm-up, followed by another schedule.
-
-    Args:
-        start: the rate of the first step.
-        steps: the number of warm-up steps, at least 1.
-        then: the schedule that follows; its step 0 is the end of the warm-up.
-    """
-
-    def __init__(self, start: float, steps: int, then: keras.optimizers.schedules.LearningRateSchedule):
-        super().__init__()
-        self.start, self.steps, self.then = start, steps, then
-
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        top = ops.cast(self.then(0), "float32")
-        rising = self.start + (top - self.start) * step / self.steps
-        return ops.where(step < self.steps, rising, self.then(ops.maximum(0.0, step - self.steps)))
-
-    def get_config(self):
-        then = keras.optimizers.schedules.serialize(self.then)
-        return {"start": self.start, "steps": self.steps, "then": then}
-
-    @classmethod
-    def from_config(cls, config):
-        then = keras.optimizers.schedules.deserialize(config["then"])
-        return cls(config["start"], config["steps"], then)
+from keras_resnets.training.schedules import Held, WarmedUp
 
 
 @dataclass(frozen=True)
@@ -102,6 +49,13 @@ class Recipe:
         drop_remainder: drop an incomplete last batch.
         hardest: for segmentation, as for `keras_resnets.segmentation.PixelLoss`.
         loss_at: for segmentation, the argument `at` of `PixelLoss`.
+        label_smoothing: share of the label that is spread evenly over all classes (Szegedy et al. 2016).
+        class_weight: weights of the classes in the training loss: `"balanced"`, examples / (classes * examples of the
+            class), as scikit-learn's; a tuple with a number for each; None for equal ones.
+        patience: stop when the score on the validation split has not risen for so many epochs, and end with the network
+            of the best one; 0 to train to the end, and keep its network.
+        freeze: number of first epochs in which only the classifier is trained, on what the rest gives in inference; for
+            a network that starts from existing weights.
     """
 
     name: str
@@ -121,13 +75,27 @@ class Recipe:
     weight_decay: float = 1e-4
     decay: str = "all"
     bias_rate: float = 1.0
-    normalize: str | None = "channel"
+    normalize: str | Preprocessing | None = "channel"
     augmentation: Augmentation = field(default_factory=Augmentation)
     drop_remainder: bool = False
     hardest: float | None = None
     loss_at: str = "output"
+    label_smoothing: float = 0.0
+    class_weight: str | tuple[float, ...] | None = None
+    patience: int = 0
+    freeze: int = 0
 
     def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(f.default, bool):
+                one_of(f.name, value, (True, False))
+            elif isinstance(f.default, int):
+                whole_number(f.name, value, 0)
+            elif isinstance(f.default, float):
+                number(f.name, value)
+        if isinstance(self.normalize, Preprocessing):
+            object.__setattr__(self, "normalize", of_pixels(self.normalize))
         one_of("algorithm", self.algorithm, ("sgd", "adamw"))
         one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
         if self.schedule == "held" and len(self.boundaries) != 1:
@@ -140,9 +108,16 @@ class Recipe:
         if self.epochs < 1 and self.iterations < 1:
             raise ArgumentError(f"epochs must be at least 1; got {self.epochs!r}.")
         number("learning_rate", self.learning_rate, above=0)
-        for name, value in vars(self).items():
-            if isinstance(value, float):
-                number(name, value)
+        whole_number("batch_size", self.batch_size, 1, 2**31 - 1)
+        number("label_smoothing", self.label_smoothing, least=0, below=1)
+        weights = self.class_weight
+        if isinstance(weights, tuple):
+            for weight in weights:
+                number("class_weight", weight, least=0)
+        elif weights not in (None, "balanced"):
+            raise ArgumentError(
+                f"class_weight must be 'balanced', a tuple of a number for each class, or None; got {weights!r}."
+            )
 
     def replace(self, **overrides: Any) -> Recipe:
         """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""
@@ -208,8 +183,15 @@ class Recipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the recipe as plain data."""
-        return dataclasses.asdict(self)
+        """Returns the recipe as plain data, without the later fields that are at their defaults.
+
+        So it equals what versions without these fields wrote.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self) if field.name in _LATER}
+        values = dataclasses.asdict(self)
+        if isinstance(self.normalize, Preprocessing):
+            values["normalize"] = normalisation(self.normalize)
+        return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -220,7 +202,13 @@ class Recipe:
         }
         if isinstance(fields.get("augmentation"), Mapping):
             fields["augmentation"] = Augmentation(**fields["augmentation"])
+        if isinstance(fields.get("normalize"), Mapping):
+            fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
         return cls(**fields)
+
+
+# Fields that early versions did not have.
+_LATER = ("label_smoothing", "class_weight", "patience", "freeze")
 
 
 def _check_fields(names: Iterable[str]) -> None:
@@ -266,6 +254,24 @@ _SEGMENTATION = Recipe(
     decay="weights",
     augmentation=Augmentation(flip=True, crop=320, scale=(0.7, 1.3), color=0.3),
     loss_at="input",
+)
+
+# Not from a paper: for sets of some dozens to some thousands of images.
+_SMALL = Recipe(
+    "small",
+    epochs=100,
+    batch_size=16,
+    learning_rate=0.02,
+    schedule="cosine",
+    warmup_iterations=50,
+    warmup_rate=0.002,
+    weight_decay=5e-4,
+    augmentation=_CIFAR,
+)
+
+# The same from existing weights: half the rate, and a third of the epochs.
+_TUNING = _SMALL.replace(
+    name="tuning", epochs=30, learning_rate=0.01, warmup_iterations=20, warmup_rate=0.001, weight_decay=1e-4
 )
 
 RECIPES = {
@@ -360,6 +366,10 @@ RECIPES = {
         _SEGMENTATION.replace(
             name="scenes", epochs=40, augmentation=Augmentation(crop=128, scale=(0.7, 1.3), color=0.3)
         ),
+        _SMALL,
+        _SMALL.replace(name="small_pictures", augmentation=_IMAGENET.augmentation),
+        _TUNING,
+        _TUNING.replace(name="tuning_pictures", augmentation=_IMAGENET.augmentation),
         # Not from a paper: scikit-learn's 8x8 digits on two CPU cores in minutes.
         Recipe(
             "digits",
@@ -392,13 +402,37 @@ def get(name: str | Recipe) -> Recipe:
     return RECIPES[name]
 
 
-def default(network: str, data: str, task: str = "classification") -> str:
-    """Returns the name of the recipe that fits a variant and a data set."""
+# Sets with fewer images to train on than this are not trained by the papers' recipes for CIFAR and ImageNet.
+SMALL = 10_000
+
+
+def default(
+    network: str, data: str, task: str = "classification", examples: int | None = None, tuned: bool = False
+) -> str:
+    """Returns the name of the recipe that fits a variant and a data set.
+
+    Args:
+        network: the variant's name.
+        data: the name of the set.
+        task: `"classification"` or `"segmentation"`.
+        examples: number of images to train on; None if it is not known, for many.
+        tuned: whether the training starts from existing weights.
+
+    Example:
+        >>> import keras_resnets as kr
+        >>> kr.recipes.default("resnet18", "pets", examples=151), kr.recipes.default("resnet56", "cifar10")
+        ('small_pictures', 'he15')
+    """
     if task == "segmentation":
         return data if data in ("camvid", "scenes") else "segmentation"
+    of_pictures = network in imagenet_models()
+    if tuned:
+        return "tuning_pictures" if of_pictures else "tuning"
     if data == "digits":
         return "digits"
-    if network in imagenet_models():
+    if examples is not None and examples < SMALL:
+        return "small_pictures" if of_pictures else "small"
+    if of_pictures:
         return "wu_imagenet" if network.startswith(("resnet38", "wu_")) else "imagenet"
     if network.startswith("wrn_"):
         return "wrn_svhn" if data == "svhn_cropped" else "wrn"

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_resnets import data as datasets
 from keras_resnets import paths as policies
 from keras_resnets import segmentation
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
-from keras_resnets.errors import ArgumentError, notice, whole_number
+from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.runs import Damaged, Run, sound, whole
-from keras_resnets.training import places, recipes
-from keras_resnets.training.checkpoints import Checkpoint, assign, check_callbacks, snapshot
-from keras_resnets.training.feeding import fed
-from keras_resnets.training.opening import load_model, tell_divergence
+from keras_resnets.runs import Run, sound
+from keras_resnets.training import feeding, places, recipes, starting, telling
+from keras_resnets.training.checkpoints import check_callbacks
+from keras_resnets.training.fitting import check_recipe, fit
+from keras_resnets.training.opening import load_model
 
 
 def train(
     network: str | Spec,
-    data: str | os.PathLike | datasets.Data = "digits",
-    recipe: str | recipes.Recipe = "digits",
+    data: str | os.PathLike | datasets.Data | Any = "digits",
+    recipe: str | recipes.Recipe | None = None,
     *,
     task: str = "classification",
     out: str | os.PathLike,
     epochs: int | None = None,
     until: int | None = None,
     paths: str | policies.Policy | None = None,
+    weights: str | os.PathLike | None = None,
+    new_head: bool | None = None,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
+    tell: telling.Tell | None = None,
     **overrides: Any,
 ) -> ResidualNetwork:
     """Trains a network in a run directory, or resumes a training that was interrupted.
@@ -52,26 +53,37 @@ def train(
         network: a variant's name or a spec; input shape and classes are set from the data. A
             spec's own weight decay replaces the recipe's. With data for segmentation, a spec without a head for it
             gets the default one of `keras_resnets.segmentation.dense`.
-        data: the name of a set, as `keras_resnets.data.load` takes it, or what `load` gave: its arguments set where
-            the data are stored, the image size and what is held out. Batches and augmentation are the recipe's, except
-            for what was given to `load` by name; a normalisation other than the recipe's must be given there.
-        recipe: a recipe or its name.
+        data: anything that `keras_resnets.data.load` takes: the name of a set, a folder, an `.npz` file, arrays
+            `(x, y)` or `((x, y), (x_validation, y_validation))`, batched `tf.data`. Or what `load` gave: its arguments
+            set where the data are stored, the image size and what is held out. Batches and augmentation are the
+            recipe's, except for what was given to `load` by name; a normalisation other than the recipe's must be given
+            there.
+        recipe: a recipe or its name; None for the one that fits network and data (`keras_resnets.recipes.default`). How
+            to train is all there: `kr.recipes.get("small").replace(batch_size=16, patience=5)`.
         task: task of a set given by name, `"classification"` or `"segmentation"`; a `Data` has its own.
         out: the run directory. Gets `run.json`, `history.csv`, `checkpoints/`, `logs/` for
             TensorBoard, `model.keras` (last epoch) and `best.keras` (best validation accuracy, or mean
-            intersection over union; of training, where nothing is held out).
-        epochs: length of the training, to which the schedule is scaled; None takes the recipe's.
+            intersection over union; of training, where nothing is held out). A training that is stopped leaves
+            `best.keras` of its epochs so far.
+        epochs: length of the training, to which the schedule is scaled; None takes the recipe's. Fewer than those that
+            the unfinished run in `out` was begun with finish it there, by the schedule it was begun with.
         until: stop after this many of these epochs, and leave the run unfinished; the same call with a
             larger number, or with None for the whole length, resumes as if it had never stopped.
         paths: which blocks take part in a step: a policy of `keras_resnets.paths`, or a text for its
             `get`, such as `"fixed:23"`; None for all. A policy without a seed gets this one.
+        weights: weights to start from, as for `keras_resnets.build`; None for random ones. Images are then normalised
+            as these weights need it, whatever the recipe has, unless the data were loaded with a `normalize`.
+        new_head: whether weights get a new classifier (True) or keep their own (False). None keeps it if it has as many
+            classes as the data and, where it knows their names, the same ones.
         seed: seed of initial weights, data order, augmentation, dropout and paths.
         callbacks: further Keras callbacks. One that sets the learning rate needs a recipe with a constant one.
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
+        tell: called with each line of what is trained on what, how and how long; None prints them, unless `verbose` is
+            0.
         **overrides: fields of `Spec` to replace.
 
     Returns:
-        The network after the last epoch trained.
+        The network after the last epoch trained; with a recipe that has `patience`, that of the best one.
 
     Raises:
         ArgumentError: an argument breaks its rule, or `out` holds a run with other arguments.
@@ -83,24 +95,48 @@ def train(
         >>> model.name
         'resnet8'
     """
-    recipe = recipes.get(recipe)
+    check_overrides(overrides)
     whole_number("seed", seed, 0, 2**31 - 1)
     if until is not None:
         whole_number("until", until, 1)
+    one_of("new_head", new_head, (None, True, False))
     policy = policies.get(paths)
     if policy is not None and policy.seed is None:
         policy = policy.replace(seed=seed)
+    data, recipe = feeding.loaded(network, data, recipe, task, out, tuned=weights is not None)
+    if weights is None and (recipe.freeze or new_head is not None):
+        name, value = ("freeze", recipe.freeze) if recipe.freeze else ("new_head", new_head)
+        raise ArgumentError(
+            f"{name} is for a network that starts from existing weights; got {value!r} without weights. Give weights, "
+            f"or leave it out."
+        )
+    say = telling.teller(tell, verbose)
 
-    # The data in the recipe's batches; from their number follows the schedule.
-    data = fed(data, recipe, seed, task=task, out=out)
-    if epochs is not None:
-        recipe = recipe.lasting(epochs, data.steps_per_epoch)
+    # The network that existing weights give; images are normalised as these need it.
+    begin = None
+    if weights is not None:
+        begin = starting.start(network, weights, data, overrides, seed=seed, out=out, new_head=new_head)
+        recipe, data, norm = feeding.normalized_for(begin.preprocessing, recipe, data)
+        begin = dataclasses.replace(begin, said=f"{begin.said}; {norm}")
+
+    # The data in the recipe's batches.
+    data = feeding.fed(data, recipe, seed, out=out)
 
     # Seeded before the network is made, so that the same seed gives the same initial weights.
     keras.utils.set_random_seed(seed)
-    model = _assemble_for(data, network, overrides)
+    model = _assemble_for(data, network, overrides, begin.model if begin else None)
     if model.spec.weight_decay:
         recipe = recipe.replace(weight_decay=0.0)
+
+    # The length, from which the schedule follows.
+    end = None
+    if epochs is not None:
+        whole_number("epochs", epochs, 1)
+        begun = _longer(out, recipe, epochs, data.steps_per_epoch)
+        if begun is not None:
+            recipe, end = begun, epochs
+        else:
+            recipe = recipe.lasting(epochs, data.steps_per_epoch)
 
     # All that the weights depend on, which a directory compares before it resumes.
     asked: dict[str, Any] = {
@@ -114,17 +150,69 @@ def train(
     if policy is not None:
         policy.check(len(model.blocks))
         asked["paths"] = keras.saving.serialize_keras_object(policy)
+    if begin is not None:
+        asked["weights"] = begin.asked
 
     check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
+    check_recipe(recipe, data)
     with Run(out, asked) as run:
         places.note(run, model, data)
-        if not is_complete(run) and not fit(model, data, recipe, policy, run, callbacks, verbose, until):
+        if is_complete(run) and not _goes_on(run, end or recipe.total_epochs(data.steps_per_epoch)):
+            return load_model(run.path)
+        if begin is not None:
+            say(f"weights   {begin.said}")
+        if end is not None:
+            total = recipe.total_epochs(data.steps_per_epoch)
+            say(f"end       after {end} epochs of the {total} that this run was begun with, by the schedule of those")
+        if not fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell):
             return model
         return load_model(run.path)
 
 
-def _assemble_for(data: datasets.Data, network: str | Spec, overrides: dict[str, Any]) -> ResidualNetwork:
-    """Makes the network with the data's input shape, classes and preprocessing.
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Raises `ArgumentError` for what is no field of a spec and is known to belong elsewhere: to recipe or data."""
+    fields = {kind: {field.name for field in dataclasses.fields(kind)} for kind in (Spec, recipes.Recipe)}
+    of_data = {"data_dir", "validation", "image_size", "download"}
+    for name, value in overrides.items():
+        if name in fields[Spec]:
+            continue
+        if name in fields[recipes.Recipe]:
+            raise ArgumentError(
+                f"{name} is a field of the recipe; got {name}={value!r} beside it. Give "
+                f"recipe=kr.recipes.get('small').replace({name}={value!r}), with the name of your recipe."
+            )
+        if name in of_data:
+            raise ArgumentError(
+                f"{name} is an argument of the data; got {name}={value!r} beside them. Give "
+                f"data=kr.data.load(..., {name}={value!r})."
+            )
+
+
+def _longer(out: str | os.PathLike, recipe: recipes.Recipe, epochs: int, steps: int) -> recipes.Recipe | None:
+    """Returns the recipe of a run that was begun with this one for more epochs, and did not finish them; else None."""
+    run = Run(out, {})
+    record = run.record if run.path.is_dir() else None
+    results = (record or {}).get("results")
+    try:
+        begun = recipes.Recipe.from_dict((record or {})["asked"]["recipe"])
+    except (ArgumentError, KeyError, TypeError):  # no run yet, or one that `Run` itself repairs or refuses
+        return None
+    total = begun.total_epochs(steps)
+    ended_there = results is None or "of_epochs" in results
+    is_same = total > epochs and begun in (recipe, recipe.lasting(total, steps))
+    return begun if ended_there and is_same else None
+
+
+def _goes_on(run: Run, epochs: int) -> bool:
+    """Whether a run that was finished before its whole length is to go on, to so many epochs."""
+    results = (run.record or {}).get("results") or {}
+    return "of_epochs" in results and results["epochs"] < epochs and run.has_checkpoint
+
+
+def _assemble_for(
+    data: datasets.Data, network: str | Spec, overrides: dict[str, Any], model: ResidualNetwork | None = None
+) -> ResidualNetwork:
+    """Makes the network with the data's input shape, classes and preprocessing, or gives these to an existing one.
 
     Raises:
         ArgumentError: a network for segmentation is to be trained on labels of whole images.
@@ -133,8 +221,8 @@ def _assemble_for(data: datasets.Data, network: str | Spec, overrides: dict[str,
     if data.task == "segmentation":
         # Training takes crops, evaluation whole images.
         network, shape = segmentation.dense(network), (None, None, shape[2])
-    spec = variants.spec(network, **{"input_shape": shape, "classes": data.classes, **overrides})
-    model = assemble(spec)
+    if model is None:
+        model = assemble(variants.spec(network, **{"input_shape": shape, "classes": data.classes, **overrides}))
     if model.spec.is_dense != (data.task == "segmentation"):
         raise ArgumentError(
             f"network must end in a classifier, head='classifier', for the data set {data.name!r}, whose labels are of "
@@ -163,140 +251,3 @@ def is_finished(out: str | os.PathLike, *, name: str, epochs: int, seed: int) ->
         and "paths" not in asked
         and (asked["spec"]["name"], asked["recipe"]["epochs"], asked["seed"]) == (name, epochs, seed)
     )
-
-
-def compile_for(
-    model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None, from_logits: bool = False
-) -> None:
-    """Compiles a network for training by a recipe, and creates the optimiser's state."""
-    optimizer = recipe.optimizer(steps_per_epoch)
-    optimizer.build(model.trainable_variables)
-    # Metrics are made here: given by name, they would be made inside the first step, which Keras then traces twice.
-    loss: Any = "sparse_categorical_crossentropy"
-    if from_logits:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    if _is_dense(model):
-        loss = segmentation.PixelLoss(recipe.hardest, at=recipe.loss_at)
-        metrics = [segmentation.PixelAccuracy(), segmentation.MeanIoU(model.spec.classes)]
-    model.compile(optimizer, loss, metrics=metrics, paths=policy)
-
-
-def _is_dense(model: ResidualNetwork) -> bool:
-    return model.spec is not None and model.spec.is_dense
-
-
-def fit(
-    model, data, recipe, policy, run: Run, callbacks=(), verbose="auto", until: int | None = None, from_logits=False
-) -> bool:
-    """Trains up to an epoch, and finishes the run if that is its last; returns whether it is finished.
-
-    Args:
-        model: the network, which is trained in place.
-        data: a `Data`.
-        recipe: the recipe, with the length of this training.
-        policy: the policy of the paths, or None.
-        run: the run, entered.
-        callbacks: as for `train`.
-        verbose: as for `train`.
-        until: as for `train`.
-        from_logits: whether the network ends in logits instead of probabilities.
-    """
-    # The state of the last whole epoch, if there is one.
-    steps = data.steps_per_epoch
-    total = recipe.total_epochs(steps)
-    last = min(until or total, total)
-    compile_for(model, recipe, steps, policy, from_logits)
-    score = "mean_iou" if _is_dense(model) else "accuracy"
-    checkpoint = Checkpoint(run, callbacks, f"val_{score}" if data.validation is not None else score)
-    first = checkpoint.load(model)
-
-    # The epochs from there on.
-    if verbose == "auto":
-        verbose = 1 if sys.stdout.isatty() else 2
-    if first < last and not checkpoint.state["stopped"]:
-        checkpoint.prepare(first)
-        if first == 0:
-            write_graph(model, run.path / "logs" / "train")
-        model.fit(
-            data.epochs(first, last),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps,
-            validation_data=data.watched,
-            shuffle=False,
-            # The checkpoint comes last, so that it stores the updated state of the others.
-            callbacks=[*_tensorboard_callbacks(model, data, run.path / "logs", total), *callbacks, checkpoint],
-            verbose=verbose,
-        )
-    else:
-        checkpoint.end(model)
-    checkpoint.write_history()
-    if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
-        tell_divergence(run.path, checkpoint.divergence)
-        return False
-
-    # The networks of the best and the last epoch; the last one's test scores.
-    final = snapshot(model)
-    try:
-        best, _ = run.restore("best") or ({}, {})
-        assign(model, best)
-        _save(model, run.path / "best.keras")
-        assign(model, final)
-    except Damaged:
-        notice(
-            f"The checkpoint of the best epoch in {str(run.path)!r} is damaged, so 'best.keras' is not written; the "
-            f"last epoch's network is."
-        )
-    _save(model, run.path / "model.keras")
-    scores = model.evaluate(data.test, verbose=0, return_dict=True)
-    results = {
-        "epochs": checkpoint.state["epoch"],
-        "test_examples": data.sizes["test"],
-        **{f"test_{name}": round(float(scores[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
-        "best_epoch": checkpoint.best_epoch,
-    }
-    if (divergence := checkpoint.divergence) is not None:
-        results["diverged"] = divergence
-    run.finish(results)
-    return True
-
-
-def _tensorboard_callbacks(
-    model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int
-) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that write a training's curves and, for segmentation, images for TensorBoard."""
-    callbacks = [tensorboard(logs, epochs)]
-    if _is_dense(model):
-        images, colors = data.watched or data.test, np.array(data.colors)
-        callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=epochs // 8 or 1))
-    return callbacks
-
-
-def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:
-    """Returns the callback that writes scalars, the learning rate and about four sets of weight histograms."""
-    return keras.callbacks.TensorBoard(
-        str(logs), histogram_freq=max(1, epochs // 4), write_graph=False, update_freq="epoch"
-    )
-
-
-def write_graph(model: keras.Model, logs) -> None:
-    """Writes the operations of the model for TensorBoard's Graphs tab.
-
-    Keras' own `write_graph` writes a conceptual graph that the tab opens as an error.
-    """
-    if keras.config.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), model.input_dtype, name="input")
-    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec).graph
-    writer = tf.summary.create_file_writer(str(logs))
-    with writer.as_default():
-        tf.summary.graph(graph.as_graph_def())
-    writer.close()
-
-
-def _save(model, path) -> None:
-    with whole(path, sealed=True) as part:
-        model.save(part)

@@ -1,0 +1,256 @@
+"""The epochs of a training: compiles a network, trains it from the last checkpoint on, and finishes the run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnets import data as datasets
+from keras_resnets import segmentation
+from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.runs import Damaged, Run, whole
+from keras_resnets.training import recipes, telling
+from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.freezing import Freezing
+from keras_resnets.training.losses import SmoothedCrossentropy
+from keras_resnets.training.opening import tell_divergence
+
+
+def compile_for(
+    model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None, from_logits: bool = False
+) -> None:
+    """Compiles a network for training by a recipe, and creates the optimiser's state."""
+    optimizer = recipe.optimizer(steps_per_epoch)
+    optimizer.build(model.trainable_variables)
+    # Metrics are made here: given by name, they would be made inside the first step, which Keras then traces twice.
+    loss: Any = "sparse_categorical_crossentropy"
+    if recipe.label_smoothing:
+        loss = SmoothedCrossentropy(recipe.label_smoothing, from_logits)
+    elif from_logits:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    if _is_dense(model):
+        loss = segmentation.PixelLoss(recipe.hardest, at=recipe.loss_at)
+        metrics = [segmentation.PixelAccuracy(), segmentation.MeanIoU(model.spec.classes)]
+    model.compile(optimizer, loss, metrics=metrics, paths=policy)
+
+
+def _is_dense(model: ResidualNetwork) -> bool:
+    return model.spec is not None and model.spec.is_dense
+
+
+def fit(
+    model,
+    data,
+    recipe,
+    policy,
+    run: Run,
+    callbacks=(),
+    verbose="auto",
+    until: int | None = None,
+    from_logits=False,
+    *,
+    end: int | None = None,
+    tell: telling.Tell | None = None,
+) -> bool:
+    """Trains up to an epoch, and finishes the run if that is its last; returns whether it is finished.
+
+    Args:
+        model: the network, which is trained in place.
+        data: a `Data`.
+        recipe: the recipe, with the length of this training.
+        policy: the policy of the paths, or None.
+        run: the run, entered.
+        callbacks: as for `train`.
+        verbose: as for `train`.
+        until: as for `train`.
+        from_logits: whether the network ends in logits instead of probabilities.
+        end: finish the run after this many epochs of the recipe's; None for all.
+        tell: as for `train`.
+    """
+    # The state of the last whole epoch, if there is one.
+    steps, say = data.steps_per_epoch, telling.teller(tell, verbose)
+    total = recipe.total_epochs(steps)
+    weights = class_weights(recipe, data)
+    compile_for(model, recipe, steps, policy, from_logits)
+    score = "mean_iou" if _is_dense(model) else "accuracy"
+    monitor = f"val_{score}" if data.validation is not None else score
+    checkpoint = Checkpoint(run, callbacks, monitor, recipe.patience, recipe.freeze)
+    first = checkpoint.load(model)
+    end = max(first, min(end or total, total))
+    last = min(until or end, end)
+
+    # The epochs from there on.
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    if first < last and not checkpoint.state["stopped"]:
+        for line in telling.describe(model, data, recipe):
+            say(line)
+        if first or last < total:
+            say(f"part      epochs {first + 1} to {last} of {total}, by the schedule of the whole")
+        checkpoint.prepare(first)
+        if first == 0:
+            write_graph(model, run.path / "logs" / "train")
+        freezing = Freezing(recipe.freeze)
+        try:
+            model.fit(
+                data.epochs(first, last),
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                validation_data=data.watched,
+                shuffle=False,
+                class_weight=weights,
+                # The checkpoint comes last, so that it stores the updated state of the others.
+                callbacks=[
+                    *([freezing] if recipe.freeze else []),
+                    *_tensorboard_callbacks(model, data, run.path / "logs", total),
+                    *callbacks,
+                    telling.Estimate(last, say, recipe.freeze, _watched_share(data)),
+                    checkpoint,
+                ],
+                verbose=verbose,
+            )
+        except BaseException:
+            freezing.lift()
+            with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
+                _keep_best(model, run)
+            raise
+    else:
+        checkpoint.end(model)
+    checkpoint.write_history()
+    if checkpoint.state["epoch"] < end and not checkpoint.state["stopped"]:
+        final = snapshot(model)
+        _keep_best(model, run)
+        assign(model, final)
+        tell_divergence(run.path, checkpoint.divergence)
+        return False
+
+    # The networks of the best and the last epoch, which with patience are one; the latter's test scores.
+    final = snapshot(model)
+    best = _keep_best(model, run, finished=True)
+    if not (best and recipe.patience):
+        assign(model, final)
+    _save(model, run.path / "model.keras")
+    scores = model.evaluate(data.test, verbose=0, return_dict=True)
+    results = {
+        "epochs": checkpoint.state["epoch"],
+        "test_examples": data.sizes["test"],
+        **{f"test_{name}": round(float(scores[name]), 6) for name in dict.fromkeys(("accuracy", "loss", score))},
+        "best_epoch": checkpoint.best_epoch,
+    }
+    if best and recipe.patience:
+        results["network_of"] = "best_epoch"
+    if checkpoint.state["epoch"] < total and not checkpoint.state["stopped"]:
+        results["of_epochs"] = total
+    if (divergence := checkpoint.divergence) is not None:
+        results["diverged"] = divergence
+    run.finish(results)
+    return True
+
+
+def _watched_share(data: datasets.Data) -> float:
+    """Returns the size of what is evaluated after each epoch, as a share of the training split."""
+    split = "test" if data.options["validation"] == "test" else "validation"
+    return data.sizes.get(split, 0) / data.sizes["train"]
+
+
+def _keep_best(model, run: Run, finished: bool = False) -> bool:
+    """Writes the network of the best epoch so far, which `model` is afterwards; returns whether there is one.
+
+    Of a finished run, the last epoch's stands in for it.
+    """
+    try:
+        best = run.restore("best")
+    except Damaged:
+        notice(
+            f"The checkpoint of the best epoch in {str(run.path)!r} is damaged, so 'best.keras' is not written; the "
+            f"last epoch's network is."
+        )
+        return False
+    if best is not None:
+        assign(model, best[0])
+    if best is not None or finished:
+        _save(model, run.path / "best.keras")
+    return best is not None
+
+
+def class_weights(recipe: recipes.Recipe, data: datasets.Data) -> dict[int, float] | None:
+    """Returns the weight of each class in the training loss, as `fit` takes them; None for equal ones.
+
+    Raises:
+        ArgumentError: the recipe's do not fit the data.
+    """
+    given: Any = recipe.class_weight
+    if (given or recipe.label_smoothing) and data.task == "segmentation":
+        field = "class_weight" if given else "label_smoothing"
+        raise ArgumentError(
+            f"{field} is for labels of whole images; got {getattr(recipe, field)!r} with {data.name!r}, which has a "
+            f"label for each pixel. Leave it out; 'hardest' of the recipe weights pixels."
+        )
+    if given is None:
+        return None
+    if given == "balanced":
+        given = tuple(1 / (data.classes * share) if share else 0.0 for share in data.class_share())
+    if len(given) != data.classes:
+        raise ArgumentError(
+            f"class_weight must have a number for each of the {data.classes} classes of {data.name!r}; got "
+            f"{len(given)}."
+        )
+    return {number: float(weight) for number, weight in enumerate(given)}
+
+
+def check_recipe(recipe: recipes.Recipe, data: datasets.Data) -> None:
+    """Raises `ArgumentError` for what a recipe has and the data cannot."""
+    class_weights(recipe, data)
+    if recipe.patience and data.validation is None:
+        raise ArgumentError(
+            f"patience needs a validation split to choose by; got {recipe.patience} and "
+            f"validation={data.options['validation']!r}. Hold a share out (validation=0.1), or leave patience out."
+        )
+
+
+def _tensorboard_callbacks(
+    model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int
+) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that write a training's curves and, for segmentation, images for TensorBoard."""
+    callbacks = [tensorboard(logs, epochs)]
+    if _is_dense(model):
+        images, colors = data.watched or data.test, np.array(data.colors)
+        callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=epochs // 8 or 1))
+    return callbacks
+
+
+def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:
+    """Returns the callback that writes scalars, the learning rate and about four sets of weight histograms."""
+    return keras.callbacks.TensorBoard(
+        str(logs), histogram_freq=max(1, epochs // 4), write_graph=False, update_freq="epoch"
+    )
+
+
+def write_graph(model: keras.Model, logs) -> None:
+    """Writes the operations of the model for TensorBoard's Graphs tab.
+
+    Keras' own `write_graph` writes a conceptual graph that the tab opens as an error.
+    """
+    if keras.config.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), model.input_dtype, name="input")
+    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec).graph
+    writer = tf.summary.create_file_writer(str(logs))
+    with writer.as_default():
+        tf.summary.graph(graph.as_graph_def())
+    writer.close()
+
+
+def _save(model, path) -> None:
+    with whole(path, sealed=True) as part:
+        model.save(part)
