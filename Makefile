@@ -1,6 +1,7 @@
 # make demo   install, train, dissect and export a network (about five minutes)
 # make test   install, check and test
 # make test-all   the same, with the tests marked thorough: half as much time again
+# make test-ray   the tests of what runs on Ray, which it installs
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -8,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Names that other libraries do not promise, of those that the package needs or needed.
 PRIVATE = (keras|keras_tuner)\.src|tensorboard\.(compat|summary)|_pb2|tensorflow\.(lite\.)?python|tf\.__internal__|([."]|def )_(nodes_by_depth|(in|out)bound_nodes|keras_|flatten_layers|call_has|get_variable_index|use_weight_decay|symbolic_build|save_trial|populate_|try_run|run_and)|[."]_(functional|layers)\>
 
-.PHONY: demo test test-all check docs clean
+.PHONY: demo test test-all test-ray check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +18,10 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/installed-ray: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,ray]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -31,10 +36,13 @@ check: $(VENV)/installed-test
 	@! grep -rnE --include='*.py' --exclude=private.py '$(PRIVATE)' keras_resnets || { echo "Other libraries' private names stand in a room's private.py."; exit 1; }
 
 test: check
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not thorough'
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not thorough and not ray'
 
 test-all: check
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not ray'
+
+test-ray: $(VENV)/installed-ray
+	$(BIN)/pytest -m ray
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache

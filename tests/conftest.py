@@ -14,7 +14,7 @@ from helpers import weight_references as reference
 
 import keras_resnets as kr
 
-pytest_plugins = ["helpers.comparisons", "helpers.wrong_calls"]  # for their fixtures
+pytest_plugins = ["helpers.comparisons", "helpers.searches", "helpers.wrong_calls"]  # for their fixtures
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,10 @@ def command(*arguments):
         (("--budget-params", 5000, "--blocks", "1,x"), "--blocks takes numbers"),
         (("--budget-params", 5000, "--choose", "unit"), "--choose takes FIELD=A,B,C"),
         (("--budget-params", 5000, "--choose", "units=basic"), "no 'units'"),
-        (("--budget-params", 5000, "--address", "127.0.0.1:0"), "--address is for --role chief"),
+        (("--budget-params", 5000, "--ray", "127.0.0.1:1"), "workers must be at least 1"),
+        (("--budget-params", 5000, "--workers", 1, "--gpus", "nan"), "gpus must be"),
         (("--budget-params", 5000, "--oracle", "best"), "no 'best'"),
         (("--budget-params", 50), "leaves a width"),
-        (("--budget-params", 5000, "--role", "chief", "--address", "nowhere"), "HOST:PORT"),
-        (("--role", "worker", "--trials", 3), "trials is the chief's"),
         (("plain19", "--budget-params", 5000), "plain19"),
         (("--budget-params", 5000, "--recipe", "none.json"), "cannot be read"),
     ],
@@ -34,11 +33,6 @@ def test_wrong_commands_are_told_and_leave_nothing(arguments, said, tmp_path, ca
     assert said in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "x").exists()
-
-
-def test_a_worker_without_a_search_is_told(tmp_path, capsys):
-    assert command("--role", "worker", "--out", tmp_path / "x") == 1
-    assert "Start its chief first" in capsys.readouterr().err
 
 
 def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):

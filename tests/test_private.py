@@ -6,11 +6,9 @@ with a sentence: which name, what of the package needs it, what to do.
 
 import importlib.metadata
 import inspect
-from concurrent import futures
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 import h5py
 import keras
 import keras_tuner
@@ -222,50 +220,6 @@ def _oracle():
     return made
 
 
-def messages(_):
-    made = of_tuner.messages()
-    asked = made.UpdateTrialRequest(trial_id="3", metrics={"loss": 0.5}, step=0)
-    rest = made.CreateTrialRequest, made.GetTrialRequest, made.EndTrialRequest
-    return (asked.trial_id, dict(asked.metrics)) == ("3", {"loss": 0.5}) and all(rest)
-
-
-def _of_chief(call):
-    """What a call gives that goes through a chief's server of an oracle with one trial."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    answering = of_tuner.servicer(_oracle())
-    of_tuner.answers(server, answering)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            return call(of_tuner.stub(channel), of_tuner.messages())
-    finally:
-        server.stop(None)
-
-
-def stub(_):
-    return (
-        _of_chief(lambda stub, of: stub.CreateTrial(of.CreateTrialRequest(tuner_id="w"), timeout=60).trial.trial_id)
-        == "0"
-    )
-
-
-def servicer(_):
-    answering, of = of_tuner.servicer(_oracle()), of_tuner.messages()
-    named = [answering.CreateTrial(of.CreateTrialRequest(tuner_id=w), None).trial.trial_id for w in ("a", "b")]
-    going = not answering.stop_triggered
-    answering.CreateTrial(of.CreateTrialRequest(tuner_id="c"), None)
-    return named == ["0", "1"] and going and answering.stop_triggered
-
-
-def answers(_):
-    def both(stub, of):
-        made = stub.CreateTrial(of.CreateTrialRequest(tuner_id="w"), timeout=60).trial
-        return made == stub.GetTrial(of.GetTrialRequest(trial_id=made.trial_id), timeout=60).trial
-
-    return _of_chief(both)
-
-
 def unsaved(_):
     # An oracle that wrote its trials would fail here, where no tuner has told it where to.
     oracle = _oracle()
@@ -334,14 +288,6 @@ CASES = [
          "look where tensorboard.summary has its messages from", scalar),
     Case(of_tensorboard, "image", "compat.proto.summary_pb2 or Summary.Image", "reports.study.Events",
          "look where tensorboard.summary has its messages from", image),
-    Case(of_tuner, "messages", "src.protos.get_service", "a search by several workers",
-         "look what keras_tuner's OracleClient sends", messages),
-    Case(of_tuner, "stub", "src.protos.get_service_grpc", "the workers of a search",
-         "look how keras_tuner's OracleClient calls the chief", stub),
-    Case(of_tuner, "servicer", "src.distribute.oracle_chief.OracleServicer", "the chief of a search",
-         "look what keras_tuner's chief answers with", servicer),
-    Case(of_tuner, "answers", "src.protos.get_service_grpc", "the chief of a search",
-         "look how keras_tuner's chief starts its server", answers),
     Case(of_tuner, "Unsaved", "Oracle._save_trial", "the journal of a search, which is to be its only state",
          "look what Oracle.create_trial, update_trial and end_trial write", unsaved),
     Case(of_tensorflow, "holder", "tf.__internal__.tracking.AutoTrackable", "export.saved_model",

@@ -33,13 +33,11 @@ from keras_resnets.commands.console import data_options, parse_field, print_writ
 @click.option("--patience", type=int, help="Stop a training after this many epochs without improvement.")
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
 @click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
-@click.option("--workers", default=0, show_default=True, help="Training processes on this machine.")
-@click.option("--role", type=click.Choice(["chief", "worker"]), help="Role in a search on several machines.")
-@click.option("--address", help="HOST:PORT at which the chief listens; 127.0.0.1 and any port by default.")
-@click.option("--lost-after", default=60.0, show_default=True, help="Seconds of silence until a trial is reassigned.")
-@click.option("--parent", type=int, hidden=True)
+@click.option("--workers", default=0, show_default=True, help="Trials to train at a time, by Ray; 0 for no Ray.")
+@click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers.")
+@click.option("--gpus", type=float, help="GPUs for each of these trials; one where there are any, by default.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
-def search(network, role, out, **options) -> None:
+def search(network, out, **options) -> None:
     """Search networks of different depths at one budget, from which their widths follow.
 
     NETWORK is a variant or a spec's JSON file, preresnet20 by default. For example
@@ -48,23 +46,13 @@ def search(network, role, out, **options) -> None:
     keras-resnets search --budget-params 300000 --choose unit=basic,bottleneck
                   --choose learning_rate=0.02:0.2 --trials 24 --out runs/search
 
-    On several machines that share a folder, at a private address of the first:
+    On a Ray cluster whose machines share a folder:
 
     \b
-    keras-resnets search ... --role chief --address 10.0.0.1:4000 --out /shared/search
-    keras-resnets search --role worker --out /shared/search          on each of the others
+    keras-resnets search ... --ray 10.0.0.1:6379 --workers 8 --out /shared/search
 
-    The same command resumes a search that was interrupted; a worker that was killed and is started again resumes its
-    trial.
+    The same command resumes a search that was interrupted, in the middle of its trials.
     """
-    # A worker takes everything else from the chief.
-    if role == "worker":
-        _work(out, options)
-        return
-    if options.pop("parent") is not None:
-        raise click.UsageError("--parent is for --role worker.")
-    if options["address"] is not None and role is None:
-        raise click.UsageError("--address is for --role chief.")
     start()
     from keras_resnets import studies
     from keras_resnets.search import searching
@@ -77,7 +65,7 @@ def search(network, role, out, **options) -> None:
         left_out = ", ".join(map(str, space.left_out))
         click.echo(f"left out because no width meets the budget: {left_out} blocks", err=True)
 
-    # The search, here or with workers.
+    # The search.
     oracle, trials = options["oracle"], options["trials"]
     if trials is None and oracle in ("random", "bayesian"):
         trials = 12
@@ -91,8 +79,8 @@ def search(network, role, out, **options) -> None:
         seeds=options["seeds"],
         patience=options["patience"],
         workers=workers,
-        address=(options["address"] or "127.0.0.1:0") if role == "chief" else None,
-        lost_after=options["lost_after"],
+        ray=options["ray"],
+        gpus=options["gpus"],
         verbose=1 if sys.stdout.isatty() and not workers else 0,
         tell=_print_line,
     )
@@ -103,19 +91,6 @@ def search(network, role, out, **options) -> None:
     if study.summary["best"] is not None:
         print_written([out / name for name in ("best.json", "best_recipe.json")])
         click.echo(f"train it: {_train_command(study, out, options)}")
-
-
-def _work(out: Path, options: dict[str, Any]) -> None:
-    """Trains the trials of a chief in the shared directory `out`."""
-    context = click.get_current_context()
-    for name in context.params:
-        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if given and name not in ("role", "out", "parent"):
-            raise click.UsageError(f"{name.replace('_', '-')} is the chief's; a worker takes --role and --out only.")
-    start()
-    from keras_resnets.search import searching
-
-    searching.work(out, parent=options["parent"], tell=_print_line)
 
 
 def _print_line(line: str) -> None:

@@ -1,3 +1,3 @@
 from .choices import Range
-from .searching import search, work
+from .searching import search
 from .space import DepthWidth

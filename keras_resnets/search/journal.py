@@ -101,12 +101,12 @@ class Journal:
 class Journaled(Unsaved):
     """Makes an oracle record its events in a journal, and replay them.
 
-    A mixin in front of an oracle's class (`journaled`). The oracle saves no other files. It does not end the search, or
-    dismiss a worker, while another worker may fail to finish its trial.
+    A mixin in front of an oracle's class (`journaled`). The oracle saves no other files. It does not end the search
+    while a trial is not finished.
     """
 
     journal: Journal
-    # Returns whether the worker of a trial is considered lost.
+    # Returns whether nobody trains a trial that was begun.
     lost: Callable[[str], bool] = staticmethod(lambda trial: False)
     # Whether all trials are done.
     stopped = False
@@ -140,7 +140,7 @@ class Journaled(Unsaved):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id):
-        """Returns a worker's unfinished trial, a trial whose worker is lost, or a new one."""
+        """Returns the unfinished trial of a place, one that nobody trains, or a new one."""
         if tuner_id in self.ongoing_trials:
             return self.ongoing_trials[tuner_id]
         abandoned = next((t.trial_id for t in self.ongoing_trials.values() if self.lost(t.trial_id)), None)
@@ -160,9 +160,7 @@ class Journaled(Unsaved):
 
     @keras_tuner.synchronized
     def end_trial(self, trial):
-        """Ends a trial, unless another worker has already ended it, which can happen after a worker was lost."""
-        if all(trial.trial_id != ongoing.trial_id for ongoing in self.ongoing_trials.values()):
-            return
+        """Ends a trial, and records that."""
         self._end(trial)
         trial = self.trials[trial.trial_id]
         metrics = {name: trial.metrics.get_history(name)[-1].mean() for name in trial.metrics.metrics}

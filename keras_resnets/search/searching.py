@@ -10,12 +10,11 @@ from typing import Any
 from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
-from keras_resnets.search import chief, hparams, oracles, results
+from keras_resnets.search import hparams, oracles, results
+from keras_resnets.search.cluster import LOCAL, Cluster, connected
 from keras_resnets.search.journal import Journal
-from keras_resnets.search.local_workers import LocalWorkers
 from keras_resnets.search.space import DepthWidth
-from keras_resnets.search.trials import Setting, Trials
-from keras_resnets.search.worker import work as take_part
+from keras_resnets.search.trials import Here, Setting, train_trials
 
 STUDY = "study"
 
@@ -30,8 +29,8 @@ def search(
     seeds: int = 1,
     patience: int | None = None,
     workers: int = 0,
-    address: str | None = None,
-    lost_after: float = 60.0,
+    ray: str = LOCAL,
+    gpus: float | None = None,
     verbose: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Study:
@@ -58,10 +57,10 @@ def search(
         objective: as for `make`.
         seeds: trainings of each trial, over which its score is averaged.
         patience: epochs without improvement after which a training stops; None for never.
-        workers: training processes to start on this machine; 0 to train in this process.
-        address: `HOST:PORT` to listen at for additional workers, which are started with
-            `keras-resnets search --role worker`; None for none, and port 0 for any.
-        lost_after: seconds without a request after which a worker's trial is given to another.
+        workers: trials to train at a time, as tasks of Ray, each in a process of its own; 0 to train in this process.
+        ray: the address of a Ray cluster that trains them, whose machines share `out`; `"local"` for processes on this
+            machine.
+        gpus: GPUs for each of these trials, which may be a fraction; None for one where there are any.
         verbose: as for `keras.Model.fit`, if this process trains.
         tell: called with a line of text for each trial.
 
@@ -83,14 +82,14 @@ def search(
     for name, value, least in (("seeds", seeds, 1), ("workers", workers, 0), ("patience", patience, 1)):
         if value is not None:
             whole_number(name, value, least)
-    number("lost_after", lost_after, above=0)
+    if gpus is not None:
+        number("gpus", gpus, least=0)
     out = Path(out)
     journal = Journal(out / "journal.jsonl")
     journaled = oracles.make(oracle, space, trials, objective, space.seed, journal)
-    distributed = workers > 0 or address is not None
-    if address is not None:
-        chief.host_of(address)
-    if distributed and not space.named:
+    if ray != LOCAL and not workers:
+        raise ArgumentError(f"workers must be at least 1 for trials on the Ray cluster {ray!r}; got {workers!r}.")
+    if workers and not space.named:
         raise ArgumentError(
             "data must be given to DepthWidth by its name if other processes train; got a Data, which they cannot load."
         )
@@ -114,61 +113,17 @@ def search(
         hparams.write_columns(space, objective, out / "logs")
         if journaled.stopped:
             tell("all trials are done; only their table is missing")
-        elif distributed:
-            _serve(journaled, out, workers, address or "127.0.0.1:0", lost_after, tell)
-            run.finish({})  # for workers that did not hear from the chief that the search is over
+        elif workers:
+            with connected(ray, workers):
+                train_trials(setting, journaled, Cluster(setting, workers, gpus), tell)
         else:
-            journaled.lost = lambda trial: True  # there are no other workers
-            Trials(setting, journaled, tell=tell, verbose=verbose).search()
+            train_trials(setting, journaled, Here(setting, verbose), tell)
 
         # Summarise and save.
         study = results.summarise(setting, journaled, oracle)
         study.save(out / STUDY)
         run.finish(results.write(setting, study))
     return study
-
-
-def _serve(oracle, out: Path, workers: int, address: str, lost_after: float, tell: Callable[[str], None]) -> None:
-    """Serves an oracle's trials to workers, of which some may be processes on this machine."""
-    if not workers:
-        chief.serve(oracle, out, address, lost_after)
-        return
-    with LocalWorkers(out, workers, tell) as local:
-        chief.serve(oracle, out, address, lost_after, local.watch)
-
-
-def work(
-    out: str | os.PathLike,
-    *,
-    patience: float = 3600.0,
-    parent: int | None = None,
-    verbose: int = 0,
-    tell: Callable[[str], None] = lambda line: None,
-) -> None:
-    """Takes part in a search whose chief runs elsewhere, until there are no more trials.
-
-    Args:
-        out: the directory of the search, shared with the chief, with the space and the chief's address.
-        patience: seconds to wait for a chief that does not answer.
-        parent: the id of a parent process; this process ends with it.
-        verbose: as for `keras.Model.fit`.
-        tell: called with a line of text for each trial.
-
-    Raises:
-        OSError: there is no search, or no chief has answered within the patience.
-    """
-    record = Run(out, {}).record
-    if record is None or "space" not in record.get("asked", {}):
-        raise OSError(
-            f"There is no search in {str(out)!r}. Start its chief first, with --role chief and the same --out."
-        )
-    if record.get("results") is not None:
-        return
-    asked = record["asked"]
-    space = DepthWidth.from_config(asked["space"])
-    setting = Setting(space, out, asked["objective"], asked["seeds"], asked["patience"])
-    oracle = oracles.make(asked["oracle"], space, asked["trials"], asked["objective"], space.seed)
-    take_part(setting, oracle, patience=patience, parent=parent, tell=tell, verbose=verbose)
 
 
 def _settings_in(journal: Journal) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import json
@@ -9,8 +10,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import keras_tuner
@@ -26,7 +28,7 @@ from keras_resnets.training.training import train
 
 # keras-tuner's name for the epoch up to which Hyperband trains a trial.
 RUNG = "tuner/epochs"
-# Seconds between attempts to continue a run that a worker considered lost still holds.
+# Seconds between attempts to continue a run that a process which was considered lost still holds.
 _PATIENCE = 5
 
 
@@ -111,68 +113,148 @@ class Setting:
         file = place / "history.csv"
         return read_csv(file) if file.exists() else pd.DataFrame()
 
+    def score(self, plan: Plan, epochs: int, verbose: int = 0) -> list[float]:
+        """Trains a plan as `run` does, and returns the objective of each seed."""
+        self.run(plan, epochs, verbose)
+        return self.scores(plan, epochs)
+
+    def config(self) -> dict[str, Any]:
+        """Returns the setting as plain data, for another process; its directory must be shared with that."""
+        return {
+            "space": self.space.config(),
+            "out": str(self.out.absolute()),
+            "objective": self.objective,
+            "seeds": self.seeds,
+            "patience": self.patience,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Setting:
+        """Inverse of `config`."""
+        return cls(**{**config, "space": DepthWidth.from_config(config["space"])})
+
     def scores(self, plan: Plan, epochs: int) -> list[float]:
         """Returns the objective of each seed at an epoch, or at the last one before it if training stopped early."""
         histories = [self.history(self.place(plan) / f"seed{k}") for k in range(self.seeds)]
         return [float(history[self.objective].iloc[min(epochs, len(history)) - 1]) for history in histories]
 
 
-class Trials(keras_tuner.engine.base_tuner.BaseTuner):
-    """The tuner: gets trials from an oracle, or from the chief that runs it, and trains them.
+class Pool(Protocol):
+    """Where trials are trained."""
+
+    # How many are trained at a time.
+    places: int
+
+    def start(self, trial: Trial) -> Future:
+        """Begins to train a trial; its future ends with the objective of each seed."""
+        ...
+
+    def result(self, future: Future, trial: Trial) -> list[float]:
+        """Returns the scores of a future that has ended, or raises what ended it."""
+        ...
+
+
+class Here:
+    """Trains one trial at a time, in this process.
+
+    Args:
+        setting: the settings that the trials share.
+        verbose: as for `keras.Model.fit`.
+    """
+
+    places = 1
+
+    def __init__(self, setting: Setting, verbose: int = 0):
+        self.setting, self.verbose = setting, verbose
+
+    def start(self, trial: Trial) -> Future:
+        """Trains a trial; its future has ended."""
+        future: Future = Future()
+        future.set_result(self.setting.score(trial.plan, trial.epochs, self.verbose))
+        return future
+
+    def result(self, future: Future, trial: Trial) -> list[float]:
+        """Returns the scores of a future."""
+        return future.result()
+
+
+@functools.lru_cache(maxsize=1)
+def _setting(config: str) -> Setting:
+    """Returns the setting of a JSON text; a process that trains several trials of one search loads its data once."""
+    return Setting.from_config(json.loads(config))
+
+
+def score(config: str, hyperparameters: dict[str, Any], epochs: int) -> list[float]:
+    """Trains a trial in whatever process this is, and returns the objective of each seed.
+
+    Args:
+        config: what `Setting.config` gave, as JSON.
+        hyperparameters: the configuration of the trial's hyperparameters.
+        epochs: the epoch to reach.
+    """
+    setting = _setting(config)
+    plan = setting.space.plan(keras_tuner.HyperParameters.from_config(hyperparameters))
+    return setting.score(plan, epochs)
+
+
+class Trial(NamedTuple):
+    """A trial that is being trained.
+
+    Attributes:
+        trial: keras-tuner's record of it.
+        plan: what is trained.
+        epochs: the epoch to reach.
+        place: the name under which it was asked for, `worker0` and so on; each has one trial at a time.
+        began: when it began, by `time.perf_counter`.
+    """
+
+    trial: Any
+    plan: Plan
+    epochs: int
+    place: str
+    began: float
+
+
+def train_trials(setting: Setting, oracle, pool: Pool, tell: Callable[[str], None] = lambda line: None) -> None:
+    """Trains an oracle's trials, as many at a time as there are places, until it has no more.
 
     An error in a trial ends the search; keras-tuner would record a failed trial and continue.
 
     Args:
         setting: the settings that the trials share.
-        oracle: the oracle.
-        worker: the name under which it asks for trials.
-        tell: called with a line of text for each trial.
-        verbose: as for `keras.Model.fit`.
+        oracle: a `Journaled` oracle.
+        pool: where trials are trained.
+        tell: called with a line of text for each trial that is done.
     """
+    idle = [f"worker{k}" for k in range(pool.places)]
+    running: dict[Future, Trial] = {}
+    # A trial of a place that this search no longer has goes to another.
+    oracle.lost = lambda trial: all(trial != other.trial.trial_id for other in running.values())
+    while True:
+        while idle and (trial := oracle.create_trial(idle[0])).status not in (IDLE, STOPPED):
+            plan = setting.space.plan(trial.hyperparameters)
+            begun = Trial(trial, plan, setting.epochs(trial.hyperparameters.values), idle.pop(0), time.perf_counter())
+            running[pool.start(begun)] = begun
+        if not running:
+            if not oracle.stopped:
+                raise RuntimeError("The oracle waits for a trial that nobody trains; run the same command again.")
+            return
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=lambda future: running[future].place):
+            ended = running.pop(future)
+            scores = pool.result(future, ended)
+            _record(setting, oracle, ended, sum(scores) / len(scores), tell)
+            idle.append(ended.place)
 
-    def __init__(
-        self,
-        setting: Setting,
-        oracle,
-        worker: str = "worker0",
-        tell: Callable[[str], None] = lambda line: None,
-        verbose: int = 0,
-    ):
-        super().__init__(oracle, directory=str(setting.out), project_name=".")
-        self.setting, self.tuner_id, self.tell, self.verbose = setting, worker, tell, verbose
 
-    def search(self):
-        """Runs trials until the oracle has no more."""
-        while (trial := self.oracle.create_trial(self.tuner_id)).status != STOPPED:
-            if trial.status == IDLE:
-                continue
-            self.on_trial_begin(trial)
-            metrics = self.run_trial(trial)
-            # A worker that was considered lost may already have reported the metrics.
-            if not self.oracle.get_trial(trial.trial_id).metrics.exists(self.setting.objective):
-                self.oracle.update_trial(trial.trial_id, metrics)
-            trial.status = COMPLETED
-            self.on_trial_end(trial)
-
-    def run_trial(self, trial):
-        """Trains a trial and returns its score as the metrics of keras-tuner."""
-        plan = self.setting.space.plan(trial.hyperparameters)
-        epochs = self.setting.epochs(trial.hyperparameters.values)
-        began = time.perf_counter()
-        self.setting.run(plan, epochs, self.verbose)
-        scores = self.setting.scores(plan, epochs)
-        score = sum(scores) / len(scores)
-        setting = self.setting
-        hparams.write_trial(setting.space, setting.objective, setting.out / "logs", trial.trial_id, plan, epochs, score)
-        if self.tell is not None:
-            self.tell(_describe(self.setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
-        return {self.setting.objective: score}
-
-    def save(self):
-        """Does nothing, because the journal holds the state."""
-
-    def reload(self):
-        """Does nothing, because the journal holds the state."""
+def _record(setting: Setting, oracle, ended: Trial, score: float, tell: Callable[[str], None]) -> None:
+    """Tells the oracle, TensorBoard and the user how a trial ended."""
+    trial, plan, epochs, _, began = ended
+    hparams.write_trial(setting.space, setting.objective, setting.out / "logs", trial.trial_id, plan, epochs, score)
+    tell(_describe(setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
+    oracle.update_trial(trial.trial_id, {setting.objective: score})
+    trial.status = COMPLETED
+    oracle.end_trial(trial)
 
 
 def _describe(setting: Setting, trial: str, plan: Plan, epochs: int, score: float, seconds: float) -> str:
