@@ -26,8 +26,9 @@ from keras_resnets.commands import console
 def predict(source, images, top, as_json, class_names, preprocessing, batch_size) -> None:
     """Say which class each of IMAGES shows, and how probable it is.
 
-    SOURCE is a run directory, a .keras file, a SavedModel, or a .tflite or .onnx file of `export`. IMAGES are files, or
-    folders of files. Pictures are read, resized and preprocessed as in training.
+    SOURCE is a run directory, a .keras file, a SavedModel, a .tflite or .onnx file of `export`, or public weights, such
+    as akamaster/resnet56. IMAGES are files, or folders of files. Pictures are read, resized and preprocessed as in
+    training.
 
     A picture that cannot be read is named; the status is 1 then.
     """
@@ -37,7 +38,7 @@ def predict(source, images, top, as_json, class_names, preprocessing, batch_size
 
     names = None if class_names is None else console.read_lines(class_names)
     steps = None if preprocessing is None else console.read_fields("--preprocessing", preprocessing)
-    answers = run(source, list(images), top=top, class_names=names, preprocessing=steps, batch_size=batch_size)
+    answers = run(console.network_of(source), list(images), top=top, class_names=names, preprocessing=steps, batch_size=batch_size)
     if as_json:
         click.echo(json.dumps([as_plain(answer) for answer in answers], indent=1, ensure_ascii=False))
     else:
