@@ -117,6 +117,11 @@ def _of_model(model: Any, source: Any) -> Network:
             f"source must be a run directory, a .keras file, a SavedModel, a .tflite or an .onnx file, or a Keras "
             f"model with one input and one output; got {type(source).__name__}."
         )
+    if len(model.output_shape) != 2:
+        raise ArgumentError(
+            f"source must end in one row of class scores per picture; {model.name!r} has outputs of "
+            f"{model.output_shape}. For a class of each pixel take keras_resnets.segmentation.predict."
+        )
     named = repr(str(source)) if isinstance(source, str | os.PathLike) else repr(model.name)
     return Network(
         named,
