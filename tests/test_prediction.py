@@ -206,6 +206,7 @@ def test_what_is_not_known_is_asked_for(model, picture, tmp_path):
         (tmp_path / "net.tflite", "cannot be opened as litert"),
         (tmp_path / "no.onnx", "There is no file"),
         (keras.layers.Dense(2), "source must be a run directory"),
+        (kr.segmentation.fcn(model.spec.replace(head_width=4), 3), "For a class of each pixel"),
     ):
         with pytest.raises(ArgumentError, match=sentence):
             kr.predict(source, picture)

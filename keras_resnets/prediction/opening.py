@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -93,26 +94,16 @@ def _of_file(path: Path, form: str) -> Network:
 
 def _of_saved(path: Path) -> Network:
     """Opens a run directory or a file that Keras saved; what early versions did not save comes from the run's data."""
+    from keras_resnets.network.chain import ResidualNetwork
+    from keras_resnets.training import places
+    from keras_resnets.training.feeding import data_of
     from keras_resnets.training.opening import load_model
 
-    network = _of_model(load_model(path), path)
-    whole = network.preprocessing is not None and network.preprocessing.resizing is not None
-    if (whole and network.class_names is not None) or not (path.is_dir() and (path / "run.json").is_file()):
-        return network
-    from keras_resnets.training.feeding import data_of
-
-    try:
-        data = data_of(path)
-    except (ArgumentError, OSError):
-        return network
-    if data.task != "classification":
-        return network
-    steps = network.preprocessing
-    if steps is None:
-        steps = data.preprocessing
-    elif steps.resizing is None and data.preprocessing is not None:
-        steps = dataclasses.replace(steps, resizing=data.preprocessing.resizing, white=data.preprocessing.white)
-    return dataclasses.replace(network, preprocessing=steps, class_names=network.class_names or data.class_names)
+    model = load_model(path)
+    if places.lacks(model) and isinstance(model, ResidualNetwork) and path.is_dir() and (path / "run.json").is_file():
+        with contextlib.suppress(ArgumentError, OSError):
+            places.fill(model, data_of(path))
+    return _of_model(model, path)
 
 
 def _of_model(model: Any, source: Any) -> Network:
@@ -125,6 +116,11 @@ def _of_model(model: Any, source: Any) -> Network:
         raise ArgumentError(
             f"source must be a run directory, a .keras file, a SavedModel, a .tflite or an .onnx file, or a Keras "
             f"model with one input and one output; got {type(source).__name__}."
+        )
+    if len(model.output_shape) != 2:
+        raise ArgumentError(
+            f"source must end in one row of class scores per picture; {model.name!r} has outputs of "
+            f"{model.output_shape}. For a class of each pixel take keras_resnets.segmentation.predict."
         )
     named = repr(str(source)) if isinstance(source, str | os.PathLike) else repr(model.name)
     return Network(

@@ -6,6 +6,7 @@ the absolute path (`places`), and the class names and preprocessing of the netwo
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -24,7 +25,9 @@ _OWN = ("digits", "scenes", "arrays")
 
 
 def note(run: Run, model: ResidualNetwork, data: Data) -> None:
-    """Writes into a run's record where its data lie and what its network carries; `run` is entered."""
+    """Writes into the record of a run that is not finished where its data lie and what its network carries."""
+    if run.finished:
+        return
     names, preprocessing = model.class_names, model.preprocessing
     found = {key: _where(str(value), run.path) for key, value in _paths(data).items()}
     run.note(
@@ -41,6 +44,24 @@ def carried(record: dict[str, Any]) -> tuple[tuple[str, ...] | None, Preprocessi
     carries = record.get("carries") or {}
     names, preprocessing = carries.get("class_names"), carries.get("preprocessing")
     return names and tuple(names), Preprocessing.from_dict(preprocessing) if preprocessing else None
+
+
+def lacks(model: Any) -> bool:
+    """Returns whether a network does not carry all that a prediction needs, as those of early versions do not."""
+    steps = getattr(model, "preprocessing", None)
+    return steps is None or steps.resizing is None or getattr(model, "class_names", None) is None
+
+
+def fill(model: Any, data: Data) -> None:
+    """Gives a network what it lacks for predictions from the data of its run."""
+    steps, of_data = model.preprocessing, data.preprocessing
+    if data.task != "classification" or model.output_shape[-1] != data.classes:
+        return
+    if steps is None:
+        model.preprocessing = of_data
+    elif steps.resizing is None and of_data is not None:
+        model.preprocessing = dataclasses.replace(steps, resizing=of_data.resizing, white=of_data.white)
+    model.class_names = model.class_names or data.class_names
 
 
 def found(path: Path, record: dict[str, Any]) -> dict[str, str]:
