@@ -142,8 +142,8 @@ def network(
         >>> import keras, keras_resnets as kr, os, tempfile
         >>> file = os.path.join(tempfile.mkdtemp(), "net.keras")
         >>> keras.applications.ResNet50V2(weights=None, include_top=False).save(file)
-        >>> kr.weights.network(file).preprocessing
-        Preprocessing(mean=(127.5,), std=(127.5,), channels='rgb')
+        >>> kr.weights.network(file).preprocessing.mean
+        (127.5,)
     """
     with matching.as_archive(file) as archive:
         family, contents = matching.require_family(archive)
