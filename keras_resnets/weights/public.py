@@ -121,10 +121,8 @@ def available(variant: str | None = None) -> pd.DataFrame:
 
     Example:
         >>> import keras_resnets as kr
-        >>> kr.weights.available("resnet18")[["name", "top1"]].head(2)
-                                name    top1
-        0  torchvision/resnet18-f37072fd  69.758
-        1         hf:timm/resnet18.a1_in1k  73.158
+        >>> kr.weights.available("resnet18")["name"].tolist()[:2]
+        ['torchvision/resnet18-f37072fd', 'hf:timm/resnet18.a1_in1k']
     """
     import pandas as pd
 
