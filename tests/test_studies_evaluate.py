@@ -199,7 +199,7 @@ def test_classes_that_do_not_fit_are_refused(pictures):
     with pytest.raises(ArgumentError, match="from 0 to 2"):
         kr.evaluate(other, (np.zeros((2, 8, 8, 3)), np.array([0, 3])))
     with pytest.raises(ArgumentError, match="label for each pixel"):
-        kr.evaluate(answering((8, 8, 1)), kr.data.load("digits"))
+        kr.evaluate(answering((8, 8, 2)), kr.data.load("digits"))
 
 
 def test_what_cannot_be_evaluated_is_refused(run, tmp_path, capsys):
