@@ -38,7 +38,9 @@ def predict(source, images, top, as_json, class_names, preprocessing, batch_size
 
     names = None if class_names is None else console.read_lines(class_names)
     steps = None if preprocessing is None else console.read_fields("--preprocessing", preprocessing)
-    answers = run(console.network_of(source), list(images), top=top, class_names=names, preprocessing=steps, batch_size=batch_size)
+    answers = run(
+        console.network_of(source), list(images), top=top, class_names=names, preprocessing=steps, batch_size=batch_size
+    )
     if as_json:
         click.echo(json.dumps([as_plain(answer) for answer in answers], indent=1, ensure_ascii=False))
     else:

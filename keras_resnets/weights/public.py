@@ -103,6 +103,7 @@ def _set_of(row: dict[str, str]) -> PublicSet:
     values |= {key: float(row[key]) if row[key] else None for key in _NUMBERS}
     # Publishers state means of pixels from 0 to 255 or from 0 to 1; `scale` says which.
     mean, std = (tuple(values["scale"] * float(number) for number in row[key].split()) for key in ("mean", "std"))
+    # Sets of images of one size, CIFAR's, were not resized: other pictures are, as in our own trainings on such sets.
     resizing = Resizing(values["crop"], row["interpolation"]) if row["crop"] else None
     values["preprocessing"] = Preprocessing(mean, std, row["channels"], resizing)
     values["size"] = int(row["size"])
