@@ -1,5 +1,6 @@
 """The command line on work that succeeds; what is refused stands in test_commands_errors."""
 
+import functools
 import json
 
 import keras
@@ -9,7 +10,7 @@ import pytest
 from helpers.foreign_models import residual_model
 
 import keras_resnets as kr
-from keras_resnets.commands import cli
+from keras_resnets.commands import cli, console
 
 
 @pytest.fixture
@@ -81,3 +82,14 @@ def test_study_of_runs_side_by_side(tmp_path, capsys):
     x, y = (np.concatenate(parts)[:50] for parts in zip(*data.test.as_numpy_iterator(), strict=True))
     assert few.summary["examples"] == 50
     np.testing.assert_allclose(few.rows["error"], kr.studies.lesion(kr.load_model(run), (x, y)).rows["error"])
+
+
+def test_a_set_of_the_networks_size_is_not_resized():
+    load = functools.partial(kr.data.load, "digits", normalize=None)
+    first = np.asarray(next(iter(load().test))[0])
+    for side in (8, 16):
+        data = console.in_size_of(kr.build("resnet8", (side, side, 1)), "digits", load)
+        images = np.asarray(next(iter(data.test))[0])
+        assert images.shape[1:] == (side, side, 1)
+        # Resized to their own size, images would be enlarged and cut.
+        assert np.array_equal(images, first) == (side == 8)

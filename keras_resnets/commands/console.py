@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,22 @@ def as_needed(data, source: str, network):
     known = getattr(network, "preprocessing", None)
     same = known is None or Path(source).is_dir() or _is_same(known, data.preprocessing)
     return data if same else data.prepared(known)
+
+
+def in_size_of(network, name: str, load):
+    """Loads data in the size of a network's images; a set that has it already is not resized.
+
+    Args:
+        network: the network.
+        name: the set or folder.
+        load: loads it, given `image_size`.
+    """
+    if not Path(name).is_dir():
+        with contextlib.suppress(ArgumentError):  # of sets that need a size, as their images have several
+            data = load(image_size=None)
+            if data.input_shape[:2] == network.input_shape[1:3]:
+                return data
+    return load(image_size=network.input_shape[1])
 
 
 def _is_same(one, other) -> bool:

@@ -54,8 +54,10 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     if preprocess is None:
         loaded = console.as_needed(_data(source, data, chosen, where), source, network)
     else:
-        where["image_size"] = network.input_shape[1]
-        loaded = _data(source, data, chosen.replace(normalize=None), where).prepared(preprocess)
+        plain = chosen.replace(normalize=None)
+        loaded = console.in_size_of(
+            network, data, lambda image_size: _data(source, data, plain, {**where, "image_size": image_size})
+        ).prepared(preprocess)
         if not console.has_labels_for(loaded, network):
             splits = (split.map(lambda x, y: x) for split in (loaded.test, loaded.validation))
             loaded, options["calibration"] = splits

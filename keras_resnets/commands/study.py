@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from keras_resnets.commands.console import (
     as_needed,
     data_options,
     has_labels_for,
+    in_size_of,
     open_source,
     print_written,
     read_recipe,
@@ -288,8 +290,8 @@ def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
 
-    where["image_size"] = network.input_shape[1]
-    loaded = datasets.load(data, normalize=None, validation=0, **where)
+    load = functools.partial(datasets.load, data, normalize=None, validation=0)
+    loaded = in_size_of(network, data, lambda image_size: load(**{**where, "image_size": image_size}))
     loaded = loaded.first(examples) if examples else loaded
     if has_labels_for(loaded, network):
         return loaded.unseen.map(lambda x, y: (preprocess(x), y))
