@@ -246,7 +246,9 @@ def facts(model):
         "parameters": kr.parameters(model),
         "policy": model.dtype_policy.name,
         "spec": model.spec and model.spec.to_dict(),
-        "preprocessing": model.preprocessing and dataclasses.asdict(model.preprocessing),
+        # The fields that there were then.
+        "preprocessing": model.preprocessing
+        and {name: getattr(model.preprocessing, name) for name in ("mean", "std", "channels")},
         "paths": repr(model.paths),
         "optimizer": optimizer and type(optimizer).__name__,
         "settings": optimizer and {name: getattr(optimizer, name) for name in settings if hasattr(optimizer, name)},
