@@ -5,7 +5,6 @@ before anything goes on in it. Where this machine computes the same numbers to t
 are compared to the bit, and elsewhere closely.
 """
 
-import dataclasses
 import functools
 import hashlib
 import io
