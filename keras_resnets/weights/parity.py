@@ -90,7 +90,8 @@ def parity(model: ResidualNetwork, file: str | os.PathLike | Archive, *, example
 
 
 def _layers(link: keras.Layer) -> list[keras.Layer]:
-    return getattr(getattr(link, "body", None), "layers", [])
+    body = getattr(link, "body", None)
+    return body.layers if isinstance(body, keras.Model) else []
 
 
 def _logits(model: ResidualNetwork, x: np.ndarray) -> np.ndarray:
