@@ -18,6 +18,7 @@ from keras_resnets.errors import ArgumentError, Notice
 from keras_resnets.reports.statistics import holm, mcnemar
 from keras_resnets.studies import compare_drawing
 from keras_resnets.studies.answers import Answers, Subject, batches_of
+from keras_resnets.studies.measured import Measured, images_of, names_of, origin_of
 
 compare = importlib.import_module("keras_resnets.studies.compare")  # the module, not the function of its name
 
@@ -202,7 +203,7 @@ def measured(data, name="a", split="test", asked=None, seed=0):
     right = np.random.default_rng(seed).random(data.evaluated(split)) < 0.5
     numbers = np.zeros(len(right))
     answers = Answers(right, np.ones(len(right), bool), numbers, numbers, numbers, {})
-    return compare._Measured(subject, answers, compare._images(subject, answers, {}), compare._origin(subject), None)
+    return Measured(subject, answers, images_of(subject, answers, {}), origin_of(subject), None)
 
 
 def test_images_are_the_same_whatever_their_normalisation_and_size_and_others_are_not_paired():
@@ -261,9 +262,9 @@ def test_recipes_with_other_seeds_are_compared_by_welch_and_one_seed_twice_is_no
 
 def test_names_tell_networks_apart_and_wrong_calls_are_refused(three, tmp_path, capsys):
     paths = [tmp_path / "x" / "run", tmp_path / "y" / "run", tmp_path / "z" / "model.keras", tmp_path / "w.keras"]
-    assert list(compare._named(paths)) == ["x/run", "y/run", "z", "w.keras"]
+    assert list(names_of(paths)) == ["x/run", "y/run", "z", "w.keras"]
     models, data, _ = three
-    assert list(compare._named([models["good"]] * 2)) == ["good", "good (2)"]
+    assert list(names_of([models["good"]] * 2)) == ["good", "good (2)"]
     pixels = keras.Input((4, 4, 3))
     dense = keras.Model(pixels, keras.layers.Activation("linear")(pixels))
     with pytest.raises(ArgumentError, match="different ones"):

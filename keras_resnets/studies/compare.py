@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
-from keras_resnets.data.batches import DataFingerprint, batches
+from keras_resnets.data.batches import batches
 from keras_resnets.errors import ArgumentError, notice, whole_number
 from keras_resnets.instruments.timing import interleaved, processor
 from keras_resnets.network.cost import macs, parameters
@@ -23,42 +19,15 @@ from keras_resnets.reports.study import Study
 from keras_resnets.runs import read_csv, sound
 from keras_resnets.segmentation.metrics import score as score_pixels
 from keras_resnets.studies import compare_drawing  # noqa: F401
-from keras_resnets.studies.answers import Answers, PixelAnswers, Source, Subject, answers_of, opened
+from keras_resnets.studies.answers import Answers, PixelAnswers, Source, Subject
 from keras_resnets.studies.evaluate import of_answers
+from keras_resnets.studies.measured import Measured, measure, names_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Bootstrap samples of images, for networks for segmentation.
 DRAWS = 1000
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A network with its answers.
-
-    Attributes:
-        subject: the network and its examples.
-        answers: its answers.
-        images: the fingerprint of the raw examples.
-        source: what images of another size are known by: set, split, number and labels; None if they are not.
-        folder: the run directory; None if it comes from none.
-    """
-
-    subject: Subject
-    answers: Answers | PixelAnswers
-    images: str
-    source: str | None
-    folder: Path | None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the run was asked for."""
-        return (self.subject.record or {}).get("asked") or {}
-
-    def on_the_same(self, other: _Measured) -> bool:
-        """Whether both were measured on the same images, which may be of other sizes."""
-        return self.images == other.images or (self.source is not None and self.source == other.source)
 
 
 def compare(
@@ -115,8 +84,8 @@ def compare(
     import pandas as pd
 
     whole_number("timed", timed, 0)
-    named = _named(runs)
-    measured = _measure(named, data, split, match, verbose, where)
+    named = names_of(runs)
+    measured = measure(named, data, split, match, verbose, where)
 
     # A row for each network.
     groups = _recipes(measured)
@@ -149,88 +118,6 @@ def compare(
     return Study("compare", rows, summary, tables={name: table for name, table in tables.items() if len(table)})
 
 
-def _named(runs: Sequence[Source] | Mapping[str, Source]) -> dict[str, Source]:
-    """Returns the networks by name: that of a model, or the end of a path that tells it from the others."""
-    if isinstance(runs, str | os.PathLike | keras.Model):
-        raise ArgumentError(f"runs must be two or more networks; got {runs!r} alone.")
-    if isinstance(runs, Mapping):
-        named = {str(name): source for name, source in runs.items()}
-    else:
-        sources = list(runs)
-        paths = [None if isinstance(source, keras.Model) else Path(source).absolute() for source in sources]
-        for i, path in enumerate(paths):
-            if path is not None and path in paths[:i]:
-                raise ArgumentError(f"runs must be different ones; got {str(path)!r} twice.")
-        names = [source.name if isinstance(source, keras.Model) else _short(Path(source)) for source in sources]
-        for depth in range(2, 8):  # more of the paths, until they differ
-            names = [
-                "/".join(path.parts[-depth:]) if path is not None and names.count(name) > 1 else name
-                for name, path in zip(names, paths, strict=True)
-            ]
-        named = {}
-        for name, source in zip(names, sources, strict=True):
-            number = sum(known == name or known.startswith(f"{name} (") for known in named)
-            named[f"{name} ({number + 1})" if number else name] = source
-    if len(named) < 2:
-        raise ArgumentError(f"runs must be two or more networks; got {len(named)}.")
-    return named
-
-
-def _short(path: Path) -> str:
-    """Returns the name of a run, which is also that of its network's file."""
-    return path.parent.name if path.name in ("model.keras", "best.keras") and path.parent.name else path.name
-
-
-def _measure(named: dict[str, Source], data, split: str, match: str, verbose: bool, where) -> list[_Measured]:
-    """Opens all networks, so that what is wrong is said first, and runs them."""
-    subjects = [opened(source, data, split=split, match=match, name=name, **where) for name, source in named.items()]
-    kinds = {subject.segments for subject in subjects}
-    if len(kinds) > 1:
-        pixels = next(subject.name for subject in subjects if subject.segments)
-        raise ArgumentError(
-            f"runs must all answer for images, or all for pixels; {pixels!r} answers for pixels, and others do not."
-        )
-    known: dict[str, str] = {}
-    measured = []
-    for subject, source in zip(subjects, named.values(), strict=True):
-        answers = answers_of(subject, verbose)
-        folder = Path(source) if isinstance(source, str | os.PathLike) and Path(source).is_dir() else None
-        measured.append(_Measured(subject, answers, _images(subject, answers, known), _origin(subject), folder))
-    return measured
-
-
-def _images(subject: Subject, answers: Answers | PixelAnswers, known: dict[str, str]) -> str:
-    """Returns the fingerprint of the raw images and labels; runs may normalise the same images differently."""
-    if subject.data is None:
-        return answers.facts["data_fingerprint"]
-    data = subject.data
-    options = {key: value for key, value in data.options.items() if key not in ("seed", "augmentation", "normalize")}
-    key = json.dumps([data.name, options, subject.split, sorted(data.sizes.items()), id(data._splits)], default=str)
-    if key not in known:
-        from keras_resnets.studies.answers import batches_of
-
-        images = DataFingerprint()
-        for x, y in batches(batches_of(data.raw, subject.split)):
-            images.add(x, y)
-        known[key] = images.text
-    return known[key]
-
-
-def _origin(subject: Subject) -> str | None:
-    """Returns what tells whether images that differ in size are the same: the set, the split and all labels."""
-    data = subject.data
-    if data is None or not data.is_named:
-        return None
-    place = str(Path(data.name).absolute()) if Path(data.name).exists() else data.name
-    labels = DataFingerprint()
-    from keras_resnets.studies.answers import batches_of
-
-    for _, y in batches_of(data, subject.split):
-        labels.add(np.asarray(y), None)
-    held_out = None if subject.split in ("test", "all") else data.options["validation"]
-    return json.dumps([place, data.options["data_dir"], subject.split, held_out, labels.text], default=str)
-
-
 def _without_seeds(settings: Any) -> Any:
     """Returns what a run was asked for, without its seeds."""
     if isinstance(settings, dict):
@@ -238,13 +125,13 @@ def _without_seeds(settings: Any) -> Any:
     return [_without_seeds(value) for value in settings] if isinstance(settings, list) else settings
 
 
-def _recipes(measured: Sequence[_Measured]) -> dict[str, str]:
+def _recipes(measured: Sequence[Measured]) -> dict[str, str]:
     """Returns the name of each network's recipe; runs that differ in the seed alone have the same one."""
     keys = [
         json.dumps(_without_seeds(m.settings), sort_keys=True) if m.settings.get("recipe") else m.subject.name
         for m in measured
     ]
-    groups: dict[str, list[_Measured]] = {}
+    groups: dict[str, list[Measured]] = {}
     for key, m in zip(keys, measured, strict=True):
         groups.setdefault(key, []).append(m)
     named: dict[str, str] = {}
@@ -265,7 +152,7 @@ def _recipes(measured: Sequence[_Measured]) -> dict[str, str]:
     return named
 
 
-def _row(m: _Measured, recipe: str) -> dict[str, Any]:
+def _row(m: Measured, recipe: str) -> dict[str, Any]:
     """Returns the row of a network."""
     subject, found = m.subject, of_answers(m.subject, m.answers).summary
     columns = ["accuracy", "accuracy_low", "accuracy_high", "top5_accuracy", "loss", "macro_f1", "examples"]
@@ -296,7 +183,7 @@ def _shape(subject: Subject) -> tuple[int, ...]:
     return tuple(next(batches(subject.examples, 1))[0].shape[1:]) if None in shape else tuple(shape)
 
 
-def _latencies(measured: Sequence[_Measured], calls: int) -> dict[str, dict[str, float]]:
+def _latencies(measured: Sequence[Measured], calls: int) -> dict[str, dict[str, float]]:
     """Returns the seconds that each network takes for one example; all are called in turns."""
     if not calls:
         return {}
@@ -310,7 +197,7 @@ def _latencies(measured: Sequence[_Measured], calls: int) -> dict[str, dict[str,
     return {name: {column: found[end] for column, end in ends.items()} for name, found in times.items()}
 
 
-def _pairs(measured: Sequence[_Measured], groups: Mapping[str, str]) -> pd.DataFrame:
+def _pairs(measured: Sequence[Measured], groups: Mapping[str, str]) -> pd.DataFrame:
     """Returns a row for each pair of networks; without numbers where they were measured on different images."""
     import pandas as pd
 
@@ -346,7 +233,7 @@ def _resampled(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     return {"examples": count, "difference": difference(np.ones(count, int)), "low": float(low), "high": float(high)}
 
 
-def _curves(measured: Sequence[_Measured]) -> pd.DataFrame:
+def _curves(measured: Sequence[Measured]) -> pd.DataFrame:
     """Returns the epochs of all runs that have them, the columns of `history.csv` with `network` before."""
     import pandas as pd
 
@@ -383,7 +270,7 @@ def _spread(rows: pd.DataFrame, score: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _recipe_pairs(measured: Sequence[_Measured], rows: pd.DataFrame, recipes: pd.DataFrame, score: str) -> pd.DataFrame:
+def _recipe_pairs(measured: Sequence[Measured], rows: pd.DataFrame, recipes: pd.DataFrame, score: str) -> pd.DataFrame:
     """Returns a row for each pair of recipes with more than one seed, if all were measured on the same images."""
     import pandas as pd
     from scipy.stats import ttest_ind
@@ -412,7 +299,7 @@ def _recipe_pairs(measured: Sequence[_Measured], rows: pd.DataFrame, recipes: pd
     return pd.DataFrame(found)
 
 
-def _differing(measured: Sequence[_Measured]) -> pd.DataFrame:
+def _differing(measured: Sequence[Measured]) -> pd.DataFrame:
     """Returns a row for each setting in which the runs differ, with a column for each run."""
     import pandas as pd
 

@@ -131,6 +131,14 @@ def _draw_scores(axes, study: Study, colours) -> None:
     axes.grid(axis="x", color="0.93")
 
 
+def _count(number: float) -> str:
+    """Returns a number of three to five digits with its unit."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 10 * unit:
+            return f"{number / unit:,.0f} {letter}"
+    return f"{number:,.0f}"
+
+
 def _range(counts) -> str:
     low, high = counts.min(), counts.max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -182,7 +190,7 @@ def _draw_costs(axes, rows: pd.DataFrame, score: str, colours) -> None:
         x, colour = unit * row[column], colours[row["network"]]
         reach = [[x - unit * row["latency_low"]], [unit * row["latency_high"] - x]] if column == "latency" else None
         axes.errorbar(x, row[score], xerr=reach, fmt="o", ms=6, color=colour, elinewidth=1)
-        note = f"{row['parameters'] / 1e3:,.0f} k" if row["parameters"] < 1e7 else f"{row['parameters'] / 1e6:,.0f} M"
+        note = _count(row["parameters"])
         if row["recipe"] not in list(rows["recipe"][:i]):  # repeats are as large as each other
             axes.annotate(
                 f"{note} parameters", (x, row[score]), (6, 5), textcoords="offset points", fontsize=8, color="0.3"
@@ -267,7 +275,7 @@ def _table(rows: pd.DataFrame, score: str) -> str:
     shown["loss"] = [f"{value:.4f}" for value in rows["loss"]]
     shown["parameters"] = [f"{value:,}" for value in rows["parameters"]]
     if "macs" in rows:
-        shown["MACs"] = ["" if np.isnan(value) else f"{value / 1e6:,.1f} M" for value in rows["macs"]]
+        shown["MACs"] = ["" if np.isnan(value) else _count(value) for value in rows["macs"]]
     if "latency" in rows:
         shown["ms"] = [f"{1e3 * value:.2f}" for value in rows["latency"]]
     if "epochs" in rows:

@@ -98,7 +98,8 @@ def parity(
 
 
 def _layers(link: keras.Layer) -> list[keras.Layer]:
-    return getattr(getattr(link, "body", None), "layers", [])
+    body = getattr(link, "body", None)
+    return body.layers if isinstance(body, keras.Model) else []
 
 
 def _logits(model: ResidualNetwork, x: np.ndarray) -> np.ndarray:
