@@ -10,7 +10,8 @@ import pytest
 from helpers.foreign_models import residual_model
 
 import keras_resnets as kr
-from keras_resnets.commands import cli, console
+from keras_resnets.commands import cli
+from keras_resnets.training import feeding
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_set_of_the_networks_size_is_not_resized():
     load = functools.partial(kr.data.load, "digits", normalize=None)
     first = np.asarray(next(iter(load().test))[0])
     for side in (8, 16):
-        data = console.in_size_of(kr.build("resnet8", (side, side, 1)), "digits", load)
+        data = feeding.in_size_of(kr.build("resnet8", (side, side, 1)), "digits", load)
         images = np.asarray(next(iter(data.test))[0])
         assert images.shape[1:] == (side, side, 1)
         # Resized to their own size, images would be enlarged and cut.

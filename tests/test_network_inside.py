@@ -192,7 +192,9 @@ def test_a_summary_shows_what_is_inside_of_blocks(tiny):
     assert "conv1" not in "\n".join(lines)
 
 
-@pytest.mark.parametrize("make", [lambda tiny: kr.build(tiny), lambda _: kr.adopt(residual_model())], ids=["built", "adopted"])
+@pytest.mark.parametrize(
+    "make", [lambda tiny: kr.build(tiny), lambda _: kr.adopt(residual_model())], ids=["built", "adopted"]
+)
 def test_what_is_shown_is_not_saved_under_another_name(make, tiny, tmp_path):
     """Weights stand where they stood before there was anything to show."""
     make(tiny).save(tmp_path / "net.keras")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -81,39 +80,6 @@ def public_network(source: str, shape: tuple[int, int, int] | None = None):
     from keras_resnets import weights
 
     return weights.network(source, input_shape=shape)
-
-
-def as_needed(data, source: str, network):
-    """Returns data as a network needs them: a run directory's are its own, others are prepared as it knows."""
-    known = getattr(network, "preprocessing", None)
-    same = known is None or Path(source).is_dir() or _is_same(known, data.preprocessing)
-    return data if same else data.prepared(known)
-
-
-def in_size_of(network, name: str, load):
-    """Loads data in the size of a network's images; a set that has it already is not resized.
-
-    Args:
-        network: the network.
-        name: the set or folder.
-        load: loads it, given `image_size`.
-    """
-    if not Path(name).is_dir():
-        with contextlib.suppress(ArgumentError):  # of sets that need a size, as their images have several
-            data = load(image_size=None)
-            if data.input_shape[:2] == network.input_shape[1:3]:
-                return data
-    return load(image_size=network.input_shape[1])
-
-
-def _is_same(one, other) -> bool:
-    """Whether two preprocessings give the same, but for the rounding of their numbers."""
-    import numpy as np
-
-    if other is None or one.channels != other.channels:
-        return False
-    pairs = [(np.asarray(getattr(one, field)), np.asarray(getattr(other, field))) for field in ("mean", "std")]
-    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=0) for a, b in pairs)
 
 
 def network_of(source: str, image_size: int | None = None):

@@ -41,12 +41,12 @@ def export(
     from keras_resnets.export import cards, exporting
     from keras_resnets.network.chain import ResidualNetwork
     from keras_resnets.training import places
-    from keras_resnets.training.feeding import data_of
+    from keras_resnets.training.feeding import as_needed, data_of
 
     (model, _), loaded = console.open_source(source, "imagenet", None), None
     if data or (Path(source).is_dir() and (Path(source) / "run.json").exists()):
         loaded = data_of(source, data, data_dir=data_dir, image_size=image_size, download=download or None)
-        loaded = console.as_needed(loaded, source, model)
+        loaded = as_needed(loaded, model) if data else loaded
         if data is None and isinstance(model, ResidualNetwork):
             places.fill(model, loaded)
         loaded = loaded.first(examples) if examples else loaded

@@ -47,15 +47,17 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
     console.start()
     from keras_resnets.pruning import prune as run
+    from keras_resnets.training import feeding
 
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
     network, preprocess = console.open_source(source, weights, image_size)
     chosen = _recipe(source, data, recipe, network.name)
     if preprocess is None:
-        loaded = console.as_needed(_data(source, data, chosen, where), source, network)
+        loaded = _data(source, data, chosen, where)
+        loaded = feeding.as_needed(loaded, network) if data else loaded
     else:
         plain = chosen.replace(normalize=None)
-        loaded = console.in_size_of(
+        loaded = feeding.in_size_of(
             network, data, lambda image_size: _data(source, data, plain, {**where, "image_size": image_size})
         ).prepared(preprocess)
         if not console.has_labels_for(loaded, network):

@@ -13,10 +13,8 @@ from typing import Any
 import click
 
 from keras_resnets.commands.console import (
-    as_needed,
     data_options,
     has_labels_for,
-    in_size_of,
     open_source,
     print_written,
     read_recipe,
@@ -260,7 +258,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
     """Runs a study of a trained network, and saves it."""
     from keras_resnets.reports.study import Study
     from keras_resnets.runs import usable
-    from keras_resnets.training.feeding import data_of
+    from keras_resnets.training.feeding import as_needed, data_of
 
     is_run = Path(source).is_dir()
     for option, value in (("--out", out), ("--data", data)):
@@ -274,7 +272,8 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
             options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in options["beside"]]
 
         if preprocess is None:
-            loaded = as_needed(data_of(source, data, **where), source, network)
+            loaded = data_of(source, data, **where)
+            loaded = as_needed(loaded, network) if data else loaded
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, data, examples, **where)
@@ -289,6 +288,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
+    from keras_resnets.training.feeding import in_size_of
 
     load = functools.partial(datasets.load, data, normalize=None, validation=0)
     loaded = in_size_of(network, data, lambda image_size: load(**{**where, "image_size": image_size}))

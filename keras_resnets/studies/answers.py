@@ -22,7 +22,7 @@ from keras_resnets.network.outputs import answer_one_class, are_probabilities, c
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
-from keras_resnets.training.feeding import data_of
+from keras_resnets.training.feeding import as_needed, data_of, in_size_of, same_pixels
 from keras_resnets.training.opening import load_model
 
 SPLITS = ("test", "validation", "train", "all")
@@ -159,28 +159,16 @@ def _named(model: keras.Model, name: str | os.PathLike, record: dict[str, Any] |
     options: dict[str, Any] = {"task": "segmentation" if segments else "classification"}
     if "validation" in of_run:
         options["validation"] = of_run["validation"]
-    preprocessing = getattr(model, "preprocessing", None)
-    if preprocessing is not None:
+    if getattr(model, "preprocessing", None) is not None:
         options["normalize"] = None
     elif "normalize" in of_run:
         options["normalize"] = of_run["normalize"]
-    if segments and "pad_to" in of_run:
-        options["pad_to"] = of_run["pad_to"]
-
-    options |= where
-    side = of_run.get("image_size") or model.input_shape[1]
-    if "image_size" not in options and (segments or Path(name).is_dir()):
-        options["image_size"] = of_run.get("image_size") if segments else side
-    try:
-        loaded = datasets.load(name, **options)
-        fits = segments or loaded.input_shape[:2] == tuple(model.input_shape[1:3]) or None in model.input_shape[1:3]
-    except ArgumentError:
-        if "image_size" in options or side is None:
-            raise
-        fits = False  # a set whose images differ in size
-    if not fits and "image_size" not in where:
-        loaded = datasets.load(name, **{**options, "image_size": side})
-    return loaded if preprocessing is None else loaded.prepared(preprocessing)
+    if segments:
+        options |= {field: of_run[field] for field in ("pad_to", "image_size") if field in of_run}
+    load = functools.partial(datasets.load, name, **{**options, **where})
+    # Pictures with masks keep their size.
+    is_sized = segments or "image_size" in where
+    return as_needed(load() if is_sized else in_size_of(model, name, load, of_run.get("image_size")), model)
 
 
 def _check_task(model: keras.Model, data: datasets.Data) -> None:
@@ -191,10 +179,7 @@ def _check_task(model: keras.Model, data: datasets.Data) -> None:
             f"data must have a label for {kind}, as {model.name!r} answers for it; {data.name!r} is for {data.task}."
         )
     own, theirs = getattr(model, "preprocessing", None), data.preprocessing
-    if own is None or theirs is None:
-        return
-    pairs = [(np.asarray(getattr(own, part)), np.asarray(getattr(theirs, part))) for part in ("mean", "std")]
-    if not all(a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs):
+    if own is not None and theirs is not None and not same_pixels(own, theirs):
         notice(
             f"{data.name!r} is loaded with another normalisation than {model.name!r} was made for; give the data by "
             f"name, and they get the network's."

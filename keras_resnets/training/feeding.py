@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import keras
+import numpy as np
 
 from keras_resnets import data as datasets
 from keras_resnets.architecture import variants
@@ -243,3 +248,49 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
             f"{listed(names)}: labels are taken by their number."
         )
     return data
+
+
+def in_size_of(
+    model: keras.Model, name: str | os.PathLike, load: Callable[..., datasets.Data], side: int | None = None
+) -> datasets.Data:
+    """Loads data in the size of a network's images; a set that has it already is not resized.
+
+    Args:
+        model: the network.
+        name: the set or folder.
+        load: loads it, given `image_size`.
+        side: the size of images that are resized; None for that of the network's.
+    """
+    size = tuple(model.input_shape[1:3])
+    if not Path(name).is_dir():
+        with contextlib.suppress(ArgumentError):  # of sets that need a size, as their images have several
+            data = load(image_size=None)
+            if None in size or data.input_shape[:2] == size:
+                return data
+    return load(image_size=side or size[0])
+
+
+def as_needed(data: datasets.Data, model: keras.Model) -> datasets.Data:
+    """Returns data that a network was not trained on as it needs them: prepared by its own preprocessing, if known.
+
+    Where its pictures were brought to its size in another way than these, that is told.
+    """
+    known, own = getattr(model, "preprocessing", None), data.preprocessing
+    if known is None:
+        return data
+    if known.resizing and own and own.resizing and data.options["image_size"]:
+        theirs, ours = (dataclasses.replace(how, size=None) for how in (known.resizing, own.resizing))
+        if theirs != ours:
+            notice(
+                f"Images of {data.name!r} are resized by {ours}, and {model.name!r} was made for {theirs}, so its "
+                f"published accuracy may be another."
+            )
+    return data if same_pixels(known, own) else data.prepared(known)
+
+
+def same_pixels(one: Preprocessing, other: Preprocessing | None) -> bool:
+    """Whether two preprocessings do the same to pixels, but for the rounding of their numbers."""
+    if other is None or one.channels != other.channels:
+        return False
+    pairs = [(np.asarray(getattr(one, part)), np.asarray(getattr(other, part))) for part in ("mean", "std")]
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)
