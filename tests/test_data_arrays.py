@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import keras_resnets as kr
 from keras_resnets.architecture.preprocessing import Resizing
+from keras_resnets.data.batching import of_pixels
 from keras_resnets.errors import ArgumentError
 
 RNG = np.random.default_rng(0)
@@ -164,7 +165,7 @@ def test_images_are_normalised_as_a_network_needs_them(channels):
     for found in (data, again):
         images, _ = next(iter(found.test))
         np.testing.assert_allclose(images, norm(X2), rtol=1e-6)
-        assert found.preprocessing == norm
+        assert of_pixels(found.preprocessing) == norm
     pictures = dataclasses.replace(norm, resizing=Resizing())
     assert (
         kr.data.Batching(normalize=pictures).normalize

@@ -117,7 +117,7 @@ def test_a_run_without_its_data_says_what_it_needs_and_takes_it(project, moved, 
     (tmp_path / "other").mkdir()
     shutil.copytree(root / "shapes", tmp_path / "other" / "pictures")
     _lose(moved)
-    with pytest.raises(ArgumentError, match=r"was trained on the folder '/none/shapes', which is not there.*--data\."):
+    with pytest.raises(ArgumentError, match=r"was trained on '/none/shapes', which is not there.*--data\."):
         data_of(moved)
     # Given, it is read as the run read it.
     data = data_of(moved, str(tmp_path / "other" / "pictures"))

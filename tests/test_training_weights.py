@@ -8,6 +8,7 @@ import pytest
 from helpers.notices import told
 
 import keras_resnets as kr
+from keras_resnets.data.batching import of_pixels
 from keras_resnets.errors import ArgumentError
 from keras_resnets.training import freezing, starting, training
 from keras_resnets.training.feeding import data_of, normalized_for
@@ -63,7 +64,7 @@ def test_frozen_features_stay_and_their_weights_are_checked(frozen, tmp_path, fe
     monkeypatch.setattr(training, "fit", lambda model, *_, **__: went_on.append(model))
     with told("cannot be opened", "goes on from its checkpoint"):
         kr.train(SMALL, few, RECIPE, out=tmp_path / "run", **how)
-    assert went_on[0].preprocessing == NORM
+    assert of_pixels(went_on[0].preprocessing) == NORM
 
 
 @pytest.mark.thorough
@@ -135,6 +136,6 @@ def test_data_that_were_loaded_with_a_normalisation_keep_it():
     assert (same, data.batching.normalize) == (recipe, "unit")
     assert "by 'unit', as they were loaded, where the weights need mean 3, deviation 5" in said
     changed, data, said = normalized_for(NORM, recipe, kr.data.load("digits"))
-    assert changed.normalize == data.batching.normalize == data.preprocessing == NORM
+    assert changed.normalize == data.batching.normalize == of_pixels(data.preprocessing) == NORM
     assert "mean 3, deviation 5, and not by 'channel', the recipe's" in said
     assert "they do not say" in normalized_for(None, recipe, kr.data.load("digits"))[2]
