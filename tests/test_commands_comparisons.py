@@ -1,6 +1,7 @@
 """Comparisons over seeds as they are typed: what reaches the study, and what is refused in a line."""
 
 import functools
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,7 @@ from keras_resnets.training import feeding
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_typed_reaches_the_study(typed, args, options, shortcuts, tmp_path, monkeypatch, capsys):
+def test_what_is_typed_reaches_the_study(typed, args, options, tmp_path, monkeypatch, capsys):
     """The study is stood in for by one that is done, and the data, which may not be here, by their name."""
     located = []
 
@@ -55,7 +56,8 @@ def test_what_is_typed_reaches_the_study(typed, args, options, shortcuts, tmp_pa
         return name
 
     monkeypatch.setattr(feeding, "data_for", data_for)
-    asked, (_, done), name = [], shortcuts, typed[0]
+    done = kr.studies.Study.load(Path(__file__).parent / "golden" / "studies" / "shortcuts")
+    asked, name = [], typed[0]
 
     @functools.wraps(getattr(kr.studies, name))
     def study(*args, **options):

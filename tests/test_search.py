@@ -138,13 +138,13 @@ def test_an_error_in_the_model_is_an_error_of_the_search(digits, tmp_path, monke
 
 
 def test_a_trial_that_diverges_is_told_and_the_search_goes_on(digits, tmp_path):
-    space = space_of(digits, blocks=(1,), unit=("basic",), learning_rate=(1e30, 1e31, 0.1, 1e32, 1e33))
+    space = space_of(digits, blocks=(1,), unit=("basic",), learning_rate=(1e30, 0.1, 1e32))
     with told("from epoch 1 on its loss is not finite"):
         study = kr.search.search(space, out=tmp_path, oracle="grid", trials=None, objective="val_loss")
-    assert list(study.rows["status"]) == ["diverged", "diverged", "completed", "diverged", "diverged"]
-    assert study.summary["best"] == 2
+    assert list(study.rows["status"]) == ["diverged", "completed", "diverged"]
+    assert study.summary["best"] == 1
     assert drawing.describe(study).startswith(
-        "5 trials by grid at 4,000 parameters (within 2%): 4 diverged, 1 completed"
+        "3 trials by grid at 4,000 parameters (within 2%): 2 diverged, 1 completed"
     )
 
 

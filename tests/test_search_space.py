@@ -190,7 +190,7 @@ def test_every_tuner_of_keras_tuner_takes_the_space(digits, kind, tmp_path):
             {"ray": "127.0.0.1:99999"},
             "workers must be at least 1 for trials on the Ray cluster '127.0.0.1:99999'; got 0",
         ),
-        ({"gpus": float("nan")}, "gpus must be a number of at least 0; got nan"),
+        ({"gpus": float("nan")}, "gpus must be a number from 0; got nan"),
         ({"workers": -1}, "workers must be a whole number of at least 0; got -1"),
     ],
 )
