@@ -64,3 +64,6 @@ def test_what_no_cluster_can_give_is_told(tmp_path):
     assert not ray.is_initialized()
     with pytest.raises(OSError, match=r"No Ray cluster answers at '127.0.0.1:9'"), cluster.connected("127.0.0.1:9"):
         pass
+    for address in ("nowhere", "10.0.0.1", ":80", "10.0.0.1:99999", "10.0.0.1:" + "9" * 5000):
+        with pytest.raises(ArgumentError, match=r"ray must be"), cluster.connected(address):
+            pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -15,6 +16,8 @@ from keras_resnets.search.trials import Setting, Trial, score
 LOCAL = "local"
 # How often the process of one trial may be killed; more is no accident.
 _MOST = 10
+# Seconds for which an address may not answer.
+_PATIENCE = 10
 
 
 class Cluster:
@@ -94,6 +97,8 @@ def connected(address: str = LOCAL, processes: int = 1) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address not in (LOCAL, "auto"):
+        _check_answers(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == LOCAL:
@@ -109,3 +114,17 @@ def connected(address: str = LOCAL, processes: int = 1) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises `OSError` where nothing answers at an address, which Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 1 << 16:
+        raise ArgumentError(f"ray must be 'local', 'auto' or HOST:PORT, such as 10.0.0.1:6379; got {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise OSError(
+            f"No Ray cluster answers at {address!r} ({error.strerror or error}). Start one with `ray start --head`, or "
+            f"give 'local' for one on this machine."
+        ) from error
