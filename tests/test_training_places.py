@@ -148,5 +148,40 @@ def test_a_training_goes_on_from_another_place(project, moved, tmp_path, monkeyp
         assert places.asked(elsewhere, moved) == started
     # Not with other pictures.
     next((tmp_path / "elsewhere" / "disc").iterdir()).unlink()
-    with told("which is gone"), pytest.raises(ArgumentError, match=r"was started with \{'train': 1\d, .* of 3 classes"):
+    with told("which is gone"), pytest.raises(ArgumentError, match=r"was started with other data: there were 1\d train"):
         places.asked(_loaded("elsewhere"), moved)
+
+
+def _exchange(folder):
+    """Two pictures of different classes change places."""
+    one, other = (next((folder / name).iterdir()) for name in shapes.CLASSES[:2])
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def _add(folder):
+    (folder / shapes.CLASSES[0] / "98.png").write_bytes(next((folder / shapes.CLASSES[1]).iterdir()).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "what"), [(_exchange, r"have been changed, moved or exchanged"), (_add, r"there were")]
+)
+def test_a_folder_that_changed_is_no_longer_what_was_trained_on(change, what, project, moved, tmp_path):
+    shutil.copytree(project[0] / "shapes", tmp_path / "shapes")
+    run = Run(moved, {})
+    run.note(places={**run.record["places"], "name": {"absolute": str(tmp_path / "shapes"), "beside": "none"}})
+    assert data_of(moved).sizes == _loaded(tmp_path / "shapes").sizes
+    change(tmp_path / "shapes")
+    with pytest.raises(ArgumentError, match=rf"are not what it was trained on: .*{what}"):
+        data_of(moved)
+    with told("is what the run in"):  # by its name; which images are new is the caller's to know
+        data_of(moved, tmp_path / "shapes")
+    with pytest.raises(ArgumentError, match=rf"was started with other data: .*{what}"):
+        kr.train(SPEC, _loaded(tmp_path / "shapes"), RECIPE, out=moved, epochs=3, verbose=0)
+
+
+def test_a_run_before_its_first_epoch_has_ended_says_so(moved):
+    shutil.rmtree(moved / "checkpoints")
+    with pytest.raises(ArgumentError, match=r"has not ended an epoch yet.* goes on with it"):
+        kr.load_model(moved)

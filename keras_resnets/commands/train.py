@@ -70,7 +70,7 @@ def _recipe_options(command):
 def train(
     model, data, data_dir, image_size, download, task, weights, recipe, recipe_fields, validation, fields, **rest
 ):
-    """Train MODEL, a variant or a spec's JSON file, in a run directory.
+    """Train MODEL, a variant or a spec's JSON file, in a run directory; without --data on scikit-learn's digits.
 
     The same command resumes a run that was interrupted.
     """

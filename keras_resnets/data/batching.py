@@ -120,6 +120,7 @@ class Source:
         native: shape of the images of a set for segmentation, None where they differ.
         held_out: whether the test split was held out of the training split.
         contents: fingerprint of data that were given as arrays; None for those that are found by name.
+        files: fingerprints of a folder's splits, as it divides them; empty for other data.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Source:
     native: tuple[int | None, ...] = ()
     held_out: bool = False
     contents: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

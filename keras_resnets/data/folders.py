@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from keras_resnets.data import pictures
 from keras_resnets.errors import ArgumentError
@@ -31,12 +33,22 @@ class Notes:
         origins: the folder that each split was read from.
         left_out: what was left out and why, each with how often.
         remarks: what else its owner may not expect, each with how often.
+        contents: of each split a fingerprint of its files, by their place in the folder, label and contents.
     """
 
     path: Path
     origins: dict[str, Path] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
+    contents: dict[str, str] = field(default_factory=dict)
+
+    def fingerprint(self, split: str, files: Iterable[Path], labels: Iterable[Any], digests: Iterable[str]) -> None:
+        """Notes what a split consists of, in whatever order its files are listed."""
+        lines = [
+            f"{os.fsencode(file.relative_to(self.path))!r} {label} {digest}"
+            for file, label, digest in zip(files, labels, digests, strict=True)
+        ]
+        self.contents[split] = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
     def lines(self, names: Iterable[str], sizes: dict[str, int]) -> Iterator[str]:
         """Yields the sentences: classes, sizes of the splits and where they came from, and what was left out."""
@@ -127,6 +139,12 @@ def classified(path: Path) -> tuple[dict[str, list[tuple[Path, int]]], tuple[str
     found = {split: _classes(root, notes) for split, root in roots.items()}
     for split, root in roots.items():
         if not any(found[split].values()):
+            loose = sum(entry.is_file() and entry.suffix.lower() in pictures.SUFFIXES for entry in root.iterdir())
+            if loose:
+                raise FileNotFoundError(
+                    f"The {loose} images in {str(root)!r} are in no folder of a class; give the folder that holds one "
+                    f"folder per class."
+                )
             raise FileNotFoundError(
                 f"There are no images in {str(root)!r}; it needs one folder per class with files ending in "
                 f"{', '.join(pictures.SUFFIXES)}."

@@ -135,7 +135,8 @@ def _find_classification(name: Any, is_path: bool, where: dict[str, Any], downlo
     contents = None
     if isinstance(name, arrays.Held):
         name, contents = name.name, name.contents
-    source = Source(name, "classification", where, read, tuple(names), held_out=held_out, contents=contents)
+    files = getattr(notes, "contents", {})
+    source = Source(name, "classification", where, read, tuple(names), None, (), held_out, contents, files)
     return source, _hold_out(splits, where["validation"]), notes
 
 
@@ -144,7 +145,8 @@ def _find_segmentation(name: Any, is_path: bool, where: dict[str, Any], download
     splits, labels, native, notes = _read_segmentation(name, is_path, where, download)
     held_out = "test" not in splits
     splits = _hold_out(splits, where["validation"])
-    source = Source(name, "segmentation", where, lambda _: splits, labels.names, labels, native, held_out)
+    files = getattr(notes, "contents", {})
+    source = Source(name, "segmentation", where, lambda _: splits, labels.names, labels, native, held_out, None, files)
     return source, splits, notes
 
 

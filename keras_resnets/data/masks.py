@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +101,8 @@ def folder(path: Path):
     for split, pairs in files.items():
         sizes[split] = pictures.inspect([image for image, _ in pairs])
         notes.remarks.update(picture.remark for picture in sizes[split] if picture.remark)
+        masks_of = [hashlib.blake2b(mask.read_bytes(), digest_size=16).hexdigest() for _, mask in pairs]
+        notes.fingerprint(split, [image for image, _ in pairs], masks_of, (picture.digest for picture in sizes[split]))
         with ThreadPoolExecutor() as pool:
             check = functools.partial(_check_pair, classes=len(names))
             present = set().union(*pool.map(check, pairs, sizes[split]))

@@ -6,6 +6,7 @@ upper half of 16 bits; WebP, TIFF and GIFs with a partial first frame it cannot 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import warnings
@@ -38,11 +39,13 @@ class Picture:
         size: height and width, as the picture is to be seen.
         by_pillow: whether Pillow decodes it; else TensorFlow does.
         remark: what becomes of it that its owner may not expect; empty for nothing.
+        digest: of the file's contents.
     """
 
     size: tuple[int, int]
     by_pillow: bool
     remark: str = ""
+    digest: str = ""
 
 
 def inspect(files: Sequence[Path]) -> list[Picture]:
@@ -147,7 +150,8 @@ def _inspect(file: Path) -> Picture | ArgumentError:
             ]
             size = image.size if _orientation(image, content) < 5 else image.size[::-1]
             special = turned or image.mode == "CMYK" or image.format not in ("PNG", "JPEG", "MPO")
-            picture = Picture(size[::-1], special, ", ".join(filter(None, remarks)))
+            digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+            picture = Picture(size[::-1], special, ", ".join(filter(None, remarks)), digest)
             if image.format == "PNG":
                 image.verify()  # the checksum of each chunk
             elif image.format in ("JPEG", "MPO"):

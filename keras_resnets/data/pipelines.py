@@ -105,6 +105,11 @@ class Data:
         )
 
     @property
+    def files(self) -> dict[str, str]:
+        """Fingerprints of a folder's splits, as it divides them; empty for other data."""
+        return {} if self._source is None else self._source.files
+
+    @property
     def sizes(self) -> dict[str, int]:
         return {name: split.size for name, split in self._splits.items()}
 

@@ -167,6 +167,7 @@ def folder(name: str, data_dir, image_size: int | None, download: bool, augmenta
         paths, labels = (list(column) for column in zip(*pairs, strict=True))
         found = pictures.inspect(paths)
         notes.remarks.update(picture.remark for picture in found if picture.remark)
+        notes.fingerprint(split, paths, labels, (picture.digest for picture in found))
         dataset, read = pictures.dataset(paths, found, labels)
         sets[split] = (dataset.map(read, tf.data.AUTOTUNE), len(pairs))
     with naming_damaged_files(path):

@@ -22,7 +22,7 @@ from keras_resnets.network.outputs import answer_one_class, are_probabilities, c
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
-from keras_resnets.training.feeding import as_needed, data_of, in_size_of, same_pixels
+from keras_resnets.training.feeding import as_needed, data_of, in_size_of, same_pixels, tell_changed
 from keras_resnets.training.opening import load_model
 
 SPLITS = ("test", "validation", "train", "all")
@@ -116,7 +116,9 @@ def opened(
             )
         data = data_of(source, **where)  # type: ignore[arg-type]
     elif is_named:
-        data = _named(model, data, record, where)
+        name_of_data, data = data, _named(model, data, record, where)
+        if is_run:
+            tell_changed(source, record or {}, name_of_data, data)  # type: ignore[arg-type]
     elif where:
         raise ArgumentError(f"{sorted(where)[0]} is for data given by name; got {type(data).__name__}.")
     if not isinstance(data, datasets.Data):

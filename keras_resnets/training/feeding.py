@@ -241,6 +241,15 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
             f"data: {used['name']!r} holds other arrays than those that the run in {str(source)!r} was trained on; "
             f"give that file, or another set by its name."
         )
+    what = "" if "validation" in options else places.differs(record, data)
+    if what and name is None:
+        raise ArgumentError(
+            f"The data of the run in {str(path)!r} are not what it was trained on: {what}. Images that it was trained "
+            f"on may be among those to test on now; put the data back as they were, or name a set of new images "
+            f"(--data)."
+        )
+    if name is not None:
+        tell_changed(path, record, name, data)
     names, _ = places.carried(record)
     if name is not None and names is not None and names != data.class_names and len(names) == data.classes:
         notice(
@@ -248,6 +257,22 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
             f"{listed(names)}: labels are taken by their number."
         )
     return data
+
+
+def tell_changed(path: str | os.PathLike, record: dict[str, Any], name: str | os.PathLike, data: datasets.Data) -> None:
+    """Tells where data that are given by name are those of a run, and no longer as they were.
+
+    Args:
+        path: the run directory.
+        record: its `run.json`.
+        name: the data's name.
+        data: the data.
+    """
+    if os.path.realpath(name) == places.recorded(record, "name") and (what := places.differs(record, data)):
+        notice(
+            f"{str(name)!r} is what the run in {str(path)!r} was trained on, and no longer as it was: {what}. Images "
+            f"that it was trained on may be among those to test on."
+        )
 
 
 def in_size_of(

@@ -45,6 +45,11 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         tell_divergence(run.path, ((run.record or {}).get("results") or {}).get("diverged"))
     if run.path.is_dir() and not file.exists() and run.has_checkpoint and not run.finished:
         return _so_far(run)
+    if run.path.is_dir() and not file.exists() and not run.has_checkpoint and run.record and not run.finished:
+        raise ArgumentError(
+            f"The training in {str(run.path)!r} has not ended an epoch yet, so it has no network to open; the command "
+            f"that started it goes on with it."
+        )
     if not run.path.is_dir() or sound(file) or not (run.has_checkpoint and run.finished):
         return saving.load_model(path)
 

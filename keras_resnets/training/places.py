@@ -14,6 +14,7 @@ from typing import Any
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import Data
+from keras_resnets.data.folders import listed
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run
@@ -31,7 +32,7 @@ def note(run: Run, model: ResidualNetwork, data: Data) -> None:
     names, preprocessing = model.class_names, model.preprocessing
     found = {key: _where(str(value), run.path) for key, value in _paths(data).items()}
     run.note(
-        places={**found, "sizes": data.sizes},
+        places={**found, "sizes": data.sizes, "files": data.files},
         carries={
             "class_names": None if names is None else list(names),
             "preprocessing": preprocessing and preprocessing.to_dict(),
@@ -92,6 +93,12 @@ def found(path: Path, record: dict[str, Any]) -> dict[str, str]:
     return now
 
 
+def recorded(record: dict[str, Any], key: str) -> str | None:
+    """Returns where a run recorded that its `name` or `data_dir` is; None if it did not."""
+    absolute = ((record.get("places") or {}).get(key) or {}).get("absolute")
+    return absolute and _real(absolute)
+
+
 def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
     """Returns the settings of a training's data: of a run that goes on, in the words it was started with.
 
@@ -118,16 +125,35 @@ def asked(data: Data, out: str | os.PathLike) -> dict[str, Any]:
                     f"The run in {str(path)!r} was started with {place['absolute']!r}, which is gone; it goes on with "
                     f"{value!r}."
                 )
-    names, _ = carried(record)
-    same = places.get("sizes") == data.sizes and (names is None or names == data.class_names)
     # Other settings are told apart by the run itself.
-    if json.loads(json.dumps(settings)) == old and not (same or "results" in record):
+    if json.loads(json.dumps(settings)) == old and (what := differs(record, data)):
         raise ArgumentError(
-            f"{str(path)!r} was started with {places.get('sizes')} examples of {len(names or ())} classes, and "
-            f"{data.name!r} has {data.sizes} of {data.classes} now; give the data it was started with, or another "
-            f"--out."
+            f"{str(path)!r} was started with other data: {what}. Give the data it was started with, or another --out."
         )
     return settings
+
+
+def differs(record: dict[str, Any], data: Data) -> str:
+    """Returns in what data differ from those that a run recorded; an empty text if in nothing that is known.
+
+    A folder that holds other files is divided anew, so that images which were trained on come to be tested on.
+    """
+    places = record.get("places") or {}
+    names, _ = carried(record)
+    if names is not None and names != data.class_names:
+        return f"the classes were {listed(names)}, and those of {data.name!r} are {listed(data.class_names)}"
+    sizes: dict[str, int] | None = places.get("sizes")
+    if sizes and sizes != data.sizes:
+        return f"there were {_counted(sizes)} images, and {data.name!r} has {_counted(data.sizes)}"
+    files: dict[str, str] = places.get("files") or {}
+    changed = [split for split, content in files.items() if content != data.files.get(split)]
+    if changed:
+        return f"images of {data.name!r} have been changed, moved or exchanged since ({listed(changed)})"
+    return ""
+
+
+def _counted(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{size:,} {split}" for split, size in sizes.items())
 
 
 def _paths(data: Data) -> dict[str, str]:

@@ -158,6 +158,7 @@ def train(
     with Run(out, asked) as run:
         places.note(run, model, data)
         if is_complete(run) and not _goes_on(run, end or recipe.total_epochs(data.steps_per_epoch)):
+            say(f"done      {str(run.path)!r} is finished already, and its network is opened; nothing is trained")
             return load_model(run.path)
         if begin is not None:
             say(f"weights   {begin.said}")
