@@ -13,6 +13,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.models import building
 
 
+@pytest.mark.thorough  # tests of the budget try single networks
 def test_at_a_thousand_random_points_the_built_network_meets_the_budget(digits):
     built: dict = {}
     cases = [

@@ -148,7 +148,8 @@ def test_a_training_goes_on_from_another_place(project, moved, tmp_path, monkeyp
         assert places.asked(elsewhere, moved) == started
     # Not with other pictures.
     next((tmp_path / "elsewhere" / "disc").iterdir()).unlink()
-    with told("which is gone"), pytest.raises(ArgumentError, match=r"was started with other data: there were 1\d train"):
+    other = r"was started with other data: there were 1\d train"
+    with told("which is gone"), pytest.raises(ArgumentError, match=other):
         places.asked(_loaded("elsewhere"), moved)
 
 
