@@ -101,11 +101,11 @@ def folder(path: Path):
     for split, pairs in files.items():
         sizes[split] = pictures.inspect([image for image, _ in pairs])
         notes.remarks.update(picture.remark for picture in sizes[split] if picture.remark)
-        masks_of = [hashlib.blake2b(mask.read_bytes(), digest_size=16).hexdigest() for _, mask in pairs]
-        notes.fingerprint(split, [image for image, _ in pairs], masks_of, (picture.digest for picture in sizes[split]))
         with ThreadPoolExecutor() as pool:
             check = functools.partial(_check_pair, classes=len(names))
             present = set().union(*pool.map(check, pairs, sizes[split]))
+        masks_of = [hashlib.blake2b(mask.read_bytes(), digest_size=16).hexdigest() for _, mask in pairs]
+        notes.fingerprint(split, [image for image, _ in pairs], masks_of, (picture.digest for picture in sizes[split]))
         shapes |= {picture.size for picture in sizes[split]}
         absent = [f"{number} ({name})" for number, name in enumerate(names) if number not in present]
         if absent and split == "train" and list_of_classes.is_file():

@@ -243,11 +243,14 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
         )
     what = "" if "validation" in options else places.differs(record, data)
     if what and name is None:
-        raise ArgumentError(
+        said = (
             f"The data of the run in {str(path)!r} are not what it was trained on: {what}. Images that it was trained "
             f"on may be among those to test on now; put the data back as they were, or name a set of new images "
             f"(--data)."
         )
+        if data.files:
+            raise ArgumentError(said)
+        notice(said)  # a set that was cut in Python has the name of the whole
     if name is not None:
         tell_changed(path, record, name, data)
     names, _ = places.carried(record)
