@@ -12,20 +12,8 @@ from keras_resnets.commands import console
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @console.data_options
-@click.option(
-    "--split",
-    type=click.Choice(["test", "validation", "train", "all"]),
-    default="test",
-    show_default=True,
-    help="Which examples.",
-)
-@click.option(
-    "--match",
-    type=click.Choice(["name", "number"]),
-    default="name",
-    show_default=True,
-    help="How the classes of --data are found among those of a network.",
-)
+@console.split
+@console.match
 @click.option("--timed", default=30, show_default=True, help="Calls of each network to time; 0 for none.")
 @click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON, and nothing else.")
 @console.out

@@ -11,6 +11,20 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.quiet import quiet
 
 out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write.")
+split = click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train", "all"]),
+    default="test",
+    show_default=True,
+    help="Which examples; all is for a folder that was not trained on.",
+)
+match = click.option(
+    "--match",
+    type=click.Choice(["name", "number"]),
+    default="name",
+    show_default=True,
+    help="How the classes of --data are found among those of a network.",
+)
 seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 
 
@@ -55,13 +69,14 @@ def start() -> None:
 
 def open_source(source: str, weights: str, image_size: int | None):
     """Returns the network of a SOURCE, and the preprocessing of raw images if it is a public network, else None."""
+    from keras_resnets import weights as weights_of
     from keras_resnets.models import applications
     from keras_resnets.training.opening import load_model
 
     shape = (image_size, image_size, 3) if image_size else None
     prefix, _, name = source.partition(":")
     if is_public(source):
-        network = public_network(source, shape)
+        network = weights_of.network(source, input_shape=shape)  # fetched if it is not on this machine
         return network, network.preprocessing
     if prefix != "keras.applications":
         return load_model(source), None
@@ -73,13 +88,6 @@ def is_public(source: str) -> bool:
     from keras_resnets.weights import public
 
     return "/" in source and public.find(source) is not None
-
-
-def public_network(source: str, shape: tuple[int, int, int] | None = None):
-    """Returns the network of public weights, which are fetched if they are not on this machine."""
-    from keras_resnets import weights
-
-    return weights.network(source, input_shape=shape)
 
 
 def network_of(source: str, image_size: int | None = None):

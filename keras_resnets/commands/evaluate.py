@@ -13,20 +13,8 @@ from keras_resnets.commands import console
 @click.command()
 @click.argument("source")
 @console.data_options
-@click.option(
-    "--split",
-    type=click.Choice(["test", "validation", "train", "all"]),
-    default="test",
-    show_default=True,
-    help="Which examples; all is for a folder that SOURCE was not trained on.",
-)
-@click.option(
-    "--match",
-    type=click.Choice(["name", "number"]),
-    default="name",
-    show_default=True,
-    help="How the classes of --data are found among those of SOURCE.",
-)
+@console.split
+@console.match
 @click.option("--json", "as_json", is_flag=True, help="Print summary and classes as JSON, and nothing else.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
 def evaluate(source, data, data_dir, image_size, download, split, match, as_json, out) -> None:

@@ -228,10 +228,10 @@ class Data:
             exact = Preprocessing.from_dict(given)
         else:
             exact = Preprocessing(_as_numbers(self._mean), _as_numbers(self._std))
-        white = self._white()
-        resizing = resizing_of(self.task, self.options["image_size"]) if white else None
-        return dataclasses.replace(exact, resizing=resizing, white=white)
+        resizing = resizing_of(self.task, self.options["image_size"]) if self._white else None
+        return dataclasses.replace(exact, resizing=resizing, white=self._white)
 
+    @functools.cached_property
     def _white(self) -> float | None:
         """The value of white in raw pixels; None where the inputs are no pixels, or it is not known."""
         split = self._splits["train"]

@@ -241,8 +241,9 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
             f"data: {used['name']!r} holds other arrays than those that the run in {str(source)!r} was trained on; "
             f"give that file, or another set by its name."
         )
-    what = "" if "validation" in options else places.differs(record, data)
-    if what and name is None:
+    if name is not None:
+        tell_changed(path, record, name, data)
+    elif "validation" not in options and (what := places.differs(record, data)):
         said = (
             f"The data of the run in {str(path)!r} are not what it was trained on: {what}. Images that it was trained "
             f"on may be among those to test on now; put the data back as they were, or name a set of new images "
@@ -251,8 +252,6 @@ def data_of(source: str | os.PathLike, name: str | None = None, **options: Any) 
         if data.files:
             raise ArgumentError(said)
         notice(said)  # a set that was cut in Python has the name of the whole
-    if name is not None:
-        tell_changed(path, record, name, data)
     names, _ = places.carried(record)
     if name is not None and names is not None and names != data.class_names and len(names) == data.classes:
         notice(
