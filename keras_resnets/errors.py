@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
+import sys
 import warnings
 from collections.abc import Iterable
+
+
+# Names of libraries as their makers write them.
+_PROPER = {"tensorflow": "TensorFlow", "tensorflow_datasets": "tensorflow-datasets", "ray": "Ray", "jax": "JAX"}
 
 
 class ArgumentError(ValueError):
@@ -23,6 +29,24 @@ class Notice(UserWarning):
 def notice(text: str) -> None:
     """Warns of something that was mended, left out or found in a user's files or training."""
     warnings.warn(text, Notice, stacklevel=3)
+
+
+def needs(library: str, what: str, remedy: str | None = None) -> None:
+    """Raises a sentence where a library that only some of the package needs is not installed; imports nothing.
+
+    Args:
+        library: the name under which Python imports it.
+        what: what needs it, the beginning of the sentence: `"Export to LiteRT"`.
+        remedy: what to do; None to install it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    if library in sys.modules and sys.modules[library] is not None:
+        return
+    if library in sys.modules or importlib.util.find_spec(library) is None:
+        remedy = remedy or f"Install it: pip install {library}."
+        raise ImportError(f"{what} needs {_PROPER.get(library, library)}, which is not installed. {remedy}")
 
 
 def nearest(word: str, choices: Iterable[str], most: int = 3) -> str:
