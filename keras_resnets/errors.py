@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Iterable
 
-
 # Names of libraries as their makers write them.
 _PROPER = {"tensorflow": "TensorFlow", "tensorflow_datasets": "tensorflow-datasets", "ray": "Ray", "jax": "JAX"}
 
