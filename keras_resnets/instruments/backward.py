@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_resnets.instruments.differentiation import for_each, pullback
 from keras_resnets.network.blocks import ResidualBlock
-from keras_resnets.network.tracing import TracedOnce, stateless, variables_of
+from keras_resnets.network.tracing import TracedOnce, stateless, with_values
 
 # On JAX, how many lanes go back through a link at once: a function is compiled for each number.
 LANES = 8
@@ -119,12 +119,8 @@ class _Block:
     """
 
     def __init__(self, block: ResidualBlock, others, trained, x):
-        def with_values(function: Callable) -> Callable:
-            def called(x, *trained):
-                with keras.StatelessScope(list(zip(variables_of(block), [*trained, *others], strict=True))):
-                    return function(x)
-
-            return called
+        def by_weights(function: Callable) -> Callable:
+            return lambda x, *trained: with_values(block, [*trained, *others], function, x)
 
         def run_branches(h):
             residual, shortcut = block.branches(h, training=False)
@@ -134,13 +130,13 @@ class _Block:
 
         self.h, self.entry, self.end = x, None, None
         if block.preactivation is not None:
-            enter = with_values(lambda x: block.branch_input(x, training=False))
+            enter = by_weights(lambda x: block.branch_input(x, training=False))
             self.h, self.entry = pullback(enter, [x, *trained])
-        outputs, self.branches = pullback(with_values(run_branches), [self.h, *trained])
+        outputs, self.branches = pullback(by_weights(run_branches), [self.h, *trained])
         if block.activation is not None:
             present = [o for o, b in zip(outputs, (block.residual, block.shortcut), strict=True) if b is not None]
             total = ops.add(*present) if len(present) == 2 else present[0]
-            self.end = pullback(with_values(block.join), [total, *trained])[1]
+            self.end = pullback(by_weights(block.join), [total, *trained])[1]
 
     def at_sum(self, gradient):
         """Returns the gradient at the sum, for one at the block's output."""
