@@ -2,8 +2,8 @@
 
 The folder `golden` beside this file was written by version 0.1.0, before its modules moved. It is copied
 before anything goes on in it. Trainings that were stopped then go on in another order of their images: where that ends
-was written when the order changed. Where this machine computes the same numbers to the bit as the one that wrote it, results
-are compared to the bit, and elsewhere closely.
+was written when the order changed. Where this machine computes the same numbers to the bit as the one that wrote it,
+results are compared to the bit, and elsewhere closely.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.notices import told
 
 import keras_resnets as kr
-from keras_resnets import errors
 
 matplotlib.use("agg")
 GOLDEN = Path(__file__).parent / "golden"
@@ -194,7 +194,7 @@ def exact():
 
 def told_of_draws():
     """Expects the notice that a run goes on in another order of its images; the files hold where that leads."""
-    return pytest.warns(errors.Notice, match="ordered and augmented images by other random draws")
+    return told("ordered and augmented images by other random draws")
 
 
 def copied(name, tmp_path):
