@@ -183,9 +183,9 @@ def expanded(tmp_path):
 
 
 def _written(folder, summary, step):
-    writer = of_tensorboard.writer(folder)
+    writer = of_tensorboard.Writer(folder)
     writer.add_event(of_tensorboard.event(summary, step))
-    writer.close()
+    writer.flush()
     events = EventAccumulator(str(folder))
     events.Reload()
     return events
@@ -280,7 +280,7 @@ CASES = [
     Case(of_keras, "Expanded", "the rules that summary(expand_nested=True) shows what an attribute `layers` lists, and "
          "that what dir leaves out is not saved", "the summary of blocks, and the names of weights in saved networks",
          "look what print_summary unfolds, and what _walk_saveable of keras.saving visits", expanded),
-    Case(of_tensorboard, "writer", "tensorboard.summary.writer", "reports.study.Events",
+    Case(of_tensorboard, "Writer", "tensorboard.summary.writer.record_writer", "reports.study.Events",
          "look what tensorboard.summary.Writer writes with", writer),
     Case(of_tensorboard, "event", "compat.proto.event_pb2", "reports.study.Events",
          "look where tensorboard.summary has its messages from", event),

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, needs
 from keras_resnets.runs import LAST, Run, whole
 
 # The start of the names of callbacks' arrays in a checkpoint.
@@ -89,6 +89,8 @@ def check_callbacks(callbacks: Sequence[Any], optimizer: keras.optimizers.Optimi
             raise ArgumentError(
                 f"callbacks: {name} would restore another state than the run's, which resumes by itself; leave it out."
             )
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            needs("tensorflow", "callbacks: Keras' TensorBoard", "Leave it out: a run has its curves in logs/ without it.")
         if isinstance(callback, keras.callbacks.SwapEMAWeights) and not optimizer.use_ema:
             raise ArgumentError(
                 f"callbacks: {name} needs an optimiser with use_ema=True, which no recipe has; leave it out."
