@@ -50,8 +50,13 @@ test: check
 test-all: check
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not ray'
 
+# JAX compiles the same functions in every process; what one has compiled, the others read.
+test-jax: export KERAS_BACKEND = jax
+test-jax: export JAX_COMPILATION_CACHE_DIR = $(abspath $(JAX_VENV))/compiled
+test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test-jax: $(JAX_VENV)/installed
-	KERAS_BACKEND=jax $(JAX_VENV)/bin/pytest -n 2 --dist worksteal -m 'backends and not thorough and not ray'
+	$(JAX_VENV)/bin/pytest -n 2 --dist worksteal -m 'backends and not thorough and not ray'
 
 test-ray: $(VENV)/installed-ray
 	$(BIN)/pytest -m ray
