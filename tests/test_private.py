@@ -246,14 +246,6 @@ def frozen(_):
     return len(function.inputs) == 2 and len(constant.inputs) == 1 and float(constant(tf.constant(3.0))[0]) == 6
 
 
-def schema(_):
-    function = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec((2,), "float32"))
-    content = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
-    made = of_tensorflow.schema()
-    model = made.ModelT.InitFromObj(made.Model.GetRootAs(content, 0))
-    return model.operatorCodes[0].builtinCode == made.BuiltinOperator.ADD
-
-
 CASES = [
     Case(of_keras, "calls", "Function._nodes_by_depth or its nodes' operation, arguments and outputs",
          "adopt, and what reads within models", "follow how Function runs its operations", calls),
@@ -294,8 +286,6 @@ CASES = [
          "look what keras.export.ExportArchive saves", holder),
     Case(of_tensorflow, "frozen", "python.framework.convert_to_constants", "export.onnx",
          "look how tf2onnx freezes a Keras model", frozen),
-    Case(of_tensorflow, "schema", "lite.python.schema_py_generated", "what export.litert tells of its file",
-         "take the classes that ai_edge_litert has for its files", schema),
 ]  # fmt: skip
 
 
