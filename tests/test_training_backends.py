@@ -1,13 +1,16 @@
 """The same training on every backend: the weights after some steps are those that TensorFlow computed."""
 
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers.notices import told
 from safetensors.numpy import load_file, save_file
 
 import keras_resnets as kr
+from keras_resnets.runs import write_json
 
 # Written on TensorFlow by `python tests/test_training_backends.py`.
 GOLDEN = Path(__file__).parent / "golden" / "steps.safetensors"
@@ -47,6 +50,18 @@ def test_steps_are_those_of_tensorflow(case, tmp_path):
         then = known[f"{case} {path}"]
         np.testing.assert_allclose(value, then, rtol=0, atol=1e-5 * max(1, np.abs(then).max()), err_msg=path)
         assert np.abs(then - start[path]).max() > 1e-4, path
+
+
+@pytest.mark.backends
+def test_a_run_that_goes_on_on_another_backend_says_so(tmp_path):
+    data = kr.data.load("digits", validation=0.6, batch_size=280)
+    recipe = kr.recipes.get("digits").replace(batch_size=280)
+    how = {"data": data, "recipe": recipe, "out": tmp_path, "epochs": 2, "verbose": 0}
+    kr.train(SPEC.replace(dropout=0.2), until=1, **how)
+    record = json.loads((tmp_path / "run.json").read_text())
+    write_json(tmp_path / "run.json", record | {"backend": "another"}, sealed=True)
+    with told(f"begun with Keras on another, and goes on on {keras.config.backend()}"):
+        kr.train(SPEC.replace(dropout=0.2), **how)
 
 
 def _write(folder):

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.errors import ArgumentError, needs
+from keras_resnets.errors import ArgumentError, needs, notice
 from keras_resnets.runs import LAST, Run, whole
 
 # The start of the names of callbacks' arrays in a checkpoint.
@@ -139,6 +139,12 @@ class Checkpoint(keras.callbacks.Callback):
                 f"version. Give another --out."
             )
         assign(model, values)
+        backend, begun = keras.config.backend(), (self.run.record or {}).get("backend")
+        if begun not in (None, backend):
+            notice(
+                f"The run in {str(self.run.path)!r} was begun with Keras on {begun}, and goes on on {backend}: what comes "
+                f"is not, to the bit, what would have come there."
+            )
         return self.state["epoch"]
 
     def on_train_begin(self, logs=None):
