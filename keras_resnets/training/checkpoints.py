@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.errors import ArgumentError, needs, notice
 from keras_resnets.runs import LAST, Run, whole
 
 # The start of the names of callbacks' arrays in a checkpoint.
@@ -91,6 +91,8 @@ def check_callbacks(callbacks: Sequence[Any], optimizer: keras.optimizers.Optimi
             raise ArgumentError(
                 f"callbacks: {name} would restore another state than the run's, which resumes by itself; leave it out."
             )
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            needs("tensorflow", "callbacks: Keras' TensorBoard", "Leave it out: a run has its curves in logs/ without it.")
         if isinstance(callback, keras.callbacks.SwapEMAWeights) and not optimizer.use_ema:
             raise ArgumentError(
                 f"callbacks: {name} needs an optimiser with use_ema=True, which no recipe has; leave it out."
@@ -152,6 +154,12 @@ class Checkpoint(keras.callbacks.Callback):
                 f"version. Give another --out."
             )
         assign(model, values)
+        backend, begun = keras.config.backend(), (self.run.record or {}).get("backend")
+        if begun not in (None, backend):
+            notice(
+                f"The run in {str(self.run.path)!r} was begun with Keras on {begun}, and goes on on {backend}: what comes "
+                f"is not, to the bit, what would have come there."
+            )
         return self.state["epoch"]
 
     def on_train_begin(self, logs=None):
