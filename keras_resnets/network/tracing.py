@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnets import replicas
 from keras_resnets.network import private
 
 
@@ -45,6 +46,9 @@ class TracedOnce:
             values = [
                 ops.cast(v, self.precision) if keras.backend.standardize_dtype(v.dtype) in floats else v for v in values
             ]
+        if keras.config.backend() == "tensorflow" and replicas.count() > 1:
+            # Replicas cannot add up within a function that is traced apart.
+            return self.function(layer, values, *tensors)
         if keras.config.backend() == "tensorflow":
             return self._call_on_tensorflow(layer, values, tensors)
         key = (configuration_key(layer), None)
