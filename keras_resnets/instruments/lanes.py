@@ -13,6 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -126,7 +127,9 @@ class Lanes:
         """
         check_inputs(x, self.input_shape)
         walk, rows = _Walk(self, programs, tick or (lambda lanes: None)), len(x)
-        if keras.config.backend() == "jax":  # compiles each number of rows, so the last batch of a data set is filled up
+        if (
+            keras.config.backend() == "jax"
+        ):  # compiles each number of rows, so the last batch of a data set is filled up
             self._most = max(self._most, rows)
             x = np.concatenate([x, np.repeat(x[:1], self._most - rows, 0)])
         with without_gradients():
@@ -169,12 +172,12 @@ class _Walk:
     def __init__(self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None]):
         self.engine, self.programs, self.tick = engine, programs, tick
         self.results: dict[int, np.ndarray] = {}
-        self._rows_type = _Apart if keras.config.backend() == "jax" else _Joined
+        self._kind: Any = _Apart if keras.config.backend() == "jax" else _Joined
 
     def run(self, x) -> None:
         """Fills `results` for a batch of inputs."""
         # The rows of all lanes, the programs of each lane, and the number of steps done.
-        pending = [(self._rows_type([x]), [list(range(len(self.programs)))], 0)]
+        pending = [(self._kind([x]), [list(range(len(self.programs)))], 0)]
         while pending:
             rows, lanes, step = pending.pop()
             while step < len(self.programs[0].steps):
@@ -196,7 +199,7 @@ class _Walk:
             outputs.append(chosen.through(functools.partial(self.engine._apply, link, choice)))
             self.tick(len(members))
             new_lanes += [lane for _, lane in members]
-        return self._rows_type.joined(outputs), new_lanes
+        return self._kind.joined(outputs), new_lanes
 
     @staticmethod
     def _halve(rows: _Joined | _Apart, lanes: list[list[int]]):
