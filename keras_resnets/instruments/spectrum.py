@@ -294,7 +294,10 @@ def _statistics(groups: list[list], whole: list, count: int, factor: float = 1.0
     norm, largest, product, rest, largest_rest = (np.concatenate(column[::-1])[:count] for column in zip(*columns))
     size, largest_size, difference, largest_difference = map(_float64, _ends(whole, longer))
     norm, rest, size, difference = (
-        norm * largest, rest * largest_rest, size * largest_size, difference * largest_difference,
+        norm * largest,
+        rest * largest_rest,
+        size * largest_size,
+        difference * largest_difference,
     )
     safe = np.maximum(size, 1e-300)
     return factor * norm, product / safe**2, rest / safe, factor * size, difference / safe
