@@ -46,8 +46,8 @@ class TracedOnce:
             values = [
                 ops.cast(v, self.precision) if keras.backend.standardize_dtype(v.dtype) in floats else v for v in values
             ]
-        if keras.config.backend() == "tensorflow" and replicas.count() > 1:
-            # Replicas cannot add up within a function that is traced apart.
+        # Replicas cannot add up within a function that is traced apart.
+        if replicas.count() > 1:
             return self.function(layer, values, *tensors)
         if keras.config.backend() == "tensorflow":
             return self._call_on_tensorflow(layer, values, tensors)
@@ -132,12 +132,6 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
         return called(layer, training, x), [
             scope.get_current_value(variable) for variable in layer.non_trainable_variables
         ]
-
-
-def with_values(layer: keras.Layer, values: Sequence, function: Callable, *tensors):
-    """Calls a function that uses a layer's parts, with given values in place of the layer's variables."""
-    with keras.StatelessScope(list(zip(variables_of(layer), values, strict=True))):
-        return function(*tensors)
 
 
 # Keys by layer, and by that part of a layer's state that may change while the layer is in use.
