@@ -16,6 +16,8 @@ from keras_resnets.runs import LAST, Run, whole
 
 # The start of the names of callbacks' arrays in a checkpoint.
 OF_CALLBACK = "callback "
+# The random draws that order and augment images: 2 are NumPy's. Earlier versions, with TensorFlow's, wrote no number.
+DRAWS = 2
 _SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
@@ -123,7 +125,14 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.run, self.others, self.monitor = run, list(callbacks), monitor
         self.patience, self.freeze = patience, freeze
-        self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
+        self.state: dict[str, Any] = {
+            "draws": DRAWS,
+            "epoch": 0,
+            "stopped": False,
+            "best": None,
+            "history": [],
+            "callbacks": [],
+        }
         self._lists: dict[str, np.ndarray] = {}
 
     def load(self, model) -> int:
@@ -132,6 +141,12 @@ class Checkpoint(keras.callbacks.Callback):
         if stored is None:
             return 0
         values, self.state = stored
+        if self.state.get("draws") != DRAWS:
+            notice(
+                f"The run in {str(self.run.path)!r} was begun by a version that ordered and augmented images by other "
+                f"random draws. It goes on, but not to the weights that it would have ended with there."
+            )
+            self.state["draws"] = DRAWS
         self._lists = {name: values.pop(name) for name in sorted(values) if name.startswith(OF_CALLBACK)}
         if values.keys() != state_of(model).keys():
             raise ArgumentError(

@@ -20,6 +20,8 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run, sound
 from keras_resnets.training import feeding, places, recipes, starting, telling
 from keras_resnets.training.checkpoints import check_callbacks
+from keras_resnets.training.devices import Team
+from keras_resnets.training.execution import Execution, check_precision
 from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
 
@@ -40,6 +42,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     tell: telling.Tell | None = None,
+    execution: Execution | None = None,
     **overrides: Any,
 ) -> ResidualNetwork:
     """Trains a network in a run directory, or resumes a training that was interrupted.
@@ -80,6 +83,8 @@ def train(
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
         tell: called with each line of what is trained on what, how and how long; None prints them, unless `verbose` is
             0.
+        execution: precision, compilation and devices, a `keras_resnets.Execution`; None for Keras' settings and one
+            device. A run goes on in the precision it was begun in; what else is changed is told.
         **overrides: fields of `Spec` to replace.
 
     Returns:
@@ -95,7 +100,54 @@ def train(
         >>> model.name
         'resnet8'
     """
+    team = Team.of(execution)
+    with team.scope():
+        left = _train(
+            network,
+            data,
+            recipe,
+            team=team,
+            task=task,
+            out=out,
+            epochs=epochs,
+            until=until,
+            paths=paths,
+            weights=weights,
+            new_head=new_head,
+            seed=seed,
+            callbacks=callbacks,
+            verbose=verbose,
+            tell=tell,
+            overrides=overrides,
+        )
+    return load_model(out) if left is None else team.released(left)
+
+
+def _train(
+    network: str | Spec,
+    data: Any,
+    recipe: str | recipes.Recipe | None,
+    *,
+    team: Team,
+    task: str,
+    out: str | os.PathLike,
+    epochs: int | None,
+    until: int | None,
+    paths: str | policies.Policy | None,
+    weights: str | os.PathLike | None,
+    new_head: bool | None,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int | str,
+    tell: telling.Tell | None,
+    overrides: dict[str, Any],
+) -> ResidualNetwork | None:
+    """Trains on the devices of a team, inside its scope; returns the network if the run is not finished.
+
+    The arguments are those of `train`.
+    """
     check_overrides(overrides)
+    check_precision(out, keras.config.dtype_policy().name)
     whole_number("seed", seed, 0, 2**31 - 1)
     if until is not None:
         whole_number("until", until, 1)
@@ -121,6 +173,7 @@ def train(
 
     # The data in the recipe's batches.
     data = feeding.fed(data, recipe, seed, out=out)
+    team.check(data)
 
     # Seeded before the network is made, so that the same seed gives the same initial weights.
     keras.utils.set_random_seed(seed)
@@ -159,15 +212,14 @@ def train(
         places.note(run, model, data)
         if is_complete(run) and not _goes_on(run, end or recipe.total_epochs(data.steps_per_epoch)):
             say(f"done      {str(run.path)!r} is finished already, and its network is opened; nothing is trained")
-            return load_model(run.path)
+            return None
         if begin is not None:
             say(f"weights   {begin.said}")
         if end is not None:
             total = recipe.total_epochs(data.steps_per_epoch)
             say(f"end       after {end} epochs of the {total} that this run was begun with, by the schedule of those")
-        if not fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell):
-            return model
-        return load_model(run.path)
+        finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell, team=team)
+        return None if finished else model
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
