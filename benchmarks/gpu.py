@@ -556,7 +556,7 @@ def main():
         print("torch is not installed: ours are timed alone", flush=True)
         sides = ("ours",)
     if given.tiny:
-        cases, plans = {"resnet20": Case(32, 4, 4)}, {"resnet8_0": Training("resnet8", epochs=2, keep=(1,))}
+        cases, plans = {"resnet8": Case(8, 4, 4)}, {"resnet8_0": Training("resnet8", epochs=2, keep=(1,))}
         data, products = given.out / "tiny.npz", 256
         write_tiny(data)
 
