@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,14 @@ def data_options(command):
     return command
 
 
-def start() -> None:
-    """Imports Keras without the start-up messages of TensorFlow's libraries, which ignore every setting."""
+def start(backend: str | None = None) -> None:
+    """Imports Keras without the start-up messages of TensorFlow's libraries, which ignore every setting.
+
+    Args:
+        backend: what Keras is to compute with, whatever is set, where that is installed; None for what is set.
+    """
+    if backend is not None and importlib.util.find_spec(backend):
+        os.environ["KERAS_BACKEND"] = backend  # read when Keras is imported
     with quiet():
         import keras
 

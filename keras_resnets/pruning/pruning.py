@@ -96,7 +96,8 @@ def prune(
         the whole network; and, at the end, `"fine-tuned"`. Each has `block`, the last one dropped,
         `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`, `macs`, and, if it
         was timed, the seconds for one image by the export in its own runtime, `saved_model_latency` (median) with its
-        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; all are timed in turn. The
+        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; on other backends than
+        TensorFlow, which writes them, by Keras, `keras_latency`. All are timed in turn. The
         network has a spec if one describes it, with the remaining number of blocks in each stage.
 
     Raises:
