@@ -348,7 +348,7 @@ def _devices() -> list[str]:
 
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> Any:
-    """Returns TensorFlow's strategy for devices: one in a process, since those of several take each other's messages."""
+    """Returns TensorFlow's strategy for devices: one in a process, as several take each other's messages."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(list(devices))
