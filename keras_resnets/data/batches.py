@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -49,6 +50,12 @@ def batches(
         yield x, y
     if empty:
         raise ArgumentError("data must hold at least one example; got none.")
+
+
+def name_of(data) -> str:
+    """Returns the name under which data were loaded, or `"given"` for arrays, `tf.data` and the like, without one."""
+    name = data if isinstance(data, str | os.PathLike) else getattr(data, "name", None)
+    return "given" if not isinstance(name, str | os.PathLike) or str(name) == "arrays" else str(name)
 
 
 def class_labels(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in
+from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, name_of
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities, check_classifier
@@ -70,8 +70,8 @@ def evaluate(
         A pandas.DataFrame of one row per program with `error` (top-1) and its 95 % Wilson interval
         `error_low`, `error_high`, `top5_error`, `loss` (cross-entropy in nats) and `agreement`,
         the share of examples classified as by the intact network; and a dict with the same
-        of the intact network, `examples`, `labels` and fingerprints of weights and data. Without
-        labels, the intact network's predictions replace them, so `error` is the share of examples
+        of the intact network, `examples`, `labels`, the name of the `data` and fingerprints of weights and data.
+        Without labels, the intact network's predictions replace them, so `error` is the share of examples
         classified differently.
     """
     check_classifier(model)
@@ -88,6 +88,7 @@ def evaluate(
         "classes": model.output_shape[1],
         "labels": "given" if totals.labelled else "what the network left whole answers",
         "model": model.name,
+        "data": name_of(data),
         "weights_fingerprint": weights,
         "data_fingerprint": totals.data.text,
     }

@@ -47,37 +47,42 @@ def draw(study: Study):
     axis = axis or [("macs", 1e-6, "multiply-adds, millions")]
     figure, panels = figures.panels(1 + len(axis))
 
-    # The error of each state, against each axis.
+    # The error of each state, against each axis. By the number of dropped blocks, states stand side by side, so that
+    # no interval hides another, and lines show the order; measured times come in no order.
     for axes, (column, unit, label) in zip(panels, [("dropped", 1, ""), *axis], strict=True):
-        intact = s["intact"]["error"]
+        intact, ordered = s["intact"]["error"], column in ("dropped", "macs")
         axes.axhline(intact, color=figures.INTACT, lw=1.2, label=f"left whole: {intact:.1%}", zorder=1)
-        for state, (colour, marker, name) in STATES.items():
+        for i, (state, (colour, marker, name)) in enumerate(STATES.items()):
             points = rows[rows["state"].isin([state] if state != "dropped" else ["whole", state])].dropna(subset=column)
+            places = unit * points[column] + (0.18 * (i - 1) if column == "dropped" else 0)
             if len(points):
-                figures.with_intervals(axes, unit * points[column], points, colour, name, marker)
-                if len(points) > 1:
-                    axes.plot(unit * points[column], points["error"], color=colour, lw=1, zorder=2)
+                figures.with_intervals(axes, places, points, colour, name, marker)
+                if len(points) > 1 and ordered:
+                    axes.plot(places, points["error"], color=colour, lw=1, zorder=2)
         axes.set_xlabel(label or f"number of dropped blocks, of {s['blocks']}")
         figures.errors(axes, s, ", 95% interval", figures.room(rows["error_high"]))
 
     # The number of dropped blocks beside points whose axis does not show it.
     panels[0].xaxis.get_major_locator().set_params(integer=True)
+    labels = []
     for axes, (column, unit, _) in zip(panels[1:], axis, strict=True):
-        _label_points(axes, rows[rows["state"].isin(["whole", "dropped"])].dropna(subset=column), column, unit)
-    title = f"{s['model']}: drop {len(s['dropped'])} of {s['blocks']} blocks, {s['method'].replace('_', '-')}"
-    figures.finish(figure, title, 4)
+        points = rows[rows["state"].isin(["whole", "dropped"])].dropna(subset=column)
+        labels += _label_points(axes, points, column, unit)
+    what = f"drop {len(s['dropped'])} of {s['blocks']} blocks, {s['method'].replace('_', '-')}"
+    figures.finish(figure, figures.heading(s, what), 4, labels)
     return figure
 
 
-def _label_points(axes, points: pd.DataFrame, column: str, unit: float) -> None:
-    """Labels about six of the points with their number of dropped blocks, and draws quartiles of latency."""
-    for _, row in points.iloc[:: -max(1, round(len(points) / 6))].iterrows():
-        position = unit * row[column], row["error"]
-        label = f"{row['dropped']}{' dropped' if row['dropped'] == points['dropped'].max() else ''}"
-        axes.annotate(label, position, (5, 6), textcoords="offset points", fontsize=8, color="0.3")
+def _label_points(axes, points: pd.DataFrame, column: str, unit: float) -> list[Any]:
+    """Returns labels of about six of the points, their number of dropped blocks, and draws quartiles of latency."""
     if f"{column}_low" in points:
         reach = [unit * abs(points[column] - points[f"{column}_{end}"]) for end in ("low", "high")]
         axes.errorbar(unit * points[column], points["error"], xerr=reach, fmt="none", color="0.75", lw=3, zorder=0)
+    last = points["dropped"].max()
+    return [
+        (axes, unit * row[column], row["error"], f"{row['dropped']}{' dropped' if row['dropped'] == last else ''}")
+        for _, row in points.iloc[:: -max(1, round(len(points) / 6))].iterrows()
+    ]
 
 
 def describe(study: Study) -> str:

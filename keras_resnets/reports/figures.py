@@ -2,25 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from keras_resnets.errors import ArgumentError
+from keras_resnets.reports import labels as _labels
+
 OURS, OTHER, PAPER, INTACT = "tab:blue", "tab:red", "0.45", "tab:orange"
+# Of light to dark, for stages from input to output.
+BY_STAGE = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
 MEAN = "mean, 95% t interval over seeds"
 COLOURS = (OURS, OTHER, "tab:green", "tab:purple", "tab:brown")
 
 
-def panels(count: int = 1, height: float = 4.6, rows: int = 1):
-    """Creates a figure with `rows` rows of `count` panels each; the width in inches depends on `count`."""
+# The names of stages above panels, which are shortened where they do not fit.
+_STAGES: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+# Panels of the caller's own to draw in, instead of a figure of ours.
+_GIVEN: ContextVar[list[Any] | None] = ContextVar("given", default=None)
+
+
+@contextlib.contextmanager
+def drawn_in(axes) -> Iterator[None]:
+    """Lets figures be drawn in the given panels, one or several; None for a new figure."""
+    token = _GIVEN.set(None if axes is None else list(np.ravel(np.array(axes, dtype=object))))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
+def panels(count: int = 1, height: float = 4.6, rows: int = 1, widths: Sequence[float] | None = None, width: float = 0):
+    """Creates a figure with `rows` rows of `count` panels each, or takes the panels of `drawn_in`.
+
+    Args:
+        count: the panels of a row.
+        height: of the figure, in inches.
+        rows: of panels.
+        widths: of the panels of a row, relative to each other; equal by default.
+        width: of the figure, in inches; by default it depends on `count`.
+    """
+    given = _GIVEN.get()
+    if given is not None:
+        if len(given) != rows * count:
+            raise ArgumentError(
+                f"axes must be as many as the study's figure has panels, {rows * count}; got {len(given)}. For "
+                f"example: matplotlib.pyplot.subplots({rows}, {count})[1]."
+            )
+        return given[0].figure, given
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9 if count == 1 else 5.4 * count, height), layout="constrained")
-    axes = figure.subplots(rows, count, squeeze=False).ravel()
+    size = width or (9 if count == 1 else 5.4 * count)
+    figure = Figure(figsize=(size, height), layout="constrained")
+    axes = figure.subplots(rows, count, squeeze=False, width_ratios=widths).ravel()
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
+
+
+def place(summary: Mapping[str, Any]) -> str | None:
+    """Returns the name of the data of a study; None for a study of an early version, which did not write it down."""
+    data = summary.get("data")
+    if data is None:
+        return None
+    return "the given data" if data in ("given", "arrays") else Path(str(data)).name
+
+
+def is_cifar10(summary: Mapping[str, Any]) -> bool:
+    """Whether a study is of CIFAR-10, the set of the papers' figures, as far as the name of its data tells."""
+    return (place(summary) or "").split(":")[0].lower() in ("cifar10", "cifar-10")
+
+
+def heading(summary: Mapping[str, Any], what: str) -> str:
+    """Returns the title of a figure: the network, the data, the number of examples, and what was done."""
+    subject = " on ".join(name for name in (summary.get("model"), place(summary)) if name)
+    return f"{f'{subject}, ' if subject else ''}{summary['examples']:,} examples: {what}"
+
+
+def with_paper(summary: Mapping[str, Any], widths: Sequence[float] = (1,), width: float = 9):
+    """Creates panels in a row, with the panel for what a paper measured of ResNet-110, of 54 blocks, on CIFAR-10.
+
+    Returns:
+        The figure, the panels, and the one to draw the paper's values in: the first, if the study's network and data
+        are like the paper's; a faint one of its own, if only the network is; None for another network.
+    """
+    alike = summary["blocks"] == 54
+    same = alike and is_cifar10(summary)
+    apart = alike and not same and _GIVEN.get() is None
+    every = [*widths, *([0.4 * max(widths)] if apart else [])]
+    figure, axes = panels(len(every), widths=every, width=width * sum(every) / max(every))
+    if not apart:
+        return figure, axes, axes[0] if same else None
+    *axes, paper = axes
+    paper.spines[:].set_color("0.75")
+    paper.tick_params(colors="0.55")
+    paper.xaxis.label.set_color("0.55")
+    paper.set_title("the paper's own:\nResNet-110 on CIFAR-10", fontsize=9, color="0.55", pad=14)
+    return figure, axes, paper
 
 
 def errors(
@@ -43,7 +127,8 @@ def stage_bands(axes, stages: Sequence[str]) -> None:
     for k, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages) + 1], strict=True)):
         axes.axvspan(start - 0.5, end - 0.5, color="0.95" if k % 2 == 0 else "white", zorder=0, lw=0)
         place = {"transform": axes.get_xaxis_transform(), "ha": "center"}  # above the panel, whatever its values
-        axes.text((start + end - 1) / 2, 1.01, stages[start - 1], color="0.4", fontsize=8, **place)
+        name = axes.text((start + end - 1) / 2, 1.01, stages[start - 1], color="0.4", fontsize=8, **place)
+        _STAGES.setdefault(axes, []).append(name)
     axes.set_xlim(0.5, len(stages) + 0.5)
 
 
@@ -84,9 +169,9 @@ def seeds_by_arm(axes, values, means, names: Mapping[str, str], colour: str, lab
     axes.set_ylim(values.shape[1] - 0.4, -0.6)
 
 
-def ends(points):
-    """Returns the table `points` of means over seeds with the columns that `with_intervals` draws."""
-    mean, half = points["error_mean"], points["error_half_interval"]
+def ends(points, column: str = "error"):
+    """Returns the table `points` of means of a column over seeds with the columns that `with_intervals` draws."""
+    mean, half = points[f"{column}_mean"], points[f"{column}_half_interval"]
     return points.assign(error=mean, error_low=mean - half, error_high=mean + half)
 
 
@@ -187,20 +272,35 @@ def intact(facts: Mapping[str, Any]) -> str:
     return f"{facts['intact']['error']:.1%}"
 
 
-def levels(axes, facts: Mapping[str, Any]) -> None:
+def levels(axes, facts: Mapping[str, Any], told: bool = True) -> None:
     """Draws the error of the intact network, and that of guessing among equally frequent classes.
 
     Args:
         axes: where to draw.
         facts: of the intact network, as `evaluate` returns them.
+        told: whether the legend tells the error; not where it stands in the title of each panel.
     """
-    axes.axhline(facts["intact"]["error"], color=INTACT, lw=1.2, label=f"left whole: {intact(facts)}", zorder=1)
+    label = f"left whole{f': {intact(facts)}' if told else ''}"
+    axes.axhline(facts["intact"]["error"], color=INTACT, lw=1.2, label=label, zorder=1)
     chance = 1 - 1 / facts["classes"]
     axes.axhline(chance, color="0.7", lw=1, ls="--", label=f"chance: {chance:.0%}", zorder=1)
 
 
-def finish(figure, title: str, legend_columns: int = 2) -> None:
-    """Adds the title above and one legend for all panels below."""
+def finish(figure, title: str, legend_columns: int = 2, labels: Sequence[_labels.Label] = ()) -> None:
+    """Adds the title above, one legend for all panels below, and labels of points.
+
+    Panels of the caller's own get a legend each, and a title where there is one of them: the figure is the caller's.
+    """
+    given = _GIVEN.get()
+    if given is not None:
+        for axes in given:
+            if axes.get_legend_handles_labels()[1]:
+                axes.legend(fontsize=8)
+        if len(given) == 1:
+            given[0].set_title(title, loc="left", pad=16)
+        _label(figure, given, labels)
+        return
+    title = textwrap.fill(title, int(10.5 * figure.get_figwidth()))
     figure.suptitle(title, x=0.01, ha="left")
     handles: dict = {}
     for axes in figure.axes:
@@ -214,3 +314,14 @@ def finish(figure, title: str, legend_columns: int = 2) -> None:
         ncols=legend_columns,
         fontsize=9,
     )
+    _label(figure, figure.axes, labels)
+
+
+def _label(figure, panels: Sequence[Any], labels: Sequence[_labels.Label]) -> None:
+    """Places labels of points, and shortens names of stages, in a figure that is otherwise complete."""
+    stages = [_STAGES[axes] for axes in panels if axes in _STAGES]
+    if labels or stages:
+        figure.draw_without_rendering()  # the layout decides where things are
+    for names in stages:
+        _labels.thin(names)
+    _labels.place(figure, labels)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from keras_resnets.runs import UNFINISHED, Damaged, environment, has_sum, read_c
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -118,9 +119,27 @@ class Study:
     environment: dict[str, Any] = dataclasses.field(default_factory=environment)
     tables: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
-    def figure(self) -> Figure:
-        """Draws the figure; close it with `matplotlib.pyplot.close` or save it."""
-        return self._drawing.draw(self)
+    def figure(self, axes: Axes | Sequence[Axes] | None = None) -> Figure:
+        """Draws the figure; close it with `matplotlib.pyplot.close` or save it.
+
+        Args:
+            axes: panels of your own to draw in, as many as the figure has; by default a new figure is made.
+
+        Raises:
+            ArgumentError: the panels are more or fewer than the figure has.
+
+        Example:
+            >>> import keras_resnets as kr, matplotlib.pyplot as plt, numpy as np
+            >>> study = kr.studies.lesion(kr.build("resnet8", (8, 8, 1)), (np.zeros((4, 8, 8, 1)), np.zeros(4, int)))
+            >>> figure, axes = plt.subplots()
+            >>> _ = study.figure(axes=axes)
+            >>> axes.get_xlabel()
+            'deleted block'
+        """
+        from keras_resnets.reports import figures
+
+        with figures.drawn_in(axes):
+            return self._drawing.draw(self)
 
     @property
     def _drawing(self) -> Drawing:

@@ -76,7 +76,7 @@ curves, describe = by_arms.curves, by_arms.describe
 
 def draw(study: Study):
     """Plots the error of each placement, and its difference from that of the network's own."""
-    title = f"{study.summary['model']}: activations, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
+    title = f"activations, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
     return by_arms.draw(study, title, TITLES)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture import counting
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
+from keras_resnets.data.batches import name_of
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.reports.statistics import MOST, interval, paired, verdict
 from keras_resnets.reports.study import Study
@@ -56,9 +57,10 @@ def train_arms(
     return train_cells(cells, data, out=out, verbose=verbose)
 
 
-def facts(rows: pd.DataFrame) -> dict[str, Any]:
-    """Returns the facts about the trainings that every such study's summary holds."""
+def facts(rows: pd.DataFrame, data: str | os.PathLike | Data) -> dict[str, Any]:
+    """Returns the facts about the trainings that every such study's summary holds; `data` as for `train_arms`."""
     return {
+        "data": name_of(data),
         "seeds": int(rows["seed"].nunique()),
         "first_seed": int(rows["seed"].min()),
         "examples": int(rows["examples"].iloc[0]),
@@ -131,7 +133,7 @@ def compare(
         "model": arms[first].name,
         "epochs": epochs,
         "first": first,
-        **facts(rows),
+        **facts(rows, data),
         "arms": {
             arm: {column: int(rows_of_arm[column].iloc[0]) for column in ("parameters", "macs")}
             | over_seeds(rows_of_arm, "error", "loss")
@@ -156,7 +158,7 @@ def draw(study: Study, title: str, names: Mapping[str, str] | None = None):
     Args:
         study: a study whose rows have `arm`, `seed` and `error`, and whose summary has `arms` and `differences` like
             that of `compare`.
-        title: the figure's title.
+        title: what was done, for the figure's title.
         names: the arms' labels in the figure; by default their names.
     """
     from keras_resnets.reports import figures
@@ -188,7 +190,7 @@ def draw(study: Study, title: str, names: Mapping[str, str] | None = None):
     if errors.max(axis=None) > 10 * max(0.01, errors.median().median()):
         figures.far(left, 0.02)
         figures.far(right, 2)
-    figures.finish(figure, title, 3)
+    figures.finish(figure, figures.heading(summary, title), 3)
     return figure
 
 

@@ -47,9 +47,9 @@ def draw(study: Study):
         panels[0].text(0, 0.9, "No network comes from a run directory,\nso there are no curves of training.", va="top")
     _draw_scores(panels[1], study, colours)
     _draw_pairs(figure, panels[2], study.tables["pairs"], list(rows["network"]))
-    _draw_costs(panels[3], rows, s["score"], colours)
+    labels = _draw_costs(panels[3], rows, s["score"], colours)
     places = sorted({name.rstrip("/").split("/")[-1] for name in s["data"].values()})
-    figures.finish(figure, f"{len(rows)} networks on {', '.join(places)}, {s['split']}", 4)
+    figures.finish(figure, f"{len(rows)} networks on {', '.join(places)}, {s['split']}", 4, labels)
     return figure
 
 
@@ -180,21 +180,18 @@ def _is_significant(pair: dict[str, Any]) -> bool:
     return bool(p < 0.05) if p is not None and np.isfinite(p) else bool(pair["low"] > 0 or pair["high"] < 0)
 
 
-def _draw_costs(axes, rows: pd.DataFrame, score: str, colours) -> None:
-    """Draws score against latency or, if not timed, multiply-adds or parameters."""
+def _draw_costs(axes, rows: pd.DataFrame, score: str, colours) -> list[Any]:
+    """Draws score against latency or, if not timed, multiply-adds or parameters; returns labels of the points."""
     choices = [("latency", 1e3, "milliseconds for one example, quartiles")]
     choices += [("macs", 1e-6, "multiply-adds, millions"), ("parameters", 1e-3, "parameters, thousands")]
     column, unit, label = next(choice for choice in choices if choice[0] in rows)
-    values = unit * rows[column]
+    values, labels = unit * rows[column], []
     for i, row in enumerate(rows.to_dict("records")):
         x, colour = unit * row[column], colours[row["network"]]
         reach = [[x - unit * row["latency_low"]], [unit * row["latency_high"] - x]] if column == "latency" else None
         axes.errorbar(x, row[score], xerr=reach, fmt="o", ms=6, color=colour, elinewidth=1)
-        note = _count(row["parameters"])
         if row["recipe"] not in list(rows["recipe"][:i]):  # repeats are as large as each other
-            axes.annotate(
-                f"{note} parameters", (x, row[score]), (6, 5), textcoords="offset points", fontsize=8, color="0.3"
-            )
+            labels.append((axes, x, row[score], f"{_count(row['parameters'])} parameters"))
     if values.max() > 8 * values.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -202,6 +199,7 @@ def _draw_costs(axes, rows: pd.DataFrame, score: str, colours) -> None:
     axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
     axes.set(xlabel=label, ylabel=WORDS[score])
     _percent(axes.yaxis)
+    return labels
 
 
 def describe(study: Study) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ERRORS = {"error": "test", "train_error": "training"}
-# Measured after each epoch, with line style and label in the figure.
-FOLLOWED = {"train_error": ("--", "training error"), "test_error": ("-", "test error")}
+# Measured after each epoch, with what the figure calls it.
+FOLLOWED = {"train_error": "training error", "test_error": "test error"}
 
 
 def degradation(
@@ -98,7 +98,7 @@ def degradation(
     # With nothing held out, the best epoch would be the one with the smallest training error.
     rows = rows.drop(columns="best_epoch")
 
-    summary = {"families": list(families), "depths": sorted(depths), "epochs": epochs, **facts(rows)}
+    summary = {"families": list(families), "depths": sorted(depths), "epochs": epochs, **facts(rows, data)}
     summary |= _compare(rows, families, sorted(depths))
     return Study("degradation", rows, summary, tables={"epochs": pd.concat(histories, ignore_index=True)})
 
@@ -166,39 +166,56 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 
 def draw(study: Study):
-    """Plots the paper's figure for each family, and the last epoch's test error against depth."""
+    """Plots the paper's figure for each family, and the last epoch's errors by depth: training above, test below."""
     import pandas as pd
 
     from keras_resnets.reports import figures
 
-    summary, epochs = study.summary, study.tables["epochs"]
-    figure, (*panels, last) = figures.panels(len(summary["families"]) + 1, 4.8)
-    # As in the paper's figure, the axis is cut to show the last epochs; the first have larger errors.
-    limits = figures.room(3 * epochs.loc[epochs["epoch"] == epochs["epoch"].max(), [*FOLLOWED]])
+    summary, families = study.summary, list(study.summary["families"])
+    figure, every = figures.panels(len(families) + 1, 7.6, rows=2)
+    points, dots = (t.rename(columns={"family": "group"}) for t in (pd.DataFrame(summary["networks"]), study.rows))
 
-    # Errors by epoch, a panel for each family.
-    for style, name in FOLLOWED.values():
-        panels[0].plot([], [], style, color="0.3", label=f"{name}: median, and extremes of seeds")
-    for panel, family in zip(panels, summary["families"], strict=True):
-        for depth, colour in figures.by_time(summary["depths"], len(summary["depths"])).items():
+    # A row of panels for each error: its epochs, a panel for each family, and its last epoch by depth.
+    for column, after, (*panels, last) in (
+        ("train_error", "train_error", every[: len(families) + 1]),
+        ("test_error", "error", every[len(families) + 1 :]),
+    ):
+        _draw_epochs(panels, study.tables["epochs"], column, families, summary["depths"])
+        means = figures.ends(points, after)
+        figures.over_depth(last, means, figures.MEAN, dots.assign(error=dots[after]))
+        last.set_title("last epoch, by depth", loc="left", fontsize=10)
+        last.set_ylabel(FOLLOWED[column])
+        last.set_ylim(*figures.room(means["error_high"], dots[after]))
+        last.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    what = f"plain and residual networks by depth, {summary['seeds']} seeds, after epoch {summary['epochs']}"
+    figures.finish(figure, figures.heading(summary, what), 4)
+    return figure
+
+
+def _draw_epochs(panels, epochs: pd.DataFrame, column: str, families: Sequence[str], depths: Sequence[int]) -> None:
+    """Draws an error by epoch, a panel for each family; the panels have one scale."""
+    from keras_resnets.reports import figures
+
+    # As in the paper's figure, the axis is cut to show the last epochs; the first have larger errors.
+    limits = figures.room(3 * epochs.loc[epochs["epoch"] == epochs["epoch"].max(), column])
+    for panel, family in zip(panels, families, strict=True):
+        for depth, colour in figures.by_time(depths, len(depths)).items():
             by_epoch = epochs[(epochs["family"] == family) & (epochs["depth"] == depth)].groupby("epoch")
-            for column, (style, _) in FOLLOWED.items():
-                label = f"{depth} layers" if style == "-" else None
-                median, low, high = (by_epoch[column].agg(how) for how in ("median", "min", "max"))
-                panel.plot(median.index, median, style, color=colour, lw=1.3, label=label)
-                panel.fill_between(low.index, low, high, color=colour, alpha=0.12, lw=0)
-        panel.set(title=family, xlabel="epoch", ylim=limits)
+            median, low, high = (by_epoch[column].agg(how) for how in ("median", "min", "max"))
+            label = f"{depth} layers: median, and extremes of seeds"
+            panel.plot(median.index, median, color=colour, lw=1.3, label=label, marker="o" if len(median) == 1 else None)
+            panel.fill_between(low.index, low, high, color=colour, alpha=0.12, lw=0)
+        panel.set(xlabel="epoch", ylim=limits)
+        panel.set_title(f"{family}, {FOLLOWED[column]}", loc="left", fontsize=10)
         panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
         panel.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylabel("error")
-
-    # The last epoch's errors by depth.
-    points, dots = (t.rename(columns={"family": "group"}) for t in (pd.DataFrame(summary["networks"]), study.rows))
-    points = figures.ends(points)
-    figures.over_depth(last, points, figures.MEAN, dots)
-    figures.errors(last, summary, limits=figures.room(points["error_high"], dots["error"]))
-    figures.finish(figure, f"Degradation by depth after {summary['epochs']} epochs, {summary['seeds']} seeds", 4)
-    return figure
+        if epochs["epoch"].nunique() == 1:
+            panel.set_xticks(epochs["epoch"].unique())
+        most = epochs.loc[epochs["family"] == family, column].max()
+        if most > limits[1]:
+            cut = f"axis cut at {limits[1]:.0%}: the first epochs reach {most:.0%}"
+            panel.text(0.97, 0.97, cut, transform=panel.transAxes, ha="right", va="top", fontsize=8, color="0.35")
+    panels[0].set_ylabel(FOLLOWED[column])
 
 
 def describe(study: Study) -> str:

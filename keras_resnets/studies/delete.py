@@ -135,7 +135,7 @@ def draw(study: Study):
     """Plots error against the number of deleted blocks: boxes over draws, greedy choices, the paper's medians."""
     from keras_resnets.reports import figures
 
-    figure, [axes] = figures.panels()
+    figure, [axes], paper = figures.with_paper(study.summary)
     summary, rows = study.summary, study.rows
     random = rows[rows["kind"] == "random"].groupby("count")["error"]
     label = f"at random, {summary['draws']} draws: median, quartiles, extremes"
@@ -145,13 +145,17 @@ def draw(study: Study):
         if len(chosen):
             axes.plot(chosen["count"], chosen["error"], ".-", color=colour, lw=1, label=f"{label}, one by one")
     figures.levels(axes, summary)
-    if summary["blocks"] == 54:
-        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5a, medians read from it: ResNet-110, CIFAR-10")
+    if paper is not None:
+        figures.paper_points(paper, VEIT, "Veit et al. 2016, Fig. 5a, medians read from it: ResNet-110, CIFAR-10")
     axes.set_xlabel(f"number of deleted blocks, of {summary['blocks']}")
     axes.set_xlim(0.2, summary["most"] + 0.8)
     axes.xaxis.get_major_locator().set_params(integer=True)
     figures.errors(axes, summary)
-    figures.finish(figure, f"{summary['model']}: delete several blocks at once")
+    if paper not in (axes, None):
+        paper.set_xlabel("number of deleted blocks, of 54")
+        figures.errors(paper, summary)
+        paper.set_ylabel("")
+    figures.finish(figure, figures.heading(summary, "delete several blocks at once"))
     return figure
 
 

@@ -163,7 +163,7 @@ def draw(study: Study):
         panel.set(ylabel=label, ylim=(0, None))
     for panel in axes:
         panel.xaxis.get_major_locator().set_params(integer=True)
-    figures.finish(figure, f"{summary['model']}: effective depth during training", 4)
+    figures.finish(figure, figures.heading(summary, "effective depth during training"), 4)
     return figure
 
 

@@ -100,7 +100,7 @@ def effective(
     rows.insert(3, "compute", rows["blocks"] / n * rows["epochs"] / epochs)
 
     summary = {"model": spec.name, "blocks": m, "of": n, "path_length": m / 2, "rescale": rescale}
-    return Study("effective", rows, summary | by_arms.facts(rows) | _compare(rows))
+    return Study("effective", rows, summary | by_arms.facts(rows, data) | _compare(rows))
 
 
 def _compare(rows: pd.DataFrame) -> dict[str, Any]:
@@ -148,7 +148,7 @@ curves = by_arms.curves
 def draw(study: Study):
     """Plots the arms' errors and the paired differences, with their intervals."""
     summary = study.summary
-    title = f"{summary['model']}: train {summary['blocks']} of {summary['of']} blocks per batch"
+    title = f"train {summary['blocks']} of {summary['of']} blocks per batch"
     return by_arms.draw(study, title, {arm: _label(summary, arm, "\n") for arm in summary["arms"]})
 
 

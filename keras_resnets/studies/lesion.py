@@ -106,42 +106,54 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 
 def draw(study: Study):
-    """Plots error against deleted block, with the intact network, stages and the paper's points."""
+    """Plots error against deleted block, a panel for each network, with its stages and costliest blocks."""
     from keras_resnets.reports import figures
 
-    figure, [axes] = figures.panels()
-    summary = study.summary
+    summary, networks = study.summary, list(study.rows.groupby("model", sort=False))
+    most = max(len(rows) for _, rows in networks)
+    figure, panels, paper = figures.with_paper(summary, [max(len(rows), 0.4 * most) for _, rows in networks])
 
-    # Each network; the first one with its stages and its costliest blocks.
-    for (name, rows), colour in zip(study.rows.groupby("model", sort=False), figures.COLOURS, strict=False):
+    labels = []
+    for axes, (name, rows) in zip(panels, networks, strict=True):
         facts = summary["beside"].get(name, summary)
-        index = range(1, len(rows) + 1)
-        if facts is summary:
-            figures.stage_bands(axes, list(rows["stage"]))
-            figures.levels(axes, facts)
-            for i in rows["error"].nlargest(3).index:
-                if rows["error"][i] > facts["intact"]["error"] + 0.05:
-                    place = (index[rows.index.get_loc(i)], rows["error"][i])
-                    axes.annotate(rows["block"][i], place, (7, -9), textcoords="offset points", fontsize=8)
-        figures.with_intervals(
-            axes, index, rows, colour, f"{name}, one block deleted (left whole: {figures.intact(facts)})"
-        )
-        for i, block in enumerate(rows["block"], 1):
-            if block in facts["bridged_without_weights"]:
-                axes.plot(i, rows["error"].iloc[i - 1], "s", color="none", markeredgecolor=colour, markersize=8)
+        labels += _draw_network(axes, rows, facts, alone=len(networks) == 1)
+        if len(networks) > 1:
+            axes.set_title(f"{name}, left whole: {figures.intact(facts)}", loc="left", fontsize=10, pad=16)
+        figures.errors(axes, summary, ", 95% interval")
+        if axes is not panels[0]:
+            axes.set_ylabel("")
 
     # The paper's points, and the legend of the marked blocks.
-    if summary["blocks"] == 54:
-        label = "Veit et al. 2016, Fig. 3, read from it: ResNet-110, CIFAR-10"
-        figures.paper_points(axes, VEIT, label)
-        axes.axhline(VEIT_ELSEWHERE, color=figures.PAPER, lw=1, ls=":", label="the same, all other blocks")
+    if paper is not None:
+        figures.paper_points(paper, VEIT, "Veit et al. 2016, Fig. 3, read from it: ResNet-110, CIFAR-10")
+        paper.axhline(VEIT_ELSEWHERE, color=figures.PAPER, lw=1, ls=":", label="the same, all other blocks")
+        if paper not in panels:
+            figures.errors(paper, summary)
+            paper.set(xlim=(0, 55), xlabel="deleted block", ylabel="")
     if any(facts["bridged_without_weights"] for facts in (summary, *summary["beside"].values())):
         square = {"color": "none", "markeredgecolor": "0.3", "markersize": 8}
-        axes.plot([], [], "s", **square, label="changes the shape: bridged")
-    axes.set_xlabel("deleted block")
-    figures.errors(axes, summary, ", 95% interval")
-    figures.finish(figure, f"{summary['model']}: delete one block, keep its skip")
+        panels[0].plot([], [], "s", **square, label="changes the shape: bridged")
+    what = "delete one block, keep its skip"
+    beside = f", beside {', '.join(map(str, summary['beside']))}" if summary["beside"] else ""
+    figures.finish(figure, figures.heading(summary, what + beside), labels=labels)
     return figure
+
+
+def _draw_network(axes, rows: pd.DataFrame, facts: dict[str, Any], alone: bool) -> list:
+    """Draws the lesions of one network, and returns the labels of its costliest blocks."""
+    from keras_resnets.reports import figures
+
+    index = np.arange(1, len(rows) + 1)
+    figures.stage_bands(axes, list(rows["stage"]))
+    figures.levels(axes, facts, told=alone)
+    figures.with_intervals(axes, index, rows, figures.OURS, "one block deleted")
+    bridged = rows["block"].isin(facts["bridged_without_weights"]).to_numpy()
+    axes.plot(index[bridged], rows["error"][bridged], "s", color="none", markeredgecolor=figures.OURS, markersize=8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("deleted block")
+    costly = rows.assign(number=index).nlargest(3, "error")
+    costly = costly[costly["error"] > facts["intact"]["error"] + 0.05]
+    return [(axes, row.number, row.error, row.block) for row in costly.itertuples()]
 
 
 def _left_whole(facts) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.data.batches import batches
+from keras_resnets.data.batches import batches, name_of
 from keras_resnets.errors import whole_number
 from keras_resnets.instruments.evaluation import Kept, progress
 from keras_resnets.instruments.path_draws import REST, Paths, needed_length, shortest_run
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # Read from Veit et al. 2016, Fig. 6c: the lengths that carry the gradient of ResNet-110 on CIFAR-10.
 VEIT = (5, 17)
+
+# How a remark that helps to read a panel is written.
+_AID = {"ha": "right", "va": "top", "fontsize": 8, "color": "0.35"}
 
 # Number of examples whose gradient is also split in double precision.
 CHECKED = 1
@@ -114,7 +117,7 @@ def split_gradient(spectra, examples, *, draws, weights, seed, budget, verbose=F
 
     # The paths to sample, and what identifies the measurement.
     spectrum, precise = spectra
-    network, (x, y, labels), choices = spectrum.model, examples, Paths(spectrum.model)
+    network, (x, y, labels, name), choices = spectrum.model, examples, Paths(spectrum.model)
     rows = -(-len(x) // -(-len(x) // spectrum.rows(budget)))
     gates = choices.draw(draws, len(x), np.random.default_rng(seed))
     facts: dict[str, Any] = {
@@ -131,6 +134,7 @@ def split_gradient(spectra, examples, *, draws, weights, seed, budget, verbose=F
 
     # Batch by batch, except those that an interrupted study has finished.
     kept, tables = Kept(resume, f"paths {facts} {weights}"), []
+    facts["data"] = name  # no part of what identifies the measurement
     starts = range(0, len(x), rows)
     with progress(f"paths of {network.name}", len(starts) * len(spectrum.chain), verbose) as advance:
         for start in starts:
@@ -153,7 +157,7 @@ def split_gradient(spectra, examples, *, draws, weights, seed, budget, verbose=F
 
 
 def first_examples(network: ResidualNetwork, data, examples: int):
-    """Returns the first examples as arrays, and the source of their labels."""
+    """Returns the first examples as arrays, the source of their labels, and the name of the data."""
     parts: list[tuple[np.ndarray, np.ndarray | None]] = []
     check_classifier(network)
     for batch in batches(data, examples, shape=network.input_shape[1:], classes=network.output_shape[1]):
@@ -162,8 +166,8 @@ def first_examples(network: ResidualNetwork, data, examples: int):
             break
     x = np.concatenate([x for x, _ in parts])[:examples]
     if parts[0][1] is None:
-        return x, network.predict(x, verbose=0).argmax(-1), "what the network answers"
-    return x, np.concatenate([y for _, y in parts if y is not None])[:examples], "given"
+        return x, network.predict(x, verbose=0).argmax(-1), "what the network answers", name_of(data)
+    return x, np.concatenate([y for _, y in parts if y is not None])[:examples], "given", name_of(data)
 
 
 def _measured(spectrum: Spectrum, x, y, gates: np.ndarray, weights: bool, tick) -> np.ndarray:
@@ -339,26 +343,44 @@ def draw(study: Study):
     one.set_ylim(max(positive["sampled"].min(), 1e-26 * rows["norm"].max()) / 3, 3 * rows["norm"].max())
     one.set(yscale="log", xlabel="path length: residual branches on it", ylabel="norm of the gradient at the input")
 
-    # Shares of each length.
+    one.text(0.97, 0.97, "between the curves: the number\nof paths, less what cancels", transform=one.transAxes, **_AID)
+
+    # Shares of each length. One draw of a large norm can make a sampled share many times as large as the others.
+    top = 1.3 * float(rows[["norm_share", "share", "paths"]].max().max())
     shares.fill_between(rows["length"], rows["paths"], color="0.85", label="number of paths (binomial)", lw=0)
     shares.plot(rows["length"], rows["sampled_share"], "o-", ms=3, color=figures.OURS, label="number x norm along one")
     shares.plot(
         rows["length"], rows["norm_share"], color=figures.OTHER, label="sum over all paths of the length, exact"
     )
     shares.plot(rows["length"], rows["share"], "--", color="tab:green", lw=1, label="contribution to the gradient")
-    if summary["blocks"] == 54:
+    beyond = rows[rows["sampled_share"] > top]
+    if len(beyond):
+        look = {"color": figures.OURS, "ms": 7, "clip_on": False, "label": "beyond the axis: a few large draws"}
+        shares.plot(beyond["length"], [top] * len(beyond), "^", **look)
+    exact = summary["exact"]
+    label = f"lengths {exact['low']} to {exact['high']}: {exact['mass']:.0%} of the exact sums"
+    shares.axvspan(exact["low"] - 0.5, exact["high"] + 0.5, color=figures.OTHER, alpha=0.08, lw=0, label=label)
+    if summary["blocks"] == 54 and figures.is_cifar10(summary):
         shares.axvspan(*VEIT, color=figures.PAPER, alpha=0.12, lw=0, label="Veit et al. 2016, Fig. 6c: 5 to 17")
     shares.axhline(0, color="0.8", lw=0.8, zorder=0)
-    shares.set(xlabel="path length", ylabel="share of all lengths")
+    shares.set(xlabel="path length", ylabel="share of all lengths", ylim=(min(0, 1.2 * rows["share"].min()), top))
+    shares.text(
+        0.97, 0.97, "grey: how many paths there are\nlines: what they carry", transform=shares.transAxes, **_AID
+    )
+    one.set_title("how strong: one path, and all of its length", loc="left", fontsize=10)
+    shares.set_title("which lengths carry the gradient", loc="left", fontsize=10)
 
     if len(blocks):
         _heat_map(figure, axes[2], blocks)
-    figures.finish(figure, f"{summary['model']}: the gradient by path length, {summary['examples']} examples", 3)
+    labels = [(shares, row.length, top, f"{row.sampled_share:.0%}") for row in beyond.itertuples()]
+    figures.finish(figure, figures.heading(summary, "the gradient by path length"), 3, labels)
     return figure
 
 
 def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
-    """Plots, for each link, the share of each length in the gradient of its weights."""
+    """Plots, for each link, the share of each length in the gradient of its weights, and their mean length."""
+    from matplotlib.colors import PowerNorm
+
     names = list(dict.fromkeys(rows["at"]))
     table = rows.pivot(index="length", columns="at", values="norm_share")[names]
     image = axes.imshow(
@@ -366,10 +388,15 @@ def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
         origin="lower",
         aspect="auto",
         cmap="Blues",
+        norm=PowerNorm(0.5, 0, 1),  # the last link has one length, the first ones have many
         interpolation="nearest",
         extent=(-0.5, len(names) - 0.5, -0.5, len(table) - 0.5),
     )
+    lengths = table.fillna(0).mul(table.index.to_numpy(), axis=0).sum()
+    axes.plot(range(len(names)), lengths, color="tab:orange", lw=1.2, label="mean length, by the norms")
     axes.set(xlabel="link whose weights learn (0: the stem)", ylabel="path length from its weights to the loss")
+    axes.set_title("which lengths teach which link", loc="left", fontsize=10)
+    axes.text(0.97, 0.97, "a column: the gradient of one\nlink's weights, by length", transform=axes.transAxes, **_AID)
     figure.colorbar(image, ax=axes, label="share of the norms", pad=0.02)
 
 

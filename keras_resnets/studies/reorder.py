@@ -130,18 +130,22 @@ def draw(study: Study):
     """Plots error against Kendall's tau: boxes over orders, and the paper's medians."""
     from keras_resnets.reports import figures
 
-    figure, [axes] = figures.panels()
+    figure, [axes], paper = figures.with_paper(study.summary)
     summary = study.summary
     bins = study.rows["error"].groupby(study.rows["tau"].round(2))
     label = f"orders in bins of 0.01, {len(study.rows)} in all: median, quartiles, extremes"
     figures.boxes(axes, {at: list(errors) for at, errors in bins}, 0.006, label)
     figures.levels(axes, summary)
-    if summary["blocks"] == 54:
-        figures.paper_points(axes, VEIT, "Veit et al. 2016, Fig. 5b, medians read from it: ResNet-110, CIFAR-10")
+    if paper is not None:
+        figures.paper_points(paper, VEIT, "Veit et al. 2016, Fig. 5b, medians read from it: ResNet-110, CIFAR-10")
     axes.set_xlabel("Kendall's tau of the order of blocks")
     axes.set_xlim(1.005, min(study.rows["tau"].min(), 0.9) - 0.01)
     figures.errors(axes, summary)
-    figures.finish(figure, f"{summary['model']}: exchange blocks of equal shapes")
+    if paper not in (axes, None):
+        paper.set(xlabel="Kendall's tau", xlim=(1.005, min(VEIT) - 0.01))
+        figures.errors(paper, summary)
+        paper.set_ylabel("")
+    figures.finish(figure, figures.heading(summary, "exchange blocks of equal shapes"))
     return figure
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples_in
+from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples_in, name_of
 from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.evaluation import engine_for, progress, side_by_side
@@ -180,6 +180,7 @@ def measure(
         "skips": sum(block.shortcut is not None for block in network.blocks),
         "std": spread(counted["std"]) | {"mean": float(counted["std"].mean())},
         "examples": count,
+        "data": name_of(data),
         "weights_fingerprint": fingerprint(network.weights),
         "data_fingerprint": data_read.text,
     }
@@ -301,7 +302,7 @@ def draw(study: Study):
         axes.set(ylabel=f"standard deviation of the response\nover {summary['examples']:,} examples")
         axes.set(xlim=(0.5, most + 0.5), ylim=(0, None))
         axes.xaxis.get_major_locator().set_params(integer=True)
-    figures.finish(figure, f"{summary['model']}: responses of layers, before nonlinearity and addition", 3)
+    figures.finish(figure, figures.heading(summary, "responses of layers, before nonlinearity and addition"), 3)
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,11 +110,10 @@ def segment(
     # Statistics of each network, and differences from ResNet-38.
     by_arm = {arm: rows[rows["arm"] == arm] for arm in specs}
     summary = {
-        "data": data.name,
         "image": list(images),
         "epochs": length,
         "first": "resnet38",
-        **facts(rows),
+        **facts(rows, data),
         "most_frequent": _score_most_frequent(data),
         "arms": {
             arm: {**costs[arm], **over_seeds(rows_of_arm, "mean_iou", "error")} for arm, rows_of_arm in by_arm.items()
@@ -206,8 +204,8 @@ def draw(study: Study):
     right.set_yticks(range(len(arms)), [f"{NAMES[arm]}\n{summary['arms'][arm]['depth']} layers" for arm in arms])
     right.invert_yaxis()
     right.set_xlabel(f"relative to {NAMES[summary['first']]}")
-    title = f"{Path(summary['data']).name}: {first['macs'] / 1e6:,.0f} M multiply-adds, {summary['seeds']} seeds, "
-    figures.finish(figure, title + f"{summary['epochs']} epochs", 5)
+    what = f"{first['macs'] / 1e6:,.0f} M multiply-adds, {summary['seeds']} seeds, {summary['epochs']} epochs"
+    figures.finish(figure, figures.heading(summary, what), 5)
     return figure
 
 

@@ -90,7 +90,7 @@ curves, describe = by_arms.curves, by_arms.describe
 
 def draw(study: Study):
     """Plots the error of each arm, and its difference from that of the unchanged network."""
-    title = f"{study.summary['model']}: shortcuts, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
+    title = f"shortcuts, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
     return by_arms.draw(study, title, {arm: SHORTCUTS.get(arm, arm) for arm in study.summary["arms"]})
 
 

@@ -108,7 +108,7 @@ def survival(
         "model": spec.name,
         "blocks": spec.blocks,
         "epochs": epochs,
-        **facts(trained),
+        **facts(trained, data),
         "arms": _compare_arms(trained, without),
         "lesion": None,
     }
@@ -197,7 +197,7 @@ def draw(study: Study):
     figures.errors(panels[0], summary, limits=(0, top))
     if summary["lesion"]:
         robustness.draw_lesions(panels[1], summary, rows[rows["kind"] == "lesion"])
-    figures.finish(figure, f"{summary['model']}: train with stochastic depth, {summary['seeds']} seeds", 3)
+    figures.finish(figure, figures.heading(summary, f"train with stochastic depth, {summary['seeds']} seeds"), 3)
     return figure
 
 

@@ -7,8 +7,9 @@ trained as a correction. This study shows which of the two matters.
 
 from __future__ import annotations
 
+import itertools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -122,36 +123,41 @@ def curves(study: Study) -> dict[str, pd.Series]:
 
 
 def draw(study: Study):
-    """Plots errors with one skip or one residual branch removed, and with skips removed one after the other."""
+    """Plots errors with one skip or one residual branch removed: block by block, and one against the other."""
     from keras_resnets.reports import figures
 
-    summary, (figure, (left, right)) = study.summary, figures.panels(2, 4.8)
-    rows = {kind: study.rows[study.rows["kind"] == kind] for kind in study.rows["kind"].unique()}
-    index = range(1, len(rows["unskip"]) + 1)
+    summary, (figure, (left, right)) = study.summary, figures.panels(2, 5)
+    rows = {kind: study.rows[study.rows["kind"] == kind].reset_index(drop=True) for kind in ("unskip", "delete")}
+    unskipped, deleted, index = rows["unskip"], rows["delete"], range(1, len(rows["unskip"]) + 1)
 
     # Left: one block at a time.
-    figures.stage_bands(left, list(rows["unskip"]["stage"]))
+    figures.stage_bands(left, list(unskipped["stage"]))
     figures.levels(left, summary)
-    figures.with_intervals(left, index, rows["delete"], figures.OURS, "its residual branch deleted")
-    figures.with_intervals(left, index, rows["unskip"], figures.OTHER, "its skip removed", "^")
+    figures.with_intervals(left, index, deleted, figures.OURS, "its residual branch deleted")
+    figures.with_intervals(left, index, unskipped, figures.OTHER, "its skip removed", "^")
     left.set_xlabel("block, of those with an identity skip")
+    left.xaxis.get_major_locator().set_params(integer=True)
     figures.errors(left, summary, ", 95% interval")
 
-    # Right: one skip after the other.
-    figures.levels(right, summary)
-    for kind, style, colour, label in (
-        ("from_input", "o-", "tab:green", "skips removed from the input on"),
-        ("from_output", ".:", "tab:purple", "skips removed from the output back"),
-    ):
-        right.plot(rows[kind]["count"], rows[kind]["error"], style, color=colour, label=label)
-        right.fill_between(
-            rows[kind]["count"], rows[kind]["error_low"], rows[kind]["error_high"], color=colour, alpha=0.15, lw=0
-        )
-    right.set_xlabel("number of skips removed")
-    right.set_xlim(0, len(index) + 0.5)
-    figures.errors(right, summary)
-    figures.finish(figure, f"{summary['model']}: remove skips, keep residual branches", 3)
+    # Right: what a block costs either way.
+    for stage, colour in zip(unskipped["stage"].unique(), itertools.cycle(figures.BY_STAGE)):
+        of_stage = unskipped["stage"] == stage
+        points = {"ms": 5.5, "color": colour, "alpha": 0.85, "label": f"a block of {stage}"}
+        right.plot(deleted["error"][of_stage], unskipped["error"][of_stage], "o", **points)
+    whole = summary["intact"]["error"]
+    right.plot([whole], [whole], "*", ms=11, color=figures.INTACT, label=f"left whole: {figures.intact(summary)}")
+    right.axline((0, 0), slope=1, color="0.6", lw=1, ls=":", label=_count_above(summary))
+    figures.errors(right, summary, ", its skip removed")
+    figures.errors(right, summary, ", its residual branch deleted", figures.room(deleted["error"], whole), "x")
+    ends = dict.fromkeys([deleted["error"].idxmax(), unskipped["error"].idxmin()])
+    labels = [(right, deleted["error"][i], unskipped["error"][i], unskipped["block"][i]) for i in ends]
+    what = "remove one skip, or delete the block's residual branch"
+    figures.finish(figure, figures.heading(summary, what), 4, labels)
     return figure
+
+
+def _count_above(summary: dict[str, Any]) -> str:
+    return f"equal; above it, {summary['unskip_costs_more']} of {summary['identity_skips']}, the skip costs more"
 
 
 def describe(study: Study) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.data.batches import BATCH, batches
+from keras_resnets.data.batches import BATCH, batches, name_of
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.instruments import path_lengths, teaching
 from keras_resnets.instruments.energy import measure
@@ -127,6 +127,7 @@ class EffectiveDepth(keras.callbacks.Callback):
             )
         facts = {
             "model": self.model.name,
+            "data": name_of(self.data),
             "examples": len(self._examples()),
             "every": self.every,
             "probe_fingerprint": self._settings()["probe"],

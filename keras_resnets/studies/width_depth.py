@@ -112,7 +112,7 @@ def width_depth(
         "budget": amount,
         "tolerance": tolerance,
         "epochs": epochs,
-        **facts(rows),
+        **facts(rows, data),
         "networks": [
             {"depth": depth, **networks[depth], **over_seeds(rows_of_depth, "error", "loss")}
             for depth, rows_of_depth in rows.groupby("depth")
@@ -178,7 +178,9 @@ def draw(study: Study):
     for axes in (left, right):
         axes.set_xlabel("depth in layers, below it width of the last stage")
         axes.set_xticks(points["depth"], [f"{row.depth}\n{row.width}" for row in points.itertuples()])
-    title = f"{summary['model']} at {summary['budget']:,} {MEASURES[summary['measure']]}, {summary['seeds']} seeds"
+    title = figures.heading(
+        summary, f"at {summary['budget']:,} {MEASURES[summary['measure']]}, {summary['seeds']} seeds"
+    )
     figures.finish(figure, title, 3)
     return figure
 
