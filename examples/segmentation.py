@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import keras_resnets as kr
 
@@ -38,12 +37,10 @@ print(f"mean IoU {scores.mean_iou:.4f} (95 % interval {low:.4f} to {high:.4f}), 
 background = scores.confusion[0].sum() / scores.confusion.sum()
 print(f"background everywhere: mean IoU {background / data.classes:.4f}, accuracy {background:.4f}")
 
-# 3. Look: images, labels and answers side by side.
+# 3. Look: images, labels and answers side by side, with a legend of the classes.
 
 images, labels = (np.asarray(part)[:6] for part in next(iter(data.test)))
 answers = kr.segmentation.predict(model, images, flip=False)
-colors = np.array(data.colors)
-rows = [kr.segmentation.side_by_side(*example, colors) for example in zip(images, labels, answers, strict=True)]
-picture = Image.fromarray(np.concatenate(rows))
-picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(arguments.out / "overlays.png")
+figure = kr.segmentation.draw(images, labels, answers, np.array(data.colors), data.class_names)
+figure.savefig(arguments.out / "overlays.png", dpi=150)
 print(f"wrote {arguments.out / 'overlays.png'}")

@@ -314,6 +314,7 @@ def test_every_study_is_saved_drawn_and_told(name, deep, tmp_path):
     loaded = kr.studies.Study.load(tmp_path)
     assert loaded.rows.equals(study.rows)
     assert loaded.summary == study.summary
+    assert loaded.summary["data"] == "given"
     intact = study.summary["intact"]["error"]
     assert "error" in kr.studies.describe(loaded)
     drawn = [text.get_text() for text in study.figure().findobj(lambda artist: hasattr(artist, "get_text"))]

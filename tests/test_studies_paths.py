@@ -82,6 +82,7 @@ def test_the_study_is_saved_drawn_and_told_and_leaves_the_network_alone(tiny, im
     study.save(tmp_path)
     loaded = kr.studies.Study.load(tmp_path)
     assert loaded.summary == study.summary
+    assert loaded.summary["data"] == "given"
     for column in study.rows:
         if study.rows[column].dtype == float:
             np.testing.assert_array_equal(loaded.rows[column], study.rows[column])

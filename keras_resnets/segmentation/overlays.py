@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -11,9 +13,12 @@ from keras_resnets.data.labels import IGNORE
 from keras_resnets.reports.study import Events
 from keras_resnets.segmentation.prediction import predict
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength: float = 0.6) -> np.ndarray:
-    """Blends the colours of classes into an image.
+
+def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength: float = 0.5) -> np.ndarray:
+    """Blends the colours of classes into an image; a class in black, as backgrounds are, leaves it as it is.
 
     Args:
         image: (height, width, 1 or 3), in any units: its smallest value becomes black and its largest white.
@@ -28,14 +33,15 @@ def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength:
         >>> import keras_resnets as kr, numpy as np
         >>> picture = kr.segmentation.overlay(np.zeros((1, 2, 3)), np.array([[0, 255]]), np.array([[200, 0, 0]]))
         >>> picture.tolist()
-        [[[120, 0, 0], [0, 0, 0]]]
+        [[[100, 0, 0], [0, 0, 0]]]
     """
     image = np.broadcast_to(image, (*image.shape[:2], 3)).astype("float64")
     low, high = image.min(), image.max()
     picture = 255 * (image - low) / (high - low) if high > low else np.zeros_like(image)
     has_class = (labels >= 0) & (labels < len(colors))
-    blended = (1 - strength) * picture + strength * np.asarray(colors, "float64")[np.where(has_class, labels, 0)]
-    return np.where(has_class[..., None], blended, picture).round().astype("uint8")
+    color = np.asarray(colors, "float64")[np.where(has_class, labels, 0)]
+    coloured = has_class[..., None] & color.any(-1, keepdims=True)
+    return np.where(coloured, (1 - strength) * picture + strength * color, picture).round().astype("uint8")
 
 
 def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, colors: np.ndarray) -> np.ndarray:
@@ -45,10 +51,62 @@ def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, col
     return np.concatenate([plain, gap, overlay(image, labels, colors), gap, overlay(image, answers, colors)], 1)
 
 
+def draw(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    answers: Sequence[np.ndarray],
+    colors: np.ndarray,
+    names: Sequence[str],
+    strength: float = 0.5,
+) -> Figure:
+    """Draws images with their labels and predictions, a row for each, and a legend of the classes that occur.
+
+    Args:
+        images: as for `overlay`, one or several.
+        labels: the labels of each image.
+        answers: the predictions for each image.
+        colors: as for `overlay`.
+        names: names of the classes.
+        strength: as for `overlay`.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> import keras_resnets as kr, numpy as np
+        >>> image, labels = np.zeros((4, 4, 3)), np.eye(4, dtype=int)
+        >>> colors = np.array([[0, 0, 0], [200, 0, 0]])
+        >>> figure = kr.segmentation.draw([image], [labels], [labels], colors, ["no", "yes"])
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['no', 'yes']
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(6.6, 0.5 + 2.2 * len(images)), layout="constrained")
+    panels = figure.subplots(len(images), 3, squeeze=False)
+    none = np.full_like(labels[0], IGNORE)
+    for row, image, truth, answer in zip(panels, images, labels, answers, strict=True):
+        for axes, shown in zip(row, (none, truth, answer), strict=True):
+            axes.imshow(overlay(image, shown, colors, strength), interpolation="nearest")
+            axes.set_axis_off()
+    for axes, title in zip(panels[0], ("image", "labels", "answers"), strict=True):
+        axes.set_title(title, fontsize=10)
+    seen = np.unique(np.concatenate([np.ravel(part) for part in (*labels, *answers)]))
+    patches = [
+        Patch(facecolor=np.asarray(colors[k]) / 255, edgecolor="0.5", lw=0.5, label=names[k])
+        for k in seen
+        if 0 <= k < len(names)
+    ]
+    figure.legend(handles=patches, frameon=False, loc="outside lower center", ncols=5, fontsize=8)
+    return figure
+
+
 class Overlays(keras.callbacks.Callback):
     """Shows the network's predictions for a few images in TensorBoard during training.
 
-    Each picture shows an image, its labels and the predictions. `kr.train` adds this callback itself.
+    Each picture shows an image, its labels and the predictions, with a legend of the classes if their names are given.
+    `kr.train` adds this callback itself.
 
     Args:
         data: batches of images and labels; the first images are shown.
@@ -56,6 +114,7 @@ class Overlays(keras.callbacks.Callback):
         logs: TensorBoard's folder.
         images: number of images.
         every: number of epochs between pictures; the first and the last epoch always have some.
+        names: names of the classes, for the legend.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -63,8 +122,17 @@ class Overlays(keras.callbacks.Callback):
         >>> callback = kr.segmentation.Overlays([batch], np.zeros((2, 3)), "logs")
     """
 
-    def __init__(self, data, colors: np.ndarray, logs: str | os.PathLike, images: int = 4, every: int = 5):
+    def __init__(
+        self,
+        data,
+        colors: np.ndarray,
+        logs: str | os.PathLike,
+        images: int = 4,
+        every: int = 5,
+        names: Sequence[str] | None = None,
+    ):
         super().__init__()
+        self._names = names
         self._data, self._colors, self._logs = data, np.asarray(colors), str(logs)
         self._most, self._every = images, every
 
@@ -84,7 +152,10 @@ class Overlays(keras.callbacks.Callback):
             return
         images, labels = self._examples()
         answers = predict(self.model, images, flip=False)
-        pictures = [side_by_side(*example, self._colors) for example in zip(images, labels, answers, strict=True)]
         with Events(self._logs) as events:
-            for number, picture in enumerate(pictures):
-                events.picture(f"image, labels, answers/{number}", picture, epoch + 1)
+            for number, example in enumerate(zip(images, labels, answers, strict=True)):
+                tag = f"image, labels, answers/{number}"
+                if self._names is None:
+                    events.picture(tag, side_by_side(*example, self._colors), epoch + 1)
+                else:
+                    events.figure(tag, draw(*([part] for part in example), self._colors, self._names), epoch + 1)

@@ -203,7 +203,8 @@ def _draw_epochs(panels, epochs: pd.DataFrame, column: str, families: Sequence[s
             by_epoch = epochs[(epochs["family"] == family) & (epochs["depth"] == depth)].groupby("epoch")
             median, low, high = (by_epoch[column].agg(how) for how in ("median", "min", "max"))
             label = f"{depth} layers: median, and extremes of seeds"
-            panel.plot(median.index, median, color=colour, lw=1.3, label=label, marker="o" if len(median) == 1 else None)
+            marker = "o" if len(median) == 1 else None
+            panel.plot(median.index, median, color=colour, lw=1.3, label=label, marker=marker)
             panel.fill_between(low.index, low, high, color=colour, alpha=0.12, lw=0)
         panel.set(xlabel="epoch", ylim=limits)
         panel.set_title(f"{family}, {FOLLOWED[column]}", loc="left", fontsize=10)

@@ -248,7 +248,8 @@ def _tensorboard_callbacks(
     callbacks: list[keras.callbacks.Callback] = [Curves(logs, epochs)]
     if _is_dense(model):
         images, colors = data.watched or data.test, np.array(data.colors)
-        callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=epochs // 8 or 1))
+        shown = {"every": epochs // 8 or 1, "names": data.class_names}
+        callbacks.append(segmentation.Overlays(images, colors, logs / "images", **shown))
     return callbacks
 
 
