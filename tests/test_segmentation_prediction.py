@@ -95,3 +95,17 @@ def test_overlay_mixes_colours_with_the_image():
     image = np.array([[[0.0], [1.0], [0.5]]])
     picture = kr.segmentation.overlay(image, np.array([[1, 0, 255]]), np.array([[0, 0, 250], [250, 0, 0]]), 0.4)
     np.testing.assert_array_equal(picture[0], [[100, 0, 0], [153, 153, 253], [128, 128, 128]])
+
+
+def test_pictures_have_a_legend_of_the_classes_in_them():
+    colors, names = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0], [0, 0, 200]]), ["ground", "cat", "dog", "cow"]
+    image, labels = np.full((2, 2, 1), 0.5), np.array([[0, 1], [255, 3]])
+    image[0, 0], image[1, 1] = 0, 1
+    figure = kr.segmentation.draw([image], [labels], [labels.T], colors, names)
+    plain, truth, answer = (axes.images[0].get_array() for axes in figure.axes)
+    assert plain[0, 0].tolist() == truth[0, 0].tolist() == [0, 0, 0], "the background is as it is"
+    assert (truth[0, 1].tolist(), answer[1, 0].tolist()) == ([164, 64, 64], [164, 64, 64])
+    assert truth[1, 0].tolist() == plain[1, 0].tolist(), "a pixel without a class"
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["ground (not coloured)", "cat", "cow"]
+    assert legend.get_patches()[2].get_facecolor()[:3] == pytest.approx((0, 0, 200 / 255))

@@ -40,7 +40,7 @@ def draw(study: Study):
     figures.over_depth(left, trials, "a trial, 95% interval over images")
     medians = trials.groupby("depth")["error"].median()
     left.plot(medians.index, medians, color="0.6", lw=1.2, zorder=1, label="median of a depth")
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.set_xlabel("layers; the width follows from the budget")
 
     # Error against each other cost.

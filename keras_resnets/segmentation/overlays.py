@@ -78,7 +78,7 @@ def draw(
         >>> colors = np.array([[0, 0, 0], [200, 0, 0]])
         >>> figure = kr.segmentation.draw([image], [labels], [labels], colors, ["no", "yes"])
         >>> [text.get_text() for text in figure.legends[0].get_texts()]
-        ['no', 'yes']
+        ['no (not coloured)', 'yes']
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -94,7 +94,9 @@ def draw(
         axes.set_title(title, fontsize=10)
     seen = np.unique(np.concatenate([np.ravel(part) for part in (*labels, *answers)]))
     patches = [
-        Patch(facecolor=np.asarray(colors[k]) / 255, edgecolor="0.5", lw=0.5, label=names[k])
+        Patch(facecolor=tuple(np.asarray(colors[k]) / 255), lw=0.5, label=names[k])
+        if np.any(colors[k])
+        else Patch(facecolor="none", edgecolor="0.5", lw=0.5, label=f"{names[k]} (not coloured)")
         for k in seen
         if 0 <= k < len(names)
     ]
@@ -158,4 +160,6 @@ class Overlays(keras.callbacks.Callback):
                 if self._names is None:
                     events.picture(tag, side_by_side(*example, self._colors), epoch + 1)
                 else:
-                    events.figure(tag, draw(*([part] for part in example), self._colors, self._names), epoch + 1)
+                    image, truth, answer = example
+                    figure = draw([image], [truth], [answer], self._colors, self._names)
+                    events.figure(tag, figure, epoch + 1)

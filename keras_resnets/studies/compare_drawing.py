@@ -155,7 +155,8 @@ def _draw_pairs(figure, axes, pairs: pd.DataFrame, names: list[str]) -> None:
             continue
         mark = "*" if _is_significant(pair) else ""
         values[i, j], values[j, i] = pair["difference"], -pair["difference"]
-        marks[i, j], marks[j, i] = (f"{100 * sign * pair['difference']:+.2f}{mark}" for sign in (1, -1))
+        points = 100 * pair["difference"]
+        marks[i, j], marks[j, i] = (f"{sign * points:+.2f}{mark}" if points else "0" for sign in (1, -1))
     import matplotlib
 
     most = np.nanmax(np.abs(values)) if np.isfinite(values).any() else 1.0
@@ -185,13 +186,14 @@ def _draw_costs(axes, rows: pd.DataFrame, score: str, colours) -> list[Any]:
     choices = [("latency", 1e3, "milliseconds for one example, quartiles")]
     choices += [("macs", 1e-6, "multiply-adds, millions"), ("parameters", 1e-3, "parameters, thousands")]
     column, unit, label = next(choice for choice in choices if choice[0] in rows)
-    values, labels = unit * rows[column], []
+    values, names = unit * rows[column], _shortened(rows["network"], 18)
+    at: dict[tuple[float, float], list[str]] = {}  # networks that are alike share a label
     for i, row in enumerate(rows.to_dict("records")):
         x, colour = unit * row[column], colours[row["network"]]
         reach = [[x - unit * row["latency_low"]], [unit * row["latency_high"] - x]] if column == "latency" else None
         axes.errorbar(x, row[score], xerr=reach, fmt="o", ms=6, color=colour, elinewidth=1)
         if row["recipe"] not in list(rows["recipe"][:i]):  # repeats are as large as each other
-            labels.append((axes, x, row[score], f"{_count(row['parameters'])} parameters"))
+            at.setdefault((x, row[score]), []).append(f"{names[i]}: {_count(row['parameters'])} parameters")
     if values.max() > 8 * values.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -199,7 +201,7 @@ def _draw_costs(axes, rows: pd.DataFrame, score: str, colours) -> list[Any]:
     axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
     axes.set(xlabel=label, ylabel=WORDS[score])
     _percent(axes.yaxis)
-    return labels
+    return [(axes, x, y, "\n".join(lines)) for (x, y), lines in at.items()]
 
 
 def describe(study: Study) -> str:

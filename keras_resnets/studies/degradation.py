@@ -183,7 +183,7 @@ def draw(study: Study):
         _draw_epochs(panels, study.tables["epochs"], column, families, summary["depths"])
         means = figures.ends(points, after)
         figures.over_depth(last, means, figures.MEAN, dots.assign(error=dots[after]))
-        last.set_title("last epoch, by depth", loc="left", fontsize=10)
+        last.set_title("last epoch, by depth", loc="left", fontsize=9)
         last.set_ylabel(FOLLOWED[column])
         last.set_ylim(*figures.room(means["error_high"], dots[after]))
         last.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
@@ -207,15 +207,13 @@ def _draw_epochs(panels, epochs: pd.DataFrame, column: str, families: Sequence[s
             panel.plot(median.index, median, color=colour, lw=1.3, label=label, marker=marker)
             panel.fill_between(low.index, low, high, color=colour, alpha=0.12, lw=0)
         panel.set(xlabel="epoch", ylim=limits)
-        panel.set_title(f"{family}, {FOLLOWED[column]}", loc="left", fontsize=10)
         panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
         panel.xaxis.get_major_locator().set_params(integer=True)
         if epochs["epoch"].nunique() == 1:
             panel.set_xticks(epochs["epoch"].unique())
         most = epochs.loc[epochs["family"] == family, column].max()
-        if most > limits[1]:
-            cut = f"axis cut at {limits[1]:.0%}: the first epochs reach {most:.0%}"
-            panel.text(0.97, 0.97, cut, transform=panel.transAxes, ha="right", va="top", fontsize=8, color="0.35")
+        cut = f"\naxis cut at {limits[1]:.0%}: the first epochs reach {most:.0%}" if most > limits[1] else ""
+        panel.set_title(f"{family}, {FOLLOWED[column]}{cut}", loc="left", fontsize=9)
     panels[0].set_ylabel(FOLLOWED[column])
 
 

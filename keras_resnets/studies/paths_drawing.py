@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_resnets.instruments.path_draws import REST
 from keras_resnets.reports.study import Study
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 # Read from Veit et al. 2016, Fig. 6c: the lengths that carry the gradient of ResNet-110 on CIFAR-10.
 VEIT = (5, 17)
-
-# How a remark that helps to read a panel is written.
-_AID: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 8, "color": "0.35"}
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
@@ -49,8 +46,6 @@ def draw(study: Study):
     one.set_ylim(max(positive["sampled"].min(), 1e-26 * rows["norm"].max()) / 3, 3 * rows["norm"].max())
     one.set(yscale="log", xlabel="path length: residual branches on it", ylabel="norm of the gradient at the input")
 
-    one.text(0.97, 0.97, "between the curves: the number\nof paths, less what cancels", transform=one.transAxes, **_AID)
-
     # Shares of each length. One draw of a large norm can make a sampled share many times as large as the others.
     top = 1.3 * float(rows[["norm_share", "share", "paths"]].max().max())
     shares.fill_between(rows["length"], rows["paths"], color="0.85", label="number of paths (binomial)", lw=0)
@@ -70,12 +65,13 @@ def draw(study: Study):
         shares.axvspan(*VEIT, color=figures.PAPER, alpha=0.12, lw=0, label="Veit et al. 2016, Fig. 6c: 5 to 17")
     shares.axhline(0, color="0.8", lw=0.8, zorder=0)
     shares.set(xlabel="path length", ylabel="share of all lengths", ylim=(min(0, 1.2 * rows["share"].min()), top))
-    shares.text(
-        0.97, 0.97, "grey: how many paths there are\nlines: what they carry", transform=shares.transAxes, **_AID
+    _caption(
+        one, "How strong are one path, and all of its length?", "between them: the number of paths, less what cancels"
     )
-    one.set_title("how strong: one path, and all of its length", loc="left", fontsize=10)
-    shares.set_title("which lengths carry the gradient", loc="left", fontsize=10)
+    _caption(shares, "Which lengths carry the gradient?", "grey: how many paths there are; lines: what they carry")
 
+    for panel in axes:
+        panel.xaxis.get_major_locator().set_params(integer=True)
     if len(blocks):
         _heat_map(figure, axes[2], blocks)
     labels = [(shares, row.length, top, f"{row.sampled_share:.0%}") for row in beyond.itertuples()]
@@ -101,9 +97,13 @@ def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
     lengths = table.fillna(0).mul(table.index.to_numpy(), axis=0).sum()
     axes.plot(range(len(names)), lengths, color="tab:orange", lw=1.2, label="mean length, by the norms")
     axes.set(xlabel="link whose weights learn (0: the stem)", ylabel="path length from its weights to the loss")
-    axes.set_title("which lengths teach which link", loc="left", fontsize=10)
-    axes.text(0.97, 0.97, "a column: the gradient of one\nlink's weights, by length", transform=axes.transAxes, **_AID)
+    _caption(axes, "Which lengths teach which link?", "a column: the gradient of one link's weights, by length")
     figure.colorbar(image, ax=axes, label="share of the norms", pad=0.02)
+
+
+def _caption(axes, question: str, reading: str) -> None:
+    """Writes above a panel what it answers, and how it is read."""
+    axes.set_title(f"{question}\n{reading}", loc="left", fontsize=9, color="0.25")
 
 
 def describe(study: Study) -> str:

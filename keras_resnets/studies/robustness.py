@@ -69,5 +69,6 @@ def draw_lesions(axes, summary: dict[str, Any], lesions: pd.DataFrame) -> None:
         label = f"a block deleted, trained {training}: median and extremes of seeds"
         axes.plot(errors.index, errors.median(axis=1), "o-", ms=3.2, lw=0.9, color=colour, label=label)
         axes.fill_between(errors.index, errors.min(axis=1), errors.max(axis=1), color=colour, alpha=0.2, lw=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("deleted block")
     figures.errors(axes, summary)

@@ -248,8 +248,8 @@ def _tensorboard_callbacks(
     callbacks: list[keras.callbacks.Callback] = [Curves(logs, epochs)]
     if _is_dense(model):
         images, colors = data.watched or data.test, np.array(data.colors)
-        shown = {"every": epochs // 8 or 1, "names": data.class_names}
-        callbacks.append(segmentation.Overlays(images, colors, logs / "images", **shown))
+        every, names = epochs // 8 or 1, data.class_names
+        callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=every, names=names))
     return callbacks
 
 
