@@ -100,10 +100,10 @@ def test_overlay_mixes_colours_with_the_image():
 def test_pictures_have_a_legend_of_the_classes_in_them():
     colors, names = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0], [0, 0, 200]]), ["ground", "cat", "dog", "cow"]
     image, labels = np.full((2, 2, 1), 0.5), np.array([[0, 1], [255, 3]])
-    image[0, 0], image[1, 1] = 0, 1
+    image[0, 0], image[1, 1] = 1, 0
     figure = kr.segmentation.draw([image], [labels], [labels.T], colors, names)
     plain, truth, answer = (axes.images[0].get_array() for axes in figure.axes)
-    assert plain[0, 0].tolist() == truth[0, 0].tolist() == [0, 0, 0], "the background is as it is"
+    assert plain[0, 0].tolist() == truth[0, 0].tolist() == [255, 255, 255], "the background is as it is"
     assert (truth[0, 1].tolist(), answer[1, 0].tolist()) == ([164, 64, 64], [164, 64, 64])
     assert truth[1, 0].tolist() == plain[1, 0].tolist(), "a pixel without a class"
     legend = figure.legends[0]

@@ -41,7 +41,7 @@ def place(figure, labels: Sequence[Label], fontsize: float = 8, colour: str = "0
         half, panel = np.array([size.width, size.height]) / 2, axes.get_window_extent()
 
         # The first of the places that cost least.
-        places = []
+        places: list[tuple[float, int, np.ndarray, np.ndarray]] = []
         for distance in _DISTANCES:
             for across, up in _DIRECTIONS:
                 shift = np.array([across * (distance * pixels + half[0]), up * (distance * pixels + half[1])])
