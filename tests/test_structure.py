@@ -88,7 +88,7 @@ def test_every_public_name_has_a_docstring_and_resolves():
         assert getattr(kr, name).__doc__, name
 
 
-SHARED = {"self", "cls", "out", "seed", "verbose", "callbacks", "tell"}
+SHARED = {"self", "cls", "out", "seed", "verbose", "callbacks", "tell", "execution"}
 
 
 def own_arguments(function):

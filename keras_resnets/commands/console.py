@@ -49,6 +49,34 @@ _data = [
 ]
 
 
+_execution = [
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "mixed_bfloat16", "mixed_float16"]),
+        help="Mixed computes in 16 bits, for GPUs; float32 by default.",
+    ),
+    click.option("--jit/--no-jit", default=None, help="Compile steps by XLA; by default on JAX and on GPUs."),
+    click.option("--steps-per-execution", type=int, default=1, show_default=True, help="Steps between callbacks."),
+    click.option("--devices", metavar="N|all", help="Devices of this machine that share each batch; one by default."),
+]
+
+
+def execution_options(command):
+    """Adds the options that say how a training is executed."""
+    for option in reversed(_execution):
+        command = option(command)
+    return command
+
+
+def read_execution(options: dict[str, Any]):
+    """Takes the options of `execution_options` out of a command's, and returns what they say."""
+    from keras_resnets.training.execution import Execution
+
+    names = ("precision", "jit", "steps_per_execution", "devices")
+    precision, jit, steps, devices = (options.pop(name) for name in names)
+    return Execution(precision, jit, steps, int(devices) if devices and devices.isdecimal() else devices)
+
+
 def data_options(command):
     """Adds the options that name the data and where they are stored."""
     for option in reversed(_data):

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, parse_field, print_written, read_recipe, read_spec, start
+from keras_resnets.commands.console import (
+    data_options,
+    execution_options,
+    parse_field,
+    print_written,
+    read_execution,
+    read_recipe,
+    read_spec,
+    start,
+)
 
 
 @click.command()
@@ -32,6 +41,7 @@ from keras_resnets.commands.console import data_options, parse_field, print_writ
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each trial.")
 @click.option("--patience", type=int, help="Stop a training after this many epochs without improvement.")
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
+@execution_options
 @click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--workers", default=0, show_default=True, help="Trials to train at a time, by Ray; 0 for no Ray.")
 @click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers.")
@@ -56,6 +66,8 @@ def search(network, out, **options) -> None:
     start()
     from keras_resnets import studies
     from keras_resnets.search import searching
+
+    execution = read_execution(options)
 
     # The space, and which depths the budget leaves out of it.
     space = _space(network, options)
@@ -83,6 +95,7 @@ def search(network, out, **options) -> None:
         gpus=options["gpus"],
         verbose=1 if sys.stdout.isatty() and not workers else 0,
         tell=_print_line,
+        execution=execution,
     )
 
     # Its result, and the command that trains the best network.

@@ -279,6 +279,10 @@ class ResidualNetwork(private.BuiltByShape):
         self.rescale()
         return super().predict(*args, **kwargs)
 
+    def predict_on_batch(self, x):
+        # On several devices, TensorFlow's replicas each predict all of it.
+        return super().predict_on_batch(x)[: len(x)]
+
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and self._paths is not None:
@@ -287,6 +291,8 @@ class ResidualNetwork(private.BuiltByShape):
 
     def compile_from_config(self, config):
         scales = [block.scale for block in self.blocks]
+        # How it was executed is not part of the network: on another backend or machine, it would be slow, or fail.
+        config = {**config, "jit_compile": "auto", "steps_per_execution": 1}
         self.compile(**keras.saving.deserialize_keras_object(config))
         for block, scale in zip(self.blocks, scales, strict=True):
             block.scale = scale  # the scale of the step at which the network was saved
@@ -308,6 +314,17 @@ class ResidualNetwork(private.BuiltByShape):
         draw, blocks = self._paths.draw, len(self.blocks)
         with self._gated.using(lambda x: draw(step, blocks, ops.shape(x)[0])):
             return super().train_step(*args)
+
+    def zero_grad(self, *args, **kwargs):
+        """Clears the gradients of torch before a step; those of branches that a policy may turn off become zeros.
+
+        torch has no gradient for what did not run, and Keras would leave its momentum and weight decay out.
+        """
+        super().zero_grad(*args, **kwargs)
+        if self._gated.gates is not None:
+            for block in self.blocks:
+                for variable in [] if block.residual is None else block.residual.trainable_variables:
+                    variable.value.grad = ops.zeros_like(variable.value)
 
     def call(self, inputs, training=None, mask=None):
         if self._only_shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
+from typing import Any
 from collections.abc import Iterable, Sequence
 
 import keras
@@ -16,7 +17,7 @@ from keras_resnets.network import layout
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph
-from keras_resnets.network.tracing import configuration_key
+from keras_resnets.network.tracing import configuration_key, in_precision
 
 # Layers that keep the output of a ReLU non-negative.
 _KEEP_SIGNS = (keras.layers.MaxPooling2D, keras.layers.ZeroPadding2D)
@@ -277,8 +278,23 @@ def _rebuild(
     return copied(edited) if copy else edited
 
 
-def copied(model: ResidualNetwork) -> ResidualNetwork:
-    """Returns a copy of the network, not compiled, with its own weights."""
-    copy = ResidualNetwork.from_config(model.get_config())
+def copied(model: ResidualNetwork, precision: str | None = None) -> ResidualNetwork:
+    """Returns a copy of the network, not compiled, with its own weights; in another precision, if one is given."""
+    config = model.get_config()
+    if precision is not None:
+        config = in_precision(config, precision) if precision == "float32" else _mixed(config, precision)
+    copy = ResidualNetwork.from_config(config)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _mixed(config: Any, precision: str) -> Any:
+    """Returns a configuration with a mixed policy for all layers but a softmax, whose outputs stay in 32 bits."""
+    if isinstance(config, dict):
+        inner = config.get("config")
+        if isinstance(inner, dict) and (inner.get("activation") == "softmax" or config.get("class_name") == "Softmax"):
+            return config
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": precision}}
+        return {key: _mixed(value, precision) for key, value in config.items()}
+    return type(config)(_mixed(value, precision) for value in config) if isinstance(config, list | tuple) else config

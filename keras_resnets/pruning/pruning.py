@@ -26,6 +26,7 @@ from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, sound, whole
 from keras_resnets.training import fine_tuning, recalibration, recipes
+from keras_resnets.training.execution import Execution
 from keras_resnets.training.opening import load_model
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def prune(
     out: str | os.PathLike | None = None,
     seed: int = 0,
     verbose: bool = False,
+    execution: Execution | None = None,
     **choosing: Any,
 ) -> Pruned:
     """Drops the residual branches that cost least, recomputes batch-norm statistics, and fine-tunes if asked to.
@@ -87,6 +89,7 @@ def prune(
             nothing.
         seed: seed of the fine-tuning.
         verbose: whether to draw progress bars.
+        execution: of the fine-tuning, as for `keras_resnets.fine_tune`.
         **choosing: fields of `keras_resnets.pruning.Choosing`: `method`, `calibration`, `examples`, `recalibrate`,
             `timed` and `budget`.
 
@@ -152,7 +155,7 @@ def prune(
         name = f"{network.name.removesuffix('_pruned')}_pruned"
         left = compact(delete(own, gone), spec=network.spec, name=name, copy=True)
         if fine_tune:
-            left = _fine_tune(left, data, recipe, fine_tune, run, seed, verbose)
+            left = _fine_tune(left, data, recipe, fine_tune, run, seed, verbose, execution)
             beside = _Beside(lanes, network, engine_for(left, how.budget))
             tuned, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **options)
             parts.append(tuned.assign(state=TUNED, dropped=len(gone)))
@@ -261,13 +264,15 @@ class _Beside:
         return np.concatenate([first, self.lanes.outputs(x, programs[1:], tick)])
 
 
-def _fine_tune(left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool) -> ResidualNetwork:
+def _fine_tune(
+    left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool, execution: Execution | None
+) -> ResidualNetwork:
     """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it."""
     start = run.path / "before_fine_tuning.keras"
     if not start.exists():
         with whole(start, sealed=True) as part:
             left.save(part)
-    options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed}
+    options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed, "execution": execution}
     return fine_tuning.fine_tune(load_model(start), data, recipe, verbose="auto" if verbose else 0, **options)
 
 

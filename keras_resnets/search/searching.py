@@ -15,6 +15,7 @@ from keras_resnets.search.cluster import LOCAL, Cluster, connected
 from keras_resnets.search.journal import Journal
 from keras_resnets.search.space import DepthWidth
 from keras_resnets.search.trials import Here, Setting, train_trials
+from keras_resnets.training.execution import Execution
 
 STUDY = "study"
 
@@ -33,6 +34,7 @@ def search(
     gpus: float | None = None,
     verbose: int = 0,
     tell: Callable[[str], None] = lambda line: None,
+    execution: Execution | None = None,
 ) -> Study:
     """Searches a space, and returns the results.
 
@@ -63,6 +65,7 @@ def search(
         gpus: GPUs for each of these trials, which may be a fraction; None for one where there are any.
         verbose: as for `keras.Model.fit`, if this process trains.
         tell: called with a line of text for each trial.
+        execution: how each trial is executed, as for `keras_resnets.train`.
 
     Returns:
         A `Study` with a row for every trial; `keras_resnets.search.results.table` describes it.
@@ -105,10 +108,12 @@ def search(
         "seeds": seeds,
         "patience": patience,
     }
+    if execution is not None and execution.precision is not None:
+        asked["precision"] = execution.precision
     with Run(out, asked, lambda: _settings_in(journal) or asked) as run:
         if run.finished and Study.is_whole(out / STUDY):
             return Study.load(out / STUDY)
-        setting = Setting(space, out, objective, seeds, patience)
+        setting = Setting(space, out, objective, seeds, patience, execution)
         _resume(journaled, journal, run.asked, tell)
         hparams.write_columns(space, objective, out / "logs")
         if journaled.stopped:

@@ -13,7 +13,7 @@ from keras_resnets.runs import Run
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What the last digits of the weights depend on, and how that is called.
-_TOLD = {"backend": "the backend {}", "jit": "jit {}", "devices": "devices: {}"}
+_TOLD = {"jit": "jit {}", "devices": "devices: {}"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ def note(run: Run, now: dict[str, Any], first: int) -> None:
     """
     record = run.record or {}
     before = [entry for entry in record.get("execution", ()) if entry["epoch"] <= first]
-    # An early version wrote the backend alone, and had one device.
-    last = before[-1] if before else {"backend": record.get("backend", now["backend"]), "devices": 1}
+    last = before[-1] if before else {"devices": 1}  # all that is known of a run of an early version
     changed = [name for name in _TOLD if name in last and last[name] != now[name]]
     if first and changed:
         then, here = (", ".join(_TOLD[name].format(_word(of[name])) for name in changed) for of in (last, now))

@@ -122,7 +122,7 @@ def fit(
         arguments, turning = team.trained(data.epochs(first, last), model.input_shape, steps, weights)
         watched, watched_steps = team.evaluated(data.watched, model.input_shape)
         try:
-            with team.synchronised(model):
+            with team.together(model):
                 model.fit(
                     **arguments,
                     initial_epoch=first,
