@@ -101,6 +101,7 @@ def resnet38():
 
 TWINS = {
     "resnet20": lambda: cifar(20, False),
+    "resnet8": lambda: cifar(8, False),
     "preresnet110": lambda: cifar(110, True),
     "resnet50_v15": resnet50,
     "resnet38": resnet38,

@@ -40,7 +40,7 @@ for phase, stages, rate in (("head", (), 0.1), ("fine-tuning", ("stage4",), 0.01
         block.trainable = block.name.startswith(stages)
     model.compile(keras.optimizers.SGD(rate, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
     before = [block.get_weights() for block in backbone.blocks]
-    fitted = model.fit(data.train.repeat(), steps_per_epoch=STEPS, epochs=1, shuffle=False, verbose=0)
+    fitted = model.fit(data.epochs(0, 100), steps_per_epoch=STEPS, epochs=1, shuffle=False, verbose=0)
     moved = [
         block.name
         for block, old in zip(backbone.blocks, before, strict=True)

@@ -34,34 +34,6 @@ def test_all_gates_on_equal_plain_training_of_the_digits_to_the_bit(tmp_path):
     assert asked[1]["paths"]["config"] == {"blocks": 9, "seed": 3, "rescale": True}
 
 
-def test_a_step_is_one_of_the_network_without_the_blocks_that_are_off(tiny, images):
-    policy, gates = one_on(5)
-    model, _, after = fit(tiny, images, policy, steps=1, l2=0.0)
-    keras.utils.set_random_seed(4)
-    edited = kr.delete(kr.build(tiny), np.flatnonzero(~gates).tolist())
-    _, _, expected = fit(edited, images, None, steps=1, l2=0.0)
-    on = [block.name for block, gate in zip(model.blocks, gates, strict=True) if gate]
-    assert any(on[0] in path for path in expected)
-    for path, value in expected.items():
-        np.testing.assert_allclose(after[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
-
-
-def test_momentum_runs_out_and_decay_goes_on_where_a_block_is_off(tiny, images):
-    """As if its gradient were zero; Huang et al. 2016's code does the same."""
-    policy = Schedule(((0, None), (1, FixedSize(0))))
-    model, _, once = fit(tiny, images, policy, steps=1)
-    velocity = {v.path: np.asarray(v) for v in model.optimizer.variables}
-    model.train_on_batch(*images)
-    for block in model.blocks:
-        for v in block.residual.trainable_variables:
-            kept = next(value for path, value in velocity.items() if v.path.replace("/", "_") in path)
-            expected = once[v.path] + 0.9 * kept - 0.05 * 1e-3 * once[v.path]
-            # Without the decay, a scale of 1 would be off by 5e-5.
-            np.testing.assert_allclose(v, expected, rtol=1e-6, atol=1e-8, err_msg=v.path)
-        for v in block.residual.non_trainable_variables:
-            np.testing.assert_array_equal(v, once[v.path], err_msg=v.path)
-
-
 def moved_blocks(model, before, after):
     return [
         any(not np.array_equal(before[v.path], after[v.path]) for v in block.residual.trainable_variables)

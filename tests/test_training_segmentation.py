@@ -77,12 +77,12 @@ def test_pictures_of_answers_are_in_tensorboard(run):
 
     _, out = run
     events = EventAccumulator(str(out / "logs" / "images"), size_guidance={"tensors": 0, "images": 0}).Reload()
-    (tag,) = events.Tags()["tensors"]
-    shown = events.Tensors(tag)
-    assert [event.step for event in shown] == [1, 2]
-    # Width and height of a row of three, the gaps between them included, and the pictures.
-    assert shown[0].tensor_proto.string_val[:2] == [b"196", b"64"]
-    assert len(shown[0].tensor_proto.string_val) == 2 + 4
+    tags = events.Tags()["images"]
+    assert tags == [f"image, labels, answers/{number}" for number in range(4)]
+    for shown in map(events.Images, tags):
+        assert [event.step for event in shown] == [1, 2]
+        # A row of three, the gaps between them included.
+        assert [(event.width, event.height) for event in shown] == [(196, 64)] * 2
 
 
 def test_images_are_filled_up_to_the_stride_by_pixels_without_a_label(small_scenes):

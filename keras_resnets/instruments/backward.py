@@ -1,4 +1,4 @@
-"""Takes gradients back through one link of a chain, as functions for `TracedOnce`: whole, by path length, along paths."""
+"""Takes gradients back through one link of a chain, whole, by path length, or along paths, as `TracedOnce` traces it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_resnets.instruments.differentiation import for_each, pullback
 from keras_resnets.network.blocks import ResidualBlock
-from keras_resnets.network.tracing import TracedOnce, stateless, variables_of
+from keras_resnets.network.tracing import TracedOnce, stateless, with_values
 
 # On JAX, how many lanes go back through a link at once: a function is compiled for each number.
 LANES = 8
@@ -46,12 +46,12 @@ def _split(weights: bool, link: keras.Layer, values) -> tuple[Sequence, Sequence
 
 def back_along_path(link: keras.Layer, values, x, gradients, gates):
     """Returns gradients at a link's input: through the residual branch if a gate is on, else through the shortcut."""
-    block = _Block(link, values, [], x) if isinstance(link, ResidualBlock) else None
-    through = None if block else _pullback_of_link(False, link, values, x)
+    if not isinstance(link, ResidualBlock):
+        back = _pullback_of_link(False, link, values, x)
+        return for_each(lambda i: back([gradients[i]]), ops.shape(gradients)[0], [x])[0]
+    block = _Block(link, values, [], x)
 
     def gradient_at_input(i):
-        if block is None:
-            return through([gradients[i]])
         at_sum = block.at_sum(gradients[i])
         weight = ops.reshape(ops.cast(gates[i], at_sum.dtype), (-1, *[1] * (len(x.shape) - 1)))
         at_branches = block.branches([weight * at_sum, (1 - weight) * at_sum])
@@ -91,17 +91,17 @@ def back_by_length(weights: bool, link: keras.Layer, values, x, before, parts):
     def part_at_branches(k):
         by_branch = [block.at_sum(shorter[k]), block.at_sum(parts[k])]
         at_branches, *by_weights = block.branches(by_branch)
-        if trained and link.activation is not None and link.activation.trainable_variables:
+        if trained and block.end and link.activation.trainable_variables:
             # The activation's weights act behind the sum, so no branch of the block leads to them.
             by_weights = [a + b for a, b in zip(by_weights, block.end([parts[k]])[1:], strict=True)]
         return [at_branches, *by_weights]
 
     at_branches, *by_weights = for_each(part_at_branches, count, [block.h, *trained])
-    if not block.entry:
+    if (entry := block.entry) is None:
         return at_branches, by_weights
 
     # Through the pre-activation, once for each length.
-    at_input, *by_preactivation = for_each(lambda k: block.entry([at_branches[k]]), count, sources)
+    at_input, *by_preactivation = for_each(lambda k: entry([at_branches[k]]), count, sources)
     return at_input, [a + b for a, b in zip(by_weights, by_preactivation, strict=True)]
 
 
@@ -119,12 +119,8 @@ class _Block:
     """
 
     def __init__(self, block: ResidualBlock, others, trained, x):
-        def with_values(function: Callable) -> Callable:
-            def called(x, *trained):
-                with keras.StatelessScope(list(zip(variables_of(block), [*trained, *others], strict=True))):
-                    return function(x)
-
-            return called
+        def by_weights(function: Callable) -> Callable:
+            return lambda x, *trained: with_values(block, [*trained, *others], function, x)
 
         def run_branches(h):
             residual, shortcut = block.branches(h, training=False)
@@ -132,15 +128,17 @@ class _Block:
             # Zeros for a branch that is missing.
             return [ops.zeros_like(present) if output is None else output for output in (residual, shortcut)]
 
-        self.h, self.entry, self.end = x, None, None
+        self.h = x
+        self.entry: Callable[[Sequence], list] | None = None
+        self.end: Callable[[Sequence], list] | None = None
         if block.preactivation is not None:
-            enter = with_values(lambda x: block.branch_input(x, training=False))
+            enter = by_weights(lambda x: block.branch_input(x, training=False))
             self.h, self.entry = pullback(enter, [x, *trained])
-        outputs, self.branches = pullback(with_values(run_branches), [self.h, *trained])
+        outputs, self.branches = pullback(by_weights(run_branches), [self.h, *trained])
         if block.activation is not None:
             present = [o for o, b in zip(outputs, (block.residual, block.shortcut), strict=True) if b is not None]
             total = ops.add(*present) if len(present) == 2 else present[0]
-            self.end = pullback(with_values(block.join), [total, *trained])[1]
+            self.end = pullback(by_weights(block.join), [total, *trained])[1]
 
     def at_sum(self, gradient):
         """Returns the gradient at the sum, for one at the block's output."""

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_resnets.data.batches import check_inputs
 from keras_resnets.errors import ArgumentError
+from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.cost import leaves
@@ -61,7 +62,7 @@ def measure(network: ResidualNetwork, x) -> pd.DataFrame:
     check_inputs(x, network.input_shape[1:])
     h: Any = ops.convert_to_tensor(x, network.chain[0].input.dtype)
     rows = []
-    with _batch_statistics(norms(network, (1, *h.shape[1:]))):
+    with without_gradients(), _batch_statistics(norms(network, (1, *h.shape[1:]))):
         for link in network.chain[: network.chain.index(chosen[-1]) + 1]:
             if link not in chosen:
                 h = link(h, training=False)

@@ -8,21 +8,24 @@ the N + 1 forward passes in arithmetic, and less in overhead, and no program nee
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_resnets.data.batches import check_inputs
+from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.tracing import called
+from keras_resnets.network.tracing import TracedOnce, any_rows, called, stateless, with_values
 
-BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
+CHOICES = BOTH, RESIDUAL, SHORTCUT = "both", "residual", "shortcut"
 
 # Default bound, in bytes, on a link's input, output and intermediate values for all lanes evaluated at once.
 MEMORY = 2**30
@@ -64,13 +67,9 @@ def work(programs: Sequence[Program]) -> int:
 
 
 def traced(run: Callable, link: keras.Layer) -> Callable:
-    """Returns `run`, a function of a link's input, traced for any number of rows if the backend is TensorFlow."""
-    if keras.config.backend() != "tensorflow":
-        return run
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((None, *link.input.shape[1:]), link.input.dtype)
-    return tf.function(run, autograph=False).get_concrete_function(spec)
+    """Returns `run`, a function of a link's input that reads its variables, traced once for this link."""
+    function = TracedOnce(lambda _, values, x: with_values(link, values, run, x), any_rows)
+    return functools.partial(function, link)
 
 
 class Lanes:
@@ -92,29 +91,28 @@ class Lanes:
     ):
         self.input_shape = tuple(model.input_shape[1:])
         self.chain, self.budget, self.others = model.chain, budget, dict(others or {})
-        self._functions: dict[tuple[int, str, float], Callable] = {}
-        self._compiling = threading.Lock()
+        self._most = 0
+        self._functions = {choice: TracedOnce(functools.partial(_run, choice), any_rows) for choice in CHOICES}
+        self._others: dict[tuple[int, str], Callable] = {}
+        self._traced: set[tuple[int, str, float]] = set()
+        self._tracing = threading.Lock()
 
     def _apply(self, link: int, choice: str, x):
         # A schedule of path policies may have changed the scale since.
         key = (link, choice, getattr(self.chain[link], "scale", 1.0))
-        with self._compiling:
-            if key not in self._functions:
-                self._functions[key] = self._compile(self.chain[link], choice)
-        return self._functions[key](x)
+        if key in self._traced:
+            return self._function(link, choice)(x)
+        with self._tracing:  # batches that run in parallel trace a link once
+            y = self._function(link, choice)(x)
+            self._traced.add(key)
+        return y
 
-    def _compile(self, link, choice: str):
-        if choice in self.others:
-            return traced(self.others[choice](link), link)
-        stand_in = link.stand_in() if choice == SHORTCUT else None
-
-        def run(x):
-            if choice == BOTH:
-                return link(x, training=False)
-            h = link.branch_input(x, training=False)
-            return link.join(called(stand_in, False, h) if stand_in else link.scaled(called(link.residual, False, h)))
-
-        return traced(run, link)
+    def _function(self, link: int, choice: str) -> Callable:
+        if choice in self._functions:
+            return functools.partial(self._functions[choice], self.chain[link])
+        if (link, choice) not in self._others:
+            self._others[link, choice] = traced(self.others[choice](self.chain[link]), self.chain[link])
+        return self._others[link, choice]
 
     def outputs(self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None) -> np.ndarray:
         """Returns the network's output for each program.
@@ -128,9 +126,15 @@ class Lanes:
             An array of (programs, examples, ...).
         """
         check_inputs(x, self.input_shape)
-        walk = _Walk(self, programs, tick or (lambda lanes: None))
-        walk.run(ops.convert_to_tensor(x, self.chain[0].input.dtype))
-        return np.stack([walk.results[i] for i in range(len(programs))])
+        walk, rows = _Walk(self, programs, tick or (lambda lanes: None)), len(x)
+        if (
+            keras.config.backend() == "jax"
+        ):  # compiles each number of rows, so the last batch of a data set is filled up
+            self._most = max(self._most, rows)
+            x = np.concatenate([x, np.repeat(x[:1], self._most - rows, 0)])
+        with without_gradients():
+            walk.run(ops.convert_to_tensor(x, self.chain[0].input.dtype))
+        return np.stack([walk.results[i][:rows] for i in range(len(programs))])
 
     def rows(self, most: int) -> int:
         """Returns how many examples, up to `most`, to evaluate at once so that a few lanes fit into the budget."""
@@ -149,50 +153,63 @@ class Lanes:
         return max(math.prod(n or 1 for n in shape[1:]) for shape in ends)
 
 
+def _run(choice: str, link: keras.Layer, values, x):
+    """Returns a link's output with one of its branches, or both, as a function for `TracedOnce`."""
+    if choice == BOTH:
+        return stateless(link, values, x, False)[0]
+    stand_in = link.stand_in() if choice == SHORTCUT else None
+
+    def run(x):
+        h = link.branch_input(x, training=False)
+        return link.join(called(stand_in, False, h) if stand_in else link.scaled(called(link.residual, False, h)))
+
+    return with_values(link, values, run, x)
+
+
 class _Walk:
     """The walk of one batch along the chain."""
 
     def __init__(self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None]):
         self.engine, self.programs, self.tick = engine, programs, tick
         self.results: dict[int, np.ndarray] = {}
+        self._kind: Any = _Apart if keras.config.backend() == "jax" else _Joined
 
     def run(self, x) -> None:
         """Fills `results` for a batch of inputs."""
         # The rows of all lanes, the programs of each lane, and the number of steps done.
-        pending = [(x, [list(range(len(self.programs)))], 0)]
+        pending = [(self._kind([x]), [list(range(len(self.programs)))], 0)]
         while pending:
-            x, lanes, step = pending.pop()
+            rows, lanes, step = pending.pop()
             while step < len(self.programs[0].steps):
                 groups = self._group(lanes, step)
-                if self.engine.too_large(groups, x.shape[0] // len(lanes)):
-                    pending += [(*half, step) for half in self._halve(x, lanes)]
+                if self.engine.too_large(groups, rows.each):
+                    pending += [(*half, step) for half in self._halve(rows, lanes)]
                     break
-                x, lanes = self._advance(x, lanes, groups)
+                rows, lanes = self._advance(rows, lanes, groups)
                 step += 1
             else:
-                y = ops.convert_to_numpy(x).reshape(len(lanes), -1, *x.shape[1:])
-                for rows, lane in zip(y, lanes, strict=True):
-                    self.results.update(dict.fromkeys(lane, rows))
+                for values, lane in zip(rows.arrays(), lanes, strict=True):
+                    self.results.update(dict.fromkeys(lane, values))
 
-    def _advance(self, x, lanes: list[list[int]], groups: Groups):
+    def _advance(self, rows: _Joined | _Apart, lanes: list[list[int]], groups: Groups):
         """Runs the next link of every lane; returns the rows of the new lanes, and the programs of each."""
-        rows, outputs, new_lanes = x.shape[0] // len(lanes), [], []
+        outputs, new_lanes = [], []
         for (link, choice), members in groups.items():
-            inputs = _rows_of(x, [i for i, _ in members], len(lanes), rows)
-            outputs.append(self.engine._apply(link, choice, inputs))
+            chosen = rows.chosen([i for i, _ in members])
+            outputs.append(chosen.through(functools.partial(self.engine._apply, link, choice)))
             self.tick(len(members))
             new_lanes += [lane for _, lane in members]
-        return (outputs[0] if len(outputs) == 1 else ops.concatenate(outputs)), new_lanes
+        return self._kind.joined(outputs), new_lanes
 
     @staticmethod
-    def _halve(x, lanes: list[list[int]]):
+    def _halve(rows: _Joined | _Apart, lanes: list[list[int]]):
         """Splits the lanes, or the programs of a single lane, into halves."""
         if len(lanes) == 1:
             middle = len(lanes[0]) // 2
-            return [(x, [lanes[0][middle:]]), (x, [lanes[0][:middle]])]
-        middle = len(lanes) // 2
-        border = x.shape[0] // len(lanes) * middle
-        return [(x[border:], lanes[middle:]), (x[:border], lanes[:middle])]
+            return [(rows, [lanes[0][middle:]]), (rows, [lanes[0][:middle]])]
+        order, middle = list(range(len(lanes))), len(lanes) // 2
+        parts = order[middle:], order[:middle]
+        return [(rows.chosen(part), [lanes[i] for i in part]) for part in parts]
 
     def _group(self, lanes: list[list[int]], step: int) -> Groups:
         """Groups the lanes by their next step; a lane whose programs differ there is in several groups."""
@@ -206,12 +223,58 @@ class _Walk:
         return groups
 
 
-def _rows_of(x, chosen: list[int], lanes: int, rows: int):
-    """Returns the rows of some lanes, without a copy if these are all lanes or adjacent."""
-    if chosen == list(range(lanes)):
-        return x
-    if chosen == list(range(chosen[0], chosen[-1] + 1)):
-        return x[chosen[0] * rows : (chosen[-1] + 1) * rows]
-    return ops.reshape(
-        ops.take(ops.reshape(x, (lanes, rows, *x.shape[1:])), np.array(chosen), axis=0), (-1, *x.shape[1:])
-    )
+class _Joined:
+    """The rows of several lanes, one lane behind the other in a tensor.
+
+    Args:
+        parts: tensors of rows, which are joined.
+        lanes: how many lanes they hold.
+
+    Attributes:
+        each: how many rows a lane has.
+    """
+
+    def __init__(self, parts: list, lanes: int = 1):
+        self.x = parts[0] if len(parts) == 1 else ops.concatenate(parts)
+        self.lanes, self.each = lanes, self.x.shape[0] // lanes
+
+    @classmethod
+    def joined(cls, several: list[_Joined]) -> _Joined:
+        return cls([rows.x for rows in several], sum(rows.lanes for rows in several))
+
+    def chosen(self, chosen: list[int]) -> _Joined:
+        """Returns the rows of some lanes, without a copy if these are all lanes or adjacent."""
+        if chosen == list(range(self.lanes)):
+            return self
+        if chosen == list(range(chosen[0], chosen[-1] + 1)):
+            return _Joined([self.x[chosen[0] * self.each : (chosen[-1] + 1) * self.each]], len(chosen))
+        lanes = ops.reshape(self.x, (self.lanes, self.each, *self.x.shape[1:]))
+        return _Joined([ops.reshape(ops.take(lanes, np.array(chosen), axis=0), (-1, *self.x.shape[1:]))], len(chosen))
+
+    def through(self, function: Callable) -> _Joined:
+        """Returns the rows that a function makes of these."""
+        return _Joined([function(self.x)], self.lanes)
+
+    def arrays(self) -> np.ndarray:
+        """Returns arrays of the rows of each lane."""
+        return ops.convert_to_numpy(self.x).reshape(self.lanes, self.each, *self.x.shape[1:])
+
+
+class _Apart:
+    """As `_Joined`, with a tensor for each lane: JAX compiles each number of rows anew, and each way to pick some."""
+
+    def __init__(self, parts: list):
+        self.parts, self.each = parts, parts[0].shape[0]
+
+    @classmethod
+    def joined(cls, several: list[_Apart]) -> _Apart:
+        return cls([part for rows in several for part in rows.parts])
+
+    def chosen(self, chosen: list[int]) -> _Apart:
+        return _Apart([self.parts[i] for i in chosen])
+
+    def through(self, function: Callable) -> _Apart:
+        return _Apart([function(part) for part in self.parts])
+
+    def arrays(self) -> list[np.ndarray]:
+        return [ops.convert_to_numpy(part) for part in self.parts]

@@ -210,7 +210,8 @@ class Spectrum:
             gradient = self._gradient_of_loss(values[-1], y)
             for link, h in zip(self._tail[-2::-1], values[-2::-1], strict=False):
                 gradient, _ = self._whole[False](link, h, gradient)
-            inputs, wholes, by_weight = values[: len(self.chain)], [gradient], []
+            inputs, wholes = values[: len(self.chain)], [gradient]
+            by_weight: list[list] = []
             for link, h in zip(reversed(self.chain), reversed(inputs), strict=True):
                 at_input, of_link = self._whole[weights](link, h, wholes[0])
                 wholes.insert(0, at_input)
@@ -291,12 +292,17 @@ def _statistics(groups: list[list], whole: list, count: int, factor: float = 1.0
     for group in reversed(groups):
         *measures, longer = _measures(group, whole, longer)
         columns.append([_float64(measure) for measure in measures])
-    norm, largest, product, rest, largest_rest = (np.concatenate(column[::-1])[:count] for column in zip(*columns))
+    norm, largest, product, rest, largest_rest = (
+        np.concatenate(column[::-1])[:count] for column in zip(*columns, strict=True)
+    )
     size, largest_size, difference, largest_difference = map(_float64, _ends(whole, longer))
     norm, rest, size, difference = (
-        norm * largest, rest * largest_rest, size * largest_size, difference * largest_difference,
+        norm * largest,
+        rest * largest_rest,
+        size * largest_size,
+        difference * largest_difference,
     )
-    safe = np.maximum(size, 1e-300)
+    safe = np.maximum(size, 1e-150)  # whose square is a number
     return factor * norm, product / safe**2, rest / safe, factor * size, difference / safe
 
 
@@ -308,18 +314,19 @@ def _measures(group: list, whole: list, longer: list):
         The norm of each part, its inner product with the whole, and the norm of the sum of all that are longer than it,
         norms as in `_norms`; and the sum of all parts of this group and of longer ones.
     """
-    group, whole, before = _flat(group, 2), _flat(whole, 1), _flat(longer, 1)
+    parts, gradient, before = _flat(group, 2), _flat(whole, 1), _flat(longer, 1)
     # The sums of all longer parts as a product with a triangle of ones: much faster than a cumulative sum.
-    triangle = ops.convert_to_tensor(np.triu(np.ones((group.shape[0],) * 2), 1), group.dtype)
-    rest = ops.reshape(ops.matmul(triangle, ops.reshape(group, (group.shape[0], -1))), group.shape) + before
-    return *_norms(group), ops.einsum("keD,eD->ke", group, whole), *_norms(rest), [before + ops.sum(group, 0)]
+    triangle = ops.convert_to_tensor(np.triu(np.ones((parts.shape[0],) * 2), 1), parts.dtype)
+    rest = ops.reshape(ops.matmul(triangle, ops.reshape(parts, (parts.shape[0], -1))), parts.shape) + before
+    total = before + ops.sum(parts, 0)
+    return *_norms(parts), ops.einsum("keD,eD->ke", parts, gradient), *_norms(rest), [total]
 
 
 @compiled
 def _ends(whole: list, total: list):
     """Returns the norms, as in `_norms`, of the whole gradient and of its difference from the sum of all parts."""
-    whole, total = _flat(whole, 1), _flat(total, 1)
-    return *_norms(whole), *_norms(total - whole)
+    gradient = _flat(whole, 1)
+    return *_norms(gradient), *_norms(_flat(total, 1) - gradient)
 
 
 def _flat(tensors: list, axes: int):

@@ -13,13 +13,13 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.instruments.lanes import traced
+from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import run
 from keras_resnets.network.inside import parts_of, steps_of
-from keras_resnets.network.tracing import called
+from keras_resnets.network.tracing import TracedOnce, any_rows, called, with_values
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,18 @@ class Reader:
         self._walk = [(link, [tap for tap in taps if tap.link == link.name]) for link in network.chain]
         while self._walk and not self._walk[-1][1]:
             self._walk.pop()  # links behind the last tap
-        self._functions: dict[tuple[str, float], Callable] = {}
+        self._functions: dict[tuple, TracedOnce] = {}
 
     def values(self, x) -> Iterator[tuple[Tap, np.ndarray]]:
         """Yields each tap with its value for a batch of inputs, link by link."""
         if self._walk:
             x = ops.convert_to_tensor(x, self._walk[0][0].input.dtype)
         for link, taps in self._walk:
-            # A schedule of path policies may have changed the scale since.
-            key = (link.name, getattr(link, "scale", 1.0))
-            if key not in self._functions:
-                self._functions[key] = traced(functools.partial(_read_taps, link, taps), link)
-            x, values = self._functions[key](x)
+            places = tuple((tap.part, tap.step, tap.linear) for tap in taps)
+            if places not in self._functions:
+                self._functions[places] = TracedOnce(functools.partial(_read_taps, places), any_rows)
+            with without_gradients():
+                x, values = self._functions[places](link, x)
             for tap, value in zip(taps, values, strict=True):
                 yield tap, ops.convert_to_numpy(value)
 
@@ -149,24 +149,23 @@ def run_link(link: keras.Layer, x, call: Callable, replace: Callable = lambda pa
     return replace("", y)
 
 
-def _read_taps(link: keras.Layer, taps: Sequence[Tap], x):
-    """Returns a link's output and the values of its taps."""
-    values: dict[Tap, Any] = {}
+def _read_taps(places: Sequence[tuple[str, int, bool]], link: keras.Layer, values, x):
+    """Returns a link's output and the values of its taps, given as in `Tap`: part, step, linear."""
+    found: dict[tuple[str, int, bool], Any] = {}
 
     def call(part: str, step: int, operation, *args, **kwargs):
-        here = [tap for tap in taps if (tap.part, tap.step) == (part, step)]
-        if not any(tap.linear for tap in here):
+        if (part, step, True) not in places:
             linear = result = call_in_inference(operation, *args, **kwargs)
         else:
             activation = operation.activation
             with private.replaced([(operation, "activation", keras.activations.linear)]):
                 linear = call_in_inference(operation, *args, **kwargs)
             result = activation(linear)
-        values.update({tap: linear if tap.linear else result for tap in here})
+        found[part, step, True], found[part, step, False] = linear, result
         return result
 
-    y = run_link(link, x, call)
-    return y, [values[tap] for tap in taps]
+    y = with_values(link, values, lambda x: run_link(link, x, call), x)
+    return y, [found[place] for place in places]
 
 
 def call_in_inference(operation, *args, **kwargs):

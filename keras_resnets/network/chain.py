@@ -315,6 +315,17 @@ class ResidualNetwork(private.BuiltByShape):
         with self._gated.using(lambda x: draw(step, blocks, ops.shape(x)[0])):
             return super().train_step(*args)
 
+    def zero_grad(self, *args, **kwargs):
+        """Clears the gradients of torch before a step; those of branches that a policy may turn off become zeros.
+
+        torch has no gradient for what did not run, and Keras would leave its momentum and weight decay out.
+        """
+        super().zero_grad(*args, **kwargs)
+        if self._gated.gates is not None:
+            for block in self.blocks:
+                for variable in [] if block.residual is None else block.residual.trainable_variables:
+                    variable.value.grad = ops.zeros_like(variable.value)
+
     def call(self, inputs, training=None, mask=None):
         if self._only_shape:
             return ops.zeros(

@@ -134,6 +134,12 @@ def stateless(layer: keras.Layer, values: Sequence, x, training: bool):
         ]
 
 
+def with_values(layer: keras.Layer, values: Sequence, function: Callable, *tensors):
+    """Calls a function that uses a layer's parts, with given values in place of the layer's variables."""
+    with keras.StatelessScope(list(zip(variables_of(layer), values, strict=True))):
+        return function(*tensors)
+
+
 # Keys by layer, and by that part of a layer's state that may change while the layer is in use.
 _keys: weakref.WeakKeyDictionary[keras.Layer, dict] = weakref.WeakKeyDictionary()
 

@@ -64,16 +64,21 @@ class Events:
             self.summary(summary_v2.histogram_pb(tag, finite), step)
 
     def figure(self, tag: str, figure: Figure, step: int) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        self.picture(tag, np.asarray(canvas.buffer_rgba())[..., :3], step)
+
+    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
+        """Writes a picture of (height, width, 3), uint8."""
         import io
 
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from PIL import Image
 
-        canvas, png = FigureCanvasAgg(figure), io.BytesIO()
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        picture.save(png, "png")
-        self.summary(private.image(tag, png.getvalue(), *picture.size), step)
+        png, image = io.BytesIO(), Image.fromarray(np.ascontiguousarray(picture))
+        image.save(png, "png")
+        self.summary(private.image(tag, png.getvalue(), *image.size), step)
 
 
 @dataclass(frozen=True)

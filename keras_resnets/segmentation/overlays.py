@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_resnets.data.labels import IGNORE
+from keras_resnets.reports.study import Events
 from keras_resnets.segmentation.prediction import predict
 
 
@@ -81,12 +82,9 @@ class Overlays(keras.callbacks.Callback):
         last = epoch + 1 == self.params.get("epochs")
         if epoch % self._every and not last:
             return
-        import tensorflow as tf
-
         images, labels = self._examples()
         answers = predict(self.model, images, flip=False)
         pictures = [side_by_side(*example, self._colors) for example in zip(images, labels, answers, strict=True)]
-        writer = tf.summary.create_file_writer(self._logs)
-        with writer.as_default():
-            tf.summary.image("image, labels, answers", np.stack(pictures), step=epoch + 1, max_outputs=self._most)
-        writer.close()
+        with Events(self._logs) as events:
+            for number, picture in enumerate(pictures):
+                events.picture(f"image, labels, answers/{number}", picture, epoch + 1)

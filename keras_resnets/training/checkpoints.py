@@ -92,7 +92,9 @@ def check_callbacks(callbacks: Sequence[Any], optimizer: keras.optimizers.Optimi
                 f"callbacks: {name} would restore another state than the run's, which resumes by itself; leave it out."
             )
         if isinstance(callback, keras.callbacks.TensorBoard):
-            needs("tensorflow", "callbacks: Keras' TensorBoard", "Leave it out: a run has its curves in logs/ without it.")
+            needs(
+                "tensorflow", "callbacks: Keras' TensorBoard", "Leave it out: a run has its curves in logs/ without it."
+            )
         if isinstance(callback, keras.callbacks.SwapEMAWeights) and not optimizer.use_ema:
             raise ArgumentError(
                 f"callbacks: {name} needs an optimiser with use_ema=True, which no recipe has; leave it out."

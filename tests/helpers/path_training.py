@@ -28,4 +28,4 @@ def equal(one, other):
 def one_on(seed, blocks=3):
     """A policy whose first step has the middle block on only."""
     policy = FixedSize(1, seed=seed)
-    return policy, policy.draw(0, blocks).numpy()
+    return policy, np.asarray(keras.ops.convert_to_numpy(policy.draw(0, blocks)))
