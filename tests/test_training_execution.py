@@ -139,30 +139,13 @@ def test_fine_tuning_in_another_precision(plain, tmp_path):
 
 def test_the_command_takes_them(tmp_path):
     (tmp_path / "spec.json").write_text(SPEC.to_json())
-    command = [
-        "train",
-        str(tmp_path / "spec.json"),
-        "--epochs",
-        "1",
-        "--batch-size",
-        "300",
-        "--out",
-        str(tmp_path / "a"),
-    ]
-    how = [
-        "--precision",
-        "mixed_bfloat16",
-        "--jit" if AUTO else "--no-jit",
-        "--steps-per-execution",
-        "3",
-        "--devices",
-        "1",
-    ]
+    spec, out = str(tmp_path / "spec.json"), str(tmp_path / "a")
+    command = ["train", spec, "--epochs", "1", "--batch-size", "300", "--out", out]
+    jit, compiled = ("--jit", ", compiled by XLA") if AUTO else ("--no-jit", "")
+    how = ["--precision", "mixed_bfloat16", jit, "--steps-per-execution", "3", "--devices", "1"]
     assert cli.main([*command, *how]) == 0
     (entry,) = record(tmp_path / "a")["execution"]
-    assert (
-        words([entry]) == f"{keras.config.backend()}, mixed_bfloat16{', compiled by XLA' * AUTO}, 3 steps per execution"
-    )
+    assert words([entry]) == f"{keras.config.backend()}, mixed_bfloat16{compiled}, 3 steps per execution"
 
 
 @pytest.mark.parametrize(
