@@ -11,10 +11,11 @@ from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
 from keras_resnets.search import hparams, oracles, results
-from keras_resnets.search.cluster import LOCAL, Cluster, connected
+from keras_resnets.search.cluster import Cluster
 from keras_resnets.search.journal import Journal
 from keras_resnets.search.space import DepthWidth
 from keras_resnets.search.trials import Here, Setting, train_trials
+from keras_resnets.training.cluster import LOCAL, connected
 
 STUDY = "study"
 

@@ -22,6 +22,8 @@ from keras_resnets.training import feeding, places, recipes, starting, telling
 from keras_resnets.training.checkpoints import check_callbacks
 from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
+from keras_resnets.training.workers import Workers, run_ranks
+from keras_resnets.training.workers import check as check_workers
 
 
 def train(
@@ -36,6 +38,7 @@ def train(
     paths: str | policies.Policy | None = None,
     weights: str | os.PathLike | None = None,
     new_head: bool | None = None,
+    workers: int | Workers | None = None,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
@@ -75,6 +78,9 @@ def train(
             as these weights need it, whatever the recipe has, unless the data were loaded with a `normalize`.
         new_head: whether weights get a new classifier (True) or keep their own (False). None keeps it if it has as many
             classes as the data and, where it knows their names, the same ones.
+        workers: processes that train it together, by Ray and JAX, each on an even share of every batch: their number
+            on this machine, or a `Workers` with the address of a cluster. They end with the weights of one process but
+            for rounding; one that is lost comes back by itself.
         seed: seed of initial weights, data order, augmentation, dropout and paths.
         callbacks: further Keras callbacks. One that sets the learning rate needs a recipe with a constant one.
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
@@ -155,6 +161,10 @@ def train(
 
     check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
     check_recipe(recipe, data)
+    if isinstance(workers, int):
+        workers = Workers(workers)
+    if workers is not None:
+        check_workers(workers, data, callbacks)
     with Run(out, asked) as run:
         places.note(run, model, data)
         if is_complete(run) and not _goes_on(run, end or recipe.total_epochs(data.steps_per_epoch)):
@@ -165,9 +175,17 @@ def train(
         if end is not None:
             total = recipe.total_epochs(data.steps_per_epoch)
             say(f"end       after {end} epochs of the {total} that this run was begun with, by the schedule of those")
-        if not fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell):
-            return model
-        return load_model(run.path)
+        if workers is None:
+            is_finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell)
+            return load_model(run.path) if is_finished else model
+    job = {"recipe": recipe, "policy": policy, "callbacks": tuple(callbacks), "until": until, "end": end, "seed": seed}
+    run_ranks(model, data, workers, tell, verbose, out=out, asked=asked, from_logits=False, **job)
+    with Run(out, asked) as run:
+        if is_complete(run):
+            return load_model(run.path)
+        # They stopped at `until`: what they reached is restored, and nothing is trained.
+        fit(model, data, recipe, policy, run, callbacks, 0, until, end=end, tell=tell)
+        return model
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
