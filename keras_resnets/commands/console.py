@@ -47,6 +47,27 @@ _data = [
 ]
 
 
+def worker_options(what: str, each: str):
+    """Returns a decorator that adds the options of processes on a Ray cluster.
+
+    Args:
+        what: what they do, for the help.
+        each: what has GPUs of its own.
+    """
+    options = [
+        click.option("--workers", default=0, show_default=True, help=f"{what}, by Ray; 0 for no Ray."),
+        click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers."),
+        click.option("--gpus", type=float, help=f"GPUs for each {each}; one where there are any, by default."),
+    ]
+
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 def data_options(command):
     """Adds the options that name the data and where they are stored."""
     for option in reversed(_data):

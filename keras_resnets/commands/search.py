@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import data_options, parse_field, print_written, read_recipe, read_spec, start
+from keras_resnets.commands.console import (
+    data_options,
+    parse_field,
+    print_written,
+    read_recipe,
+    read_spec,
+    start,
+    worker_options,
+)
 
 
 @click.command()
@@ -33,9 +41,7 @@ from keras_resnets.commands.console import data_options, parse_field, print_writ
 @click.option("--patience", type=int, help="Stop a training after this many epochs without improvement.")
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
 @click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
-@click.option("--workers", default=0, show_default=True, help="Trials to train at a time, by Ray; 0 for no Ray.")
-@click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers.")
-@click.option("--gpus", type=float, help="GPUs for each of these trials; one where there are any, by default.")
+@worker_options("Trials to train at a time", "of these trials")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
 def search(network, out, **options) -> None:
     """Search networks of different depths at one budget, from which their widths follow.

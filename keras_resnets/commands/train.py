@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def _recipe_options(command):
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@console.worker_options("Processes that train it together, on JAX", "of them")
 @console.seed
 @console.out
 def train(
@@ -73,8 +75,18 @@ def train(
     """Train MODEL, a variant or a spec's JSON file, in a run directory; without --data on scikit-learn's digits.
 
     The same command resumes a run that was interrupted.
+
+    On a Ray cluster whose machines share a folder:
+
+    \b
+    KERAS_BACKEND=jax keras-resnets train ... --ray 10.0.0.1:6379 --workers 8 --out /shared/run
     """
+    processes = {name: rest.pop(name) for name in ("workers", "ray", "gpus")}
+    if processes["workers"]:
+        # This process only waits for them, and leaves the GPUs to them.
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
     console.start()
+    from keras_resnets.training.workers import asked
     from keras_resnets.training import feeding
     from keras_resnets.training.training import train as run
 
@@ -91,6 +103,7 @@ def train(
         network, overrides = model, {k: v for k, v in overrides.items() if k not in ("input_shape", "classes")}
     chosen = None if recipe is None else changed(console.read_recipe(recipe), replaced)
     loaded, chosen = feeding.loaded(network, data, chosen, task, rest["out"], tuned=weights is not None, **where)
+    rest["workers"] = asked(**processes)
     run(network, loaded, changed(chosen, replaced), weights=weights, **rest, **overrides)
     print_results(rest["out"])
 

@@ -49,7 +49,7 @@ class Workers:
 
     number: int
     ray: str = LOCAL
-    gpus: int | None = None
+    gpus: float | None = None
 
     def __post_init__(self) -> None:
         whole_number("workers", self.number, 1)
@@ -59,6 +59,22 @@ class Workers:
                 raise ArgumentError(
                     f"gpus must be a whole number for each of the workers that train one network; got {self.gpus!r}."
                 )
+
+
+def asked(workers: int = 0, ray: str = LOCAL, gpus: float | None = None) -> Workers | None:
+    """Returns the processes that options ask for; None for none.
+
+    Raises:
+        ArgumentError: an option breaks its rule, or has no use without processes.
+    """
+    whole_number("workers", workers, 0)
+    if workers:
+        return Workers(workers, ray, gpus)
+    if ray != LOCAL:
+        raise ArgumentError(f"workers must be at least 1 for a training on the Ray cluster {ray!r}; got {workers!r}.")
+    if gpus is not None:
+        raise ArgumentError(f"gpus are those of each of the workers; got {gpus!r} and no workers. Give --workers too.")
+    return None
 
 
 def check(workers: Workers, data: Data, callbacks: Sequence[keras.callbacks.Callback]) -> None:
