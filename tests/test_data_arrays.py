@@ -23,7 +23,7 @@ def quiet(data, **options):
 def examples(data, split):
     """Raw images and labels of a split, as a set that has no order."""
     held = data._splits[split]
-    return {(x.tobytes(), int(y)) for x, y in zip(held.images.numpy(), held.labels.numpy(), strict=True)}
+    return {(x.tobytes(), int(y)) for x, y in zip(held.images, held.labels, strict=True)}
 
 
 def pairs(x, y):

@@ -224,7 +224,7 @@ def test_an_image_is_turned_with_its_mask_or_refused(streamed, tmp_path, monkeyp
     lying.save(tmp_path / "train" / "images" / "2.png", exif=exif.tobytes())
     data, told = _told(tmp_path, validation=0, image_size=None)
     assert "1 turned as their EXIF data say" in told
-    images = [image for images, _ in [*data.train_in_order, *data.test] for image in images.numpy()]
+    images = [image for images, _ in [*data.train_in_order, *data.test] for image in images]
     assert any(np.array_equal(image[..., 0], upright) for image in images)
     Image.fromarray(np.rot90(mask_files.mask_of(2)).copy()).save(tmp_path / "train" / "masks" / "2.png")
     with pytest.raises(ArgumentError, match=r"2.png' must be as large as its image, 24x16, turned as .*; got 16x24"):

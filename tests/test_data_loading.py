@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers.image_batches import arrays, raw_digits, rows_of
+from helpers.image_batches import arrays, raw_digits, rows_of, streamed
 from sklearn.datasets import load_digits
 
 import keras_resnets as kr
@@ -86,25 +86,23 @@ def test_every_epoch_is_a_permutation_of_the_training_set():
     assert abs(np.corrcoef(order, range(1260))[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
-def test_order_of_an_epoch_depends_on_the_seed_alone(streamed, monkeypatch):
-    if streamed:
-        monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 1000)
+KINDS = pytest.mark.parametrize("kind", [lambda data: data, streamed], ids=["in memory", "streamed"])
+
+
+@KINDS
+def test_order_of_an_epoch_depends_on_the_seed_alone(kind):
     orders = []
     for seed, of_the_process in ((3, 0), (3, 1), (4, 0)):
         keras.utils.set_random_seed(of_the_process)
-        images, labels = arrays(raw_digits(seed=seed, augmentation=JITTER).epochs(1, 2))
+        images, labels = arrays(kind(raw_digits(seed=seed, augmentation=JITTER)).epochs(1, 2))
         orders.append((rows_of(images), list(labels)))
     assert orders[0] == orders[1]
     assert orders[0][1] != orders[2][1]
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
-def test_a_resumed_epoch_is_the_epoch_it_would_have_been(streamed, monkeypatch):
-    if streamed:
-        monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 1000)
-    data = raw_digits(augmentation=JITTER, seed=3)
-    assert isinstance(data._splits["train"], sources.Stream if streamed else sources.Arrays)
+@KINDS
+def test_a_resumed_epoch_is_the_epoch_it_would_have_been(kind):
+    data = kind(raw_digits(augmentation=JITTER, seed=3))
     images, labels = arrays(data.epochs(0, 4))
     tail, tail_labels = arrays(data.epochs(2, 4))
     assert len(images) == 4 * 1260
@@ -112,14 +110,15 @@ def test_a_resumed_epoch_is_the_epoch_it_would_have_been(streamed, monkeypatch):
     np.testing.assert_array_equal(labels[2 * 1260 :], tail_labels)
 
 
-def test_train_shuffles_and_augments_anew_each_time():
-    data = raw_digits()
-    assert data.train.cardinality() == data.steps_per_epoch == 13
+@KINDS
+def test_train_shuffles_and_augments_anew_each_time(kind):
+    data = kind(raw_digits())
+    assert len(data.train) == data.steps_per_epoch == 13
     batches = data.train
     one, other = (rows_of(arrays(batches)[0]) for _ in range(2))
     assert one != other
     assert sorted(one) == sorted(other)
-    augmented = raw_digits(augmentation=JITTER).train
+    augmented = kind(raw_digits(augmentation=JITTER)).train
     one, other = (set(rows_of(arrays(augmented)[0])) for _ in range(2))
     assert len(one & other) < 0.5 * 1260
 
@@ -183,7 +182,7 @@ def test_streamed_epoch_sees_each_example_once(validation, tmp_path, monkeypatch
     _paint(tmp_path, "cat", range(10, 35))
     _paint(tmp_path, "dog", range(100, 125))
     data = kr.data.load(tmp_path, image_size=8, normalize=None, batch_size=7, validation=validation)
-    assert isinstance(data._splits["train"], sources.Stream)
+    assert isinstance(data._splits["train"], sources.Pictures)
     held = round(40 * validation)
     assert data.sizes == {"train": 40 - held, "test": 10} | ({"validation": held} if held else {})
     epochs = [arrays(data.epochs(k, k + 1)) for k in range(2)]

@@ -24,7 +24,7 @@ def test_a_folder_has_the_numbers_of_its_masks_and_not_their_colours(folder):
     assert (data.input_shape, data.class_names, data.classes) == ((16, 24, 3), ("sky", "sea", "sand"), 3)
     assert data.colors == kr.data.palette(3)
     share = np.zeros(3)
-    for image in data._splits["train"].images.numpy():
+    for image in data._splits["train"].images:
         share += np.bincount(mask_files.mask_of(int(image[0, 0, 0]))[:, :16].ravel(), minlength=3)
     np.testing.assert_allclose(data.class_share(), share / share.sum())
     assert data.class_share().sum() == pytest.approx(1)
@@ -259,7 +259,7 @@ def test_camvid_is_as_published():
     assert (data.input_shape, data.classes) == ((184, 240, 3), 11)
     # Shares of all pixels, unlabelled ones among them, in per cent: shared/data/README.md.
     published = [16.8, 23.2, 1.0, 31.8, 4.5, 9.7, 1.2, 1.1, 5.9, 0.6, 0.3]
-    stored = data._splits["train"].labels.numpy()
+    stored = data._splits["train"].labels
     assert set(np.unique(stored)) == {*range(11), 255}
     np.testing.assert_allclose(100 * data.class_share() * (stored != 255).mean(), published, atol=0.051)
     assert 100 * (stored == 255).mean() == pytest.approx(4.0, abs=0.051)
@@ -267,8 +267,8 @@ def test_camvid_is_as_published():
     images, found = next(data.test.as_numpy_iterator())
     assert (found[:, 180:] == 255).all()
     assert (images[:, 180:] == 0).all()
-    np.testing.assert_array_equal(images[:, :180], data._splits["test"].images.numpy()[:8])
-    np.testing.assert_array_equal(found[:, :180], data._splits["test"].labels.numpy()[:8])
+    np.testing.assert_array_equal(images[:, :180], data._splits["test"].images[:8])
+    np.testing.assert_array_equal(found[:, :180], data._splits["test"].labels[:8])
     # Sky is above, road below.
     rows = np.arange(180)[:, None]
     assert (rows * (stored == 0)).sum() / (stored == 0).sum() < 60

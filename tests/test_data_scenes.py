@@ -83,7 +83,7 @@ def test_a_digit_is_its_picture_enlarged_turned_and_moved():
 
 
 def test_a_scene_is_itself_at_every_size_and_time(drawn):
-    images, found = drawn._splits["test"].images.numpy(), drawn._splits["test"].labels.numpy()
+    images, found = drawn._splits["test"].images, drawn._splits["test"].labels
     images_again, found_again = scenes._render.__wrapped__("test", 4, 64)
     np.testing.assert_array_equal(images[:4], images_again)
     np.testing.assert_array_equal(found[:4], found_again)

@@ -93,7 +93,7 @@ def test_of_a_data_set_the_training_split_gives_the_statistics(digits):
     other = keras.models.clone_model(model)
     other.set_weights(model.get_weights())
     assert kr.recalibrate(model, digits) == 256
-    images = digits._splits["train"].images.numpy()
+    images = digits._splits["train"].images
     kr.recalibrate(other, ((images.astype("float32") - digits._mean) / digits._std, None))
     for a, b in zip(model.weights, other.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)

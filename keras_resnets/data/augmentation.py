@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from keras_resnets.data.resizing import LUMA, scaled, to_bytes
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 
 
@@ -93,56 +97,53 @@ class Augmentation:
                 )
 
 
-def augment(images, augmentation: Augmentation, seed):
-    """Pads, crops and flips a batch; the same seed gives the same result.
+def augment(images: np.ndarray, augmentation: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Pads, crops and flips a batch; the same draws give the same result.
 
     Args:
         images: a float batch, (examples, height, width, channels).
         augmentation: the changes to make.
-        seed: a pair of whole numbers.
+        random: the source of the draws.
     """
-    import tensorflow as tf
-
-    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    count, height, width, channels = images.shape
     if augmentation.pad:
         pad = augmentation.pad
-        mode = "REFLECT" if augmentation.pad_mode == "reflect" else "CONSTANT"
-        images = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]], mode)
-        corner = tf.random.stateless_uniform([2, count, 1], tf.random.fold_in(seed, 1), 0, 2 * pad + 1, "int32")
-        images = tf.gather(images, corner[0] + tf.range(height), axis=1, batch_dims=1)
-        images = tf.gather(images, corner[1] + tf.range(width), axis=2, batch_dims=1)
+        mode: Any = "reflect" if augmentation.pad_mode == "reflect" else "constant"
+        padded = np.pad(images, [(0, 0), (pad, pad), (pad, pad), (0, 0)], mode)
+        corners = random.integers(0, 2 * pad + 1, (2, count))
+        # A view of all crops of all images, of which one each is copied.
+        n, y, x, c = padded.strides
+        shape = (count, 2 * pad + 1, 2 * pad + 1, height, width, channels)
+        crops = np.lib.stride_tricks.as_strided(padded, shape, (n, y, x, y, x, c), writeable=False)
+        images = crops[np.arange(count), corners[0], corners[1]]
     if augmentation.flip:
-        mirrored = tf.random.stateless_uniform([count, 1, 1, 1], tf.random.fold_in(seed, 2)) < 0.5
-        images = tf.where(mirrored, tf.reverse(images, [2]), images)
+        mirrored = np.less(random.random(count), 0.5)
+        images = np.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
     return images
 
 
-def resized_crop(image, size, augmentation: Augmentation, seed):
-    """Crops a random part of an image, resizes it, and changes its colours."""
-    import tensorflow as tf
+def resized_crop(picture: np.ndarray, size, augmentation: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Crops a random part of a picture, resizes it, and changes its colours.
 
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        tf.zeros([0, 0, 4]),
-        tf.random.fold_in(seed, 1),
-        aspect_ratio_range=(3 / 4, 4 / 3),
-        area_range=(0.08, 1.0),
-        use_image_if_no_bounding_boxes=True,
-    )
-    channels = image.shape[-1]
-    image = tf.image.resize(tf.cast(tf.slice(image, begin, extent), "float32"), size, antialias=True)
-    image.set_shape((*size, channels))
-    if augmentation.color:
-        image = jitter(image, augmentation.color, tf.random.fold_in(seed, 2))
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8")
+    As Szegedy et al. 2015, section 6, have it; the share of the area and the logarithm of the ratio are uniform.
+    """
+    height, width = picture.shape[:2]
+    for _ in range(10):
+        area, ratio = random.uniform(0.08, 1) * height * width, np.exp(random.uniform(*np.log((3 / 4, 4 / 3))))
+        rows, columns = round(np.sqrt(area / ratio)), round(np.sqrt(area * ratio))
+        if 0 < rows <= height and 0 < columns <= width:
+            break
+    else:  # of a picture so long that hardly any crop fits
+        rows, columns = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+    top, left = random.integers(0, height - rows + 1), random.integers(0, width - columns + 1)
+    image = scaled(picture[top : top + rows, left : left + columns], size)
+    return to_bytes(jitter(image, augmentation.color, random) if augmentation.color else image)
 
 
-def jitter(image, strength: float, seed):
+def jitter(image: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
     """Changes brightness, contrast and saturation, each by a random factor within `strength` of 1."""
-    import tensorflow as tf
-
-    factor = tf.random.stateless_uniform([3], seed, 1 - strength, 1 + strength)
-    image = image * factor[0]
-    gray = tf.image.rgb_to_grayscale(image) if image.shape[-1] == 3 else image
-    image = (image - tf.reduce_mean(gray)) * factor[1] + tf.reduce_mean(gray)
-    return (image - gray) * factor[2] + gray
+    brightness, contrast, saturation = random.uniform(1 - strength, 1 + strength, 3).astype("float32")
+    image = image * brightness
+    gray = (image * np.array(LUMA, "float32")).sum(-1, keepdims=True) if image.shape[-1] == 3 else image
+    image = (image - gray.mean()) * contrast + gray.mean()
+    return (image - gray) * saturation + gray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -152,9 +153,8 @@ def _parts(data, rows: int, shape: Shape | None) -> Iterator[tuple[np.ndarray, n
 
 def _check_dataset(dataset, shape: Shape | None) -> None:
     """Checks what is known of `tf.data` before it is read: that it ends, and that it holds batches."""
-    import tensorflow as tf
-
-    if not isinstance(dataset, tf.data.Dataset):
+    tf = sys.modules.get("tensorflow")
+    if tf is None or not isinstance(dataset, tf.data.Dataset):
         return
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ArgumentError(

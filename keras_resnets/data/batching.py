@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.labels import Labels
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 
-Splits = dict[str, "sources.Arrays | sources.Stream"]
+Splits = dict[str, "sources.Arrays | sources.Pictures | sources.Stream"]
 
 
 @dataclass(frozen=True)
@@ -182,13 +181,12 @@ def lay_out(
         )
 
     # The statistics, measured on the training split.
-    with sources.naming_damaged_files(Path(source.name)):
-        first, _ = next(iter(splits["train"].batches(1)))
-        if isinstance(batching.normalize, Preprocessing) and not batching.normalize.fits(first.shape[-1]):
-            raise ArgumentError(
-                f"normalize must be for the {first.shape[-1]} channels of {source.name!r}; got {batching.normalize!r}."
-            )
-        mean, std = measured or statistics(splits["train"], batching.normalize, None not in source.native)
+    first, _ = next(iter(splits["train"].batches(1).as_numpy_iterator()))
+    if isinstance(batching.normalize, Preprocessing) and not batching.normalize.fits(first.shape[-1]):
+        raise ArgumentError(
+            f"normalize must be for the {first.shape[-1]} channels of {source.name!r}; got {batching.normalize!r}."
+        )
+    mean, std = measured or statistics(splits["train"], batching.normalize, None not in source.native)
 
     # The shape that a network's input must have.
     shape, augmentation = tuple(first.shape[1:]), batching.augmentation
@@ -228,7 +226,7 @@ def _frame(shape, image_size: int | None, multiple: int) -> tuple[int, int] | No
     elif image_size is None:
         height, width = shape[:2]
     else:
-        height, width = pairs.scaled_size(shape, image_size).numpy().tolist()
+        height, width = pairs.scaled_size(shape, image_size)
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
@@ -239,11 +237,11 @@ def statistics(split, normalize: str | Preprocessing | None, same_size: bool):
     if normalize is None:
         return np.float32(0), np.float32(1)
     total, squares, largest, count = np.zeros(1), np.zeros(1), 0.0, 0
-    first, _ = next(iter(split.batches(1)))
+    first, _ = next(iter(split.batches(1).as_numpy_iterator()))
     # At most a quarter of a gigabyte at a time; images of different sizes one by one.
-    size, axes = (max(1, min(1024, 2**25 // first.numpy().size)), 0) if same_size else (1, (0, 1, 2))
-    for images, _ in split.batches(size):
-        images = images.numpy().astype("float64")
+    size, axes = (max(1, min(1024, 2**25 // first.size)), 0) if same_size else (1, (0, 1, 2))
+    for images, _ in split.batches(size).as_numpy_iterator():
+        images = images.astype("float64")
         total = total + images.sum(axes)
         squares = squares + (images**2).sum(axes)
         largest, count = max(largest, images.max()), count + images.size // total.size

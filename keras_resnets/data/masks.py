@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from keras_resnets.data import folders, labels, pictures, sources
 from keras_resnets.data.folders import Notes
+from keras_resnets.data.indexed import Pictures
 from keras_resnets.data.labels import VOC, Labels
 from keras_resnets.data.pictures import Picture
 from keras_resnets.errors import ArgumentError
@@ -79,8 +79,6 @@ def folder(path: Path):
     The layout is that of PASCAL VOC, or `train/images`, `train/masks` and so on. Each mask is read once, so that a
     damaged one is refused before training.
     """
-    import tensorflow as tf
-
     # The files, and the classes.
     notes = Notes(path)
     files, classes = _list_files(path, notes)
@@ -123,15 +121,11 @@ def folder(path: Path):
         # Shuffled once, as other folders are, so that the first examples are a random sample.
         order = np.random.default_rng(0).permutation(len(pairs))
         images, masks = zip(*(pairs[i] for i in order), strict=True)
-        dataset, decode = pictures.dataset(images, [sizes[split][i] for i in order], list(map(os.fsencode, masks)))
 
-        def read(*item, decode=decode):
-            image, mask = decode(*item)
-            pixels = tf.numpy_function(read_mask, [mask], "uint8", stateful=False)
-            pixels.set_shape((None, None))
-            return image, pixels
+        def get(i, images=images, masks=masks):
+            return pictures.decoded(images[i]), read_mask(masks[i])
 
-        splits[split] = sources.in_memory(sources.Stream(dataset, len(pairs), read), shape)
+        splits[split] = sources.in_memory(Pictures(len(pairs), get), shape)
     return splits, classes, shape, notes
 
 

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from keras_resnets.data.augmentation import Augmentation, jitter
 from keras_resnets.data.labels import IGNORE
+from keras_resnets.data.resizing import scaled
+
+Size = tuple[int, int]
 
 
-def resize(image, mask, size):
+def resize(image: np.ndarray, mask: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
     """Resizes both: the image bilinearly, with antialiasing where it shrinks, the mask by nearest neighbour.
 
     Args:
         image: (height, width, channels), float.
-        mask: (height, width), whole numbers.
+        mask: (height, width), whole numbers from 0 to 255.
         size: the new height and width.
     """
-    import tensorflow as tf
+    from PIL import Image
 
-    image = tf.image.resize(image, size, antialias=True)
-    return image, tf.image.resize(mask[..., None], size, "nearest")[..., 0]
+    numbers = Image.fromarray(mask.astype("uint8")).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return scaled(image, size), np.asarray(numbers)
 
 
-def scaled_size(shape, longer):
+def scaled_size(shape, longer: float) -> Size:
     """Returns height and width of an image whose longer side is scaled to a length."""
-    import tensorflow as tf
+    sides = np.array(shape[:2], "float32")
+    height, width = np.maximum(np.rint(sides * (np.float32(longer) / sides.max())).astype(int), 1).tolist()
+    return height, width
 
-    sides = tf.cast(shape[:2], "float32")
-    return tf.maximum(tf.cast(tf.round(sides * (longer / tf.reduce_max(sides))), "int32"), 1)
 
-
-def frame(image, mask, size, corner=(0, 0)):
+def frame(image: np.ndarray, mask: np.ndarray, size: Size, corner: Size = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
     """Pads both to a larger frame: the image with zeros, the mask with the ignored label.
 
     Args:
@@ -37,48 +41,49 @@ def frame(image, mask, size, corner=(0, 0)):
         size: height and width of the frame, at least the image's.
         corner: row and column of the image's corner in the frame.
     """
-    import tensorflow as tf
-
-    after = tf.stack(size) - tf.shape(mask) - corner
-    edges = tf.stack([tf.stack(corner), after], axis=1)
-    return tf.pad(image, tf.pad(edges, [[0, 1], [0, 0]])), tf.pad(mask, edges, constant_values=IGNORE)
+    edges = [(before, all_ - side - before) for all_, side, before in zip(size, mask.shape, corner, strict=True)]
+    return np.pad(image, [*edges, (0, 0)]), np.pad(mask, edges, constant_values=IGNORE)
 
 
-def recolored(image, augmentation: Augmentation, seed):
+def recolored(image: np.ndarray, augmentation: Augmentation, random: np.random.Generator) -> np.ndarray:
     """Changes brightness, contrast and saturation of a raw image at random."""
-    import tensorflow as tf
-
-    return tf.clip_by_value(jitter(tf.cast(image, "float32"), augmentation.color, tf.random.fold_in(seed, 1)), 0, 255)
+    return np.clip(jitter(image.astype("float32"), augmentation.color, random), 0, 255)
 
 
-def window(image, mask, augmentation: Augmentation, longer, seed):
-    """Scales, flips and crops both in the same way; the same seed gives the same result.
+def window(
+    image: np.ndarray,
+    mask: np.ndarray,
+    augmentation: Augmentation,
+    longer: int | None,
+    random: np.random.Generator | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scales, flips and crops both in the same way; the same draws give the same result.
 
     Args:
         image: (height, width, channels), normalised, so that zero is the mean.
         mask: (height, width).
         augmentation: the changes to make.
         longer: the length to which the image's longer side is scaled before random scaling; None for its own.
-        seed: a pair of whole numbers.
+        random: the source of the draws; None where the augmentation draws nothing.
     """
-    import tensorflow as tf
-
     if longer is not None or augmentation.scale:
-        length = tf.cast(tf.reduce_max(tf.shape(mask)) if longer is None else longer, "float32")
+        length: float = max(mask.shape) if longer is None else longer
         if augmentation.scale:
-            length *= tf.random.stateless_uniform([], tf.random.fold_in(seed, 2), *augmentation.scale)
-        image, mask = resize(image, mask, scaled_size(tf.shape(mask), length))
+            assert random is not None
+            length *= random.uniform(*augmentation.scale)
+        image, mask = resize(image, mask, scaled_size(mask.shape, length))
     if augmentation.flip:
-        mirrored = tf.random.stateless_uniform([], tf.random.fold_in(seed, 3)) < 0.5
-        image = tf.where(mirrored, tf.reverse(image, [1]), image)
-        mask = tf.where(mirrored, tf.reverse(mask, [1]), mask)
+        assert random is not None
+        if random.random() < 0.5:
+            image, mask = image[:, ::-1], mask[:, ::-1]
     if augmentation.window:
         # An image larger than the crop is cut at random; a smaller one is placed in it at random.
-        spare = tf.shape(mask) - augmentation.window
-        drawn = tf.random.stateless_uniform([2], tf.random.fold_in(seed, 4))
-        shift = tf.cast(tf.floor(drawn * tf.cast(tf.abs(spare) + 1, "float32")), "int32")
-        start, extent = tf.where(spare > 0, shift, 0), tf.minimum(tf.shape(mask), augmentation.window)
-        image = tf.slice(image, tf.pad(start, [[0, 1]]), tf.pad(extent, [[0, 1]], constant_values=-1))
-        mask = tf.slice(mask, start, extent)
-        image, mask = frame(image, mask, augmentation.window, tf.where(spare < 0, shift, 0))
+        assert random is not None
+        spare = [side - wanted for side, wanted in zip(mask.shape, augmentation.window, strict=True)]
+        shift = [int(random.integers(0, abs(more) + 1)) for more in spare]
+        top, left = (by if more > 0 else 0 for by, more in zip(shift, spare, strict=True))
+        height, width = augmentation.window
+        image, mask = (part[top : top + height, left : left + width] for part in (image, mask))
+        down, right = (by if more < 0 else 0 for by, more in zip(shift, spare, strict=True))
+        image, mask = frame(image, mask, augmentation.window, (down, right))
     return image, mask

@@ -1,14 +1,13 @@
-"""Decodes image files: as TensorFlow does where it is right, by Pillow where TensorFlow would change the picture.
+"""Looks into image files, and decodes them by Pillow.
 
-TensorFlow ignores the orientation of a camera, reads a palette BMP as grey and CMYK with wrong colours, and keeps the
-upper half of 16 bits; WebP, TIFF and GIFs with a partial first frame it cannot read at all.
+TensorFlow's decoders ignore the orientation of a camera, read a palette BMP as grey and CMYK with wrong colours, and
+keep the upper half of 16 bits; WebP, TIFF and GIFs with a partial first frame they cannot read at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.quiet import quiet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -37,13 +35,11 @@ class Picture:
 
     Attributes:
         size: height and width, as the picture is to be seen.
-        by_pillow: whether Pillow decodes it; else TensorFlow does.
         remark: what becomes of it that its owner may not expect; empty for nothing.
         digest: of the file's contents.
     """
 
     size: tuple[int, int]
-    by_pillow: bool
     remark: str = ""
     digest: str = ""
 
@@ -70,61 +66,21 @@ def inspected(files: Sequence[Path]) -> list[Picture | ArgumentError]:
             return list(pool.map(_inspect, files))
 
 
-def decoded(file: Path, header: Picture):
-    """Decodes a file by its header to a tensor of (height, width, 3), uint8.
+def decoded(file: Path) -> np.ndarray:
+    """Decodes a file by Pillow to (height, width, 3), uint8: upright, without transparency; of several the first.
 
     Raises:
         Unreadable: it is damaged behind its header; the message names it.
     """
-    import tensorflow as tf
+    from PIL import Image, ImageOps
 
-    failure: Exception | None = None
-    # What the decoders say on standard error adds nothing to the sentence.
-    with quiet():
-        try:
-            return decode(os.fsencode(file), header.by_pillow)
-        except (tf.errors.OpError, OSError, SyntaxError, ValueError) as error:
-            failure = error
-    raise Unreadable(str(_damaged(file))) from failure
-
-
-def decode(file, by_pillow=None):
-    """Decodes an image file to (height, width, 3), uint8.
-
-    Args:
-        file: the path, a text or a tensor.
-        by_pillow: of its `Picture`, a boolean or a tensor; None looks into the file, which must be a path.
-    """
-    import tensorflow as tf
-
-    def with_pillow():
-        return tf.numpy_function(_decode, [file], "uint8", stateful=False)
-
-    def with_tensorflow():
-        return tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
-
-    if by_pillow is None:
-        by_pillow, file = inspect([Path(file)])[0].by_pillow, os.fsencode(file)
-    if isinstance(by_pillow, bool):
-        image = with_pillow() if by_pillow else with_tensorflow()
-    else:
-        image = tf.cond(by_pillow, with_pillow, with_tensorflow)
-    return tf.ensure_shape(image, (None, None, 3))
-
-
-def dataset(files: Sequence[Path], pictures: Sequence[Picture], *columns):
-    """Returns a `tf.data.Dataset` of files, how each is to be decoded, and further columns; and a decoder of its items.
-
-    A set without any file for Pillow has no such column, and no branch in its graph.
-    """
-    import tensorflow as tf
-
-    paths = list(map(os.fsencode, files))
-    routes = [picture.by_pillow for picture in pictures]
-    if not any(routes):
-        return tf.data.Dataset.from_tensor_slices((paths, *columns)), lambda file, *rest: (decode(file, False), *rest)
-    items = tf.data.Dataset.from_tensor_slices((paths, routes, *columns))
-    return items, lambda file, route, *rest: (decode(file, route), *rest)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `inspected`
+            with Image.open(file, formats=FORMATS) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        raise Unreadable(str(_damaged(file))) from error
 
 
 def _inspect(file: Path) -> Picture | ArgumentError:
@@ -149,9 +105,8 @@ def _inspect(file: Path) -> Picture | ArgumentError:
                 else "",
             ]
             size = image.size if _orientation(image, content) < 5 else image.size[::-1]
-            special = turned or image.mode == "CMYK" or image.format not in ("PNG", "JPEG", "MPO")
             digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-            picture = Picture(size[::-1], special, ", ".join(filter(None, remarks)), digest)
+            picture = Picture(size[::-1], ", ".join(filter(None, remarks)), digest)
             if image.format == "PNG":
                 image.verify()  # the checksum of each chunk
             elif image.format in ("JPEG", "MPO"):
@@ -184,18 +139,8 @@ def _orientation(image, content: bytes) -> int:
 
 
 def _has_end(content: bytes) -> bool:
-    """Returns whether the pixels of a JPEG are followed by its end; TensorFlow decodes no other."""
+    """Returns whether the pixels of a JPEG are followed by its end."""
     at = 2
     while content[at] == 0xFF and content[at + 1] != 0xDA:  # over the segments, in which a small preview may stand
         at += 1 if content[at + 1] == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return content.rfind(b"\xff\xd9") > at
-
-
-def _decode(file: bytes | np.ndarray) -> np.ndarray:
-    """Decodes a file by Pillow: upright, in RGB, without transparency; of several pictures the first."""
-    from PIL import Image, ImageOps
-
-    # TensorFlow hands over bytes from a graph, and an array outside of one.
-    path = os.fsdecode(file.item() if isinstance(file, np.ndarray) else file)
-    with Image.open(path, formats=FORMATS) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

@@ -1,4 +1,4 @@
-"""`Data`: a data set as seeded `tf.data` pipelines that normalise, shuffle and augment."""
+"""`Data`: a data set as seeded batches, normalised, shuffled and augmented."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation, white
+from keras_resnets.data.indexed import Batches, draws, first_of, joined, order
 from keras_resnets.data.resizing import resizing_of
 from keras_resnets.errors import whole_number
 
@@ -46,7 +48,7 @@ class Data:
     classes: int
     class_names: tuple[str, ...]
     options: dict[str, Any]
-    _splits: dict[str, sources.Arrays | sources.Stream] = dataclasses.field(repr=False)
+    _splits: dict[str, sources.Arrays | sources.Pictures | sources.Stream] = dataclasses.field(repr=False)
     _mean: np.ndarray = dataclasses.field(repr=False)
     _std: np.ndarray = dataclasses.field(repr=False)
     _held_out: bool = dataclasses.field(default=False, repr=False)
@@ -121,11 +123,8 @@ class Data:
 
     @property
     def train(self):
-        """One epoch of training batches; each iteration shuffles and augments differently."""
-        import tensorflow as tf
-
-        epochs = tf.data.Dataset.random(self.options["seed"], rerandomize_each_iteration=True).take(1)
-        return self._training(epochs, self.steps_per_epoch)
+        """Training batches, shuffled and augmented differently in each pass: from epoch 0 on, as `epochs` has them."""
+        return self._training(0, None)
 
     def epochs(self, first: int, last: int):
         """Returns the training batches of the epochs `first` to `last - 1`, one after the other.
@@ -133,70 +132,108 @@ class Data:
         Order and augmentation depend only on the seed and the number of the epoch, so a
         run that resumes at an epoch sees the same batches as one that was not interrupted.
         """
-        import tensorflow as tf
+        return self._training(first, last)
 
-        return self._training(tf.data.Dataset.range(first, last), (last - first) * self.steps_per_epoch)
+    def _training(self, first: int, last: int | None):
+        """Returns the training batches of some epochs or, without a last one, of another epoch in each pass."""
+        split, augmentation = self._splits["train"], Augmentation(**self.options["augmentation"])
+        batch, seed = self.options["batch_size"], self.options["seed"]
+        example = functools.partial(self._pair, augmentation) if self.task == "segmentation" else None
+        steps, count = self.steps_per_epoch, 1 if last is None else last - first
+        if isinstance(split, sources.Stream):
+            return self._streamed(split, first, last, augmentation, example)
 
-    def _training(self, epochs, cardinality: int):
-        """Returns the training batches of a data set of epoch numbers."""
+        def read(number: int):
+            epoch, step = first + number // steps, number % steps
+            index = order(split.size, seed, epoch)[step * batch : (step + 1) * batch]
+            images, labels = split.read(index, (seed, epoch), example)
+            if example is None:
+                images = augment(self._normalize(images), augmentation, draws(seed, epoch, 0, step))
+            return images, labels
+
+        sizes = [min(batch, split.size - step * batch) for step in range(steps)]
+        return Batches(sizes * count, read, last is None, split.workers)
+
+    def _streamed(self, split: sources.Stream, first: int, last: int | None, augmentation: Augmentation, example):
+        """Returns the same of a split that is read by `tf.data`."""
         import tensorflow as tf
 
         batch, drop, seed = (self.options[k] for k in ("batch_size", "drop_remainder", "seed"))
-        augmentation = Augmentation(**self.options["augmentation"])
 
         def epoch(number):
-            key = tf.stack([tf.constant(seed, "int32"), tf.cast(number % (2**31 - 1), "int32")])
-            if self.task == "segmentation":
-                return self._splits["train"].batches(batch, drop, key, functools.partial(self._pair, augmentation))
-            batches = self._splits["train"].batches(batch, drop, key).enumerate()
-            return batches.map(
-                lambda i, xy: (augment(self._normalize(xy[0]), augmentation, tf.random.fold_in(key, i)), xy[1]),
-                tf.data.AUTOTUNE,
+            number = number % (2**31 - 1)
+            batches = split.batches(
+                batch, example, augmentation.window or self._frame or (None, None), drop, (seed, number)
             )
+            if example:
+                return batches
 
-        joined = epochs.flat_map(epoch)
-        return joined.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(tf.data.AUTOTUNE)
+            def augmented(step, epoch, images):
+                return augment(self._normalize(images), augmentation, draws(seed, int(epoch), 0, int(step)))
 
-    def _normalize(self, images):
-        import tensorflow as tf
+            def prepare(step, pair):
+                images, labels = pair
+                found = tf.numpy_function(augmented, [step, number, images], "float32", stateful=False)
+                return tf.ensure_shape(found, (None, *self.input_shape)), labels
 
+            return batches.enumerate().map(prepare, tf.data.AUTOTUNE)
+
+        if last is None:
+            epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+            count = 1
+        else:
+            epochs, count = tf.data.Dataset.range(first, last), last - first
+        joined = epochs.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(count * self.steps_per_epoch))
+        return joined.prefetch(tf.data.AUTOTUNE)
+
+    def _normalize(self, images: np.ndarray) -> np.ndarray:
         if self.prepare is not None:
-            return self.prepare(tf.cast(images, "float32"))
+            return np.asarray(keras.ops.convert_to_numpy(self.prepare(images.astype("float32"))), "float32")
         if self._channels == "bgr":
             images = images[..., ::-1]
-        return (tf.cast(images, "float32") - self._mean) / self._std
+        return (images.astype("float32") - self._mean) / self._std
 
-    def _pair(self, augmentation: Augmentation, image, mask, seed):
-        """Prepares an example for segmentation: augmented in training; whole in evaluation, without a seed."""
-        import tensorflow as tf
-
+    def _pair(self, augmentation: Augmentation, image, mask, random):
+        """Prepares an example for segmentation: augmented in training; whole in evaluation, without random draws."""
         if augmentation.color:
-            image = pairs.recolored(image, augmentation, seed)
+            image = pairs.recolored(image, augmentation, random)
         image, longer = self._normalize(image), self.options["image_size"]
-        image, mask = pairs.window(image, mask, augmentation, longer, seed)
-        size = augmentation.window or self._frame
+        image, mask = pairs.window(image, mask, augmentation, longer, random)
         if not augmentation.window:
             multiple = self.options["pad_to"]
-            image, mask = pairs.frame(image, mask, size or -(-tf.shape(mask) // multiple) * multiple)
-        image.set_shape((*(size or (None, None)), self.input_shape[2]))
-        mask.set_shape(size or (None, None))
-        return image, tf.cast(mask, "int32")
+            height, width = self._frame or (-(-side // multiple) * multiple for side in mask.shape)
+            image, mask = pairs.frame(image, mask, (height, width))
+        return image, mask.astype("int32")
 
     def _evaluation(self, split: str):
         """Returns the batches of a split in order, without augmentation; None if there is no such split."""
-        import tensorflow as tf
-
         if split not in self._splits:
             return None
-        segments = self.task == "segmentation"
+        found, segments = self._splits[split], self.task == "segmentation"
         size = self.options["batch_size"] if self._frame or not segments else 1
-        pair = functools.partial(self._pair, Augmentation()) if segments else None
-        batches = self._splits[split].batches(size, example=pair)
+        example = functools.partial(self._pair, Augmentation()) if segments else None
+        if isinstance(found, sources.Stream):
+            return self._streamed_evaluation(found, size, example)
+        batches = found.batches(size, example)
+        if example is None:
+            batches = batches.mapped(self._normalize)
+        return batches if self._most is None else batches.first(self._most)
+
+    def _streamed_evaluation(self, split: sources.Stream, size: int, example):
+        """Returns the same of a split that is read by `tf.data`."""
+        import tensorflow as tf
+
+        batches = split.batches(size, example, self._frame or (None, None))
         if self._most is not None:
-            batches = batches.unbatch().take(self._most).batch(size)
-        if segments:
-            return batches.prefetch(tf.data.AUTOTUNE)
-        return batches.map(lambda x, y: (self._normalize(x), y), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+            batches = first_of(batches, self._most)
+        if example is None:
+
+            def prepare(images, labels):
+                found = tf.numpy_function(self._normalize, [images], "float32", stateful=False)
+                return tf.ensure_shape(found, (None, *self.input_shape)), labels
+
+            batches = batches.map(prepare, tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     @property
     def train_in_order(self):
@@ -236,10 +273,11 @@ class Data:
         """The value of white in raw pixels; None where the inputs are no pixels, or it is not known."""
         split = self._splits["train"]
         if isinstance(split, sources.Arrays):
-            images = split.images.numpy()
+            images = split.images
             return white(images.max()) if images.min() >= 0 else None
-        pictures = self.options["image_size"] or split.dataset.element_spec[0].dtype == "uint8"
-        return 255.0 if pictures else None
+        if isinstance(split, sources.Stream) and not self.options["image_size"]:
+            return 255.0 if split.dataset.element_spec[0].dtype == "uint8" else None
+        return 255.0
 
     @property
     def _channels(self) -> str:
@@ -345,9 +383,10 @@ class Data:
             0.81
         """
         split, counts = self._splits["train"], np.zeros(self.classes, "int64")
-        parts = [split.labels] if isinstance(split, sources.Arrays) else (batch for _, batch in split.batches(1))
+        known = getattr(split, "labels", None)
+        parts = [known] if known is not None else (batch for _, batch in split.batches(1).as_numpy_iterator())
         for part in parts:
-            numbers = part.numpy().ravel()
+            numbers = part.ravel()
             counts += np.bincount(numbers[numbers != self.ignore], minlength=self.classes)
         return counts / counts.sum()
 
@@ -355,7 +394,7 @@ class Data:
     def unseen(self):
         """Batches for a network not trained on this set: the set's own test split, or all splits if it has none."""
         splits = [self._evaluation(split) for split in self._splits] if self._held_out else [self.test]
-        return functools.reduce(lambda one, other: one.concatenate(other), splits)
+        return joined(splits)
 
 
 def _as_numbers(array: np.ndarray):

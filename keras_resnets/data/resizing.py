@@ -1,6 +1,11 @@
-"""Brings decoded pictures of any size to the images of a network, in one way for training, prediction and serving."""
+"""Brings decoded pictures of any size to the images of a network, in one way for training and prediction.
+
+`export/serving.py` has the same for TensorFlow's graphs, in which a picture's size is not known.
+"""
 
 from __future__ import annotations
+
+import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.errors import ArgumentError
@@ -26,78 +31,97 @@ def resizing_of(task: str, image_size: int | None) -> Resizing | None:
     return OF_IMAGE_SIZE if image_size else OF_NATIVE_SIZE
 
 
-def resized(pictures, resizing: Resizing, size: tuple[int, int]):
-    """Brings pictures of one size to the size of a network's images: scaled, smoothed against aliasing, and cut.
+def scaled(picture: np.ndarray, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
+    """Scales a picture in single precision, smoothed against aliasing where it shrinks.
 
     Args:
-        pictures: a TensorFlow tensor of whole numbers from 0 to 255, (height, width, channels), or a batch of them.
-            Height and width may be unknown while a function is traced.
+        picture: (height, width, channels).
+        size: the new height and width.
+        interpolation: `"bilinear"` or `"bicubic"`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_resnets.data.resizing import scaled
+        >>> scaled(np.arange(4).reshape(1, 4, 1), (1, 2)).ravel()  # over a width of four pixels
+        array([0.71428573, 2.2857144 ], dtype=float32)
+    """
+    from PIL import Image
+
+    picture = picture.astype("float32")
+    if picture.shape[:2] == tuple(size):
+        return picture
+    how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
+    # Pillow rounds after each of two passes, except in single precision, which it has for one channel at a time.
+    channels = [Image.fromarray(np.ascontiguousarray(one)) for one in np.moveaxis(picture, -1, 0)]
+    return np.stack([np.asarray(one.resize((size[1], size[0]), how)) for one in channels], -1)
+
+
+def resized(picture: np.ndarray, resizing: Resizing, size: tuple[int, int]) -> np.ndarray:
+    """Brings a picture to the size of a network's images: scaled, smoothed against aliasing, and cut.
+
+    Args:
+        picture: whole numbers from 0 to 255, (height, width, channels).
         resizing: how; its `size` goes before the argument.
         size: height and width of the network's images.
 
     Returns:
-        A tensor of uint8 of that height and width.
+        An array of uint8 of that height and width.
 
     Example:
         >>> import numpy as np
         >>> from keras_resnets.data.resizing import OF_IMAGE_SIZE, resized
-        >>> resized(np.zeros((300, 500, 3), "uint8"), OF_IMAGE_SIZE, (224, 224)).shape.as_list()
-        [224, 224, 3]
+        >>> resized(np.zeros((300, 500, 3), "uint8"), OF_IMAGE_SIZE, (224, 224)).shape
+        (224, 224, 3)
     """
-    import tensorflow as tf
-
     size = resizing.size or size
-    picture = tf.cast(tf.shape(pictures)[-3:-1], "float32")
-    # As `Resizing.scaled`, whose sizes may be unknown here.
-    factor = tf.reduce_max(tf.cast(resizing.enlarged(size), "float32") / picture)
-    scaled = size if resizing.stretch else tf.maximum(size, tf.cast(tf.round(picture * factor), "int32"))
-    images = tf.image.resize(tf.cast(pictures, "float32"), scaled, resizing.interpolation, antialias=True)
-    images = tf.image.resize_with_crop_or_pad(images, *size)
-    return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), "uint8")
+    height, width = picture.shape[:2]
+    image = scaled(picture, resizing.scaled((height, width), size), resizing.interpolation)
+    top, left = ((have - want) // 2 for have, want in zip(image.shape[:2], size, strict=True))
+    return to_bytes(image[top : top + size[0], left : left + size[1]])
 
 
-def raw_images(pictures, preprocessing: Preprocessing, shape: tuple[int | None, ...]):
-    """Brings pictures of one size to the raw images of a network, which its `Preprocessing` takes.
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Rounds pixels to whole numbers from 0 to 255."""
+    return np.clip(np.rint(image), 0, 255).astype("uint8")
+
+
+def raw_image(picture: np.ndarray, preprocessing: Preprocessing, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Brings a picture to the raw image of a network, which its `Preprocessing` takes.
 
     Args:
-        pictures: a batch of pictures, as for `resized`.
+        picture: as for `resized`.
         preprocessing: the network's, with a `resizing` and a `white`.
         shape: height, width and channels of the network's inputs; height and width may be None where `resizing` says
             them.
 
     Returns:
-        A tensor of float32, (examples, height, width, channels), in which white is the network's.
+        An array of float32, (height, width, channels), in which white is the network's.
     """
-    import tensorflow as tf
-
     height, width, channels = shape
     assert preprocessing.resizing is not None
     assert preprocessing.white is not None
     size = preprocessing.resizing.size or (height, width)
-    images = in_channels(resized(pictures, preprocessing.resizing, size), channels)  # type: ignore[arg-type]
-    return tf.cast(images, "float32") * (preprocessing.white / 255)
+    image = in_channels(resized(picture, preprocessing.resizing, size), channels)  # type: ignore[arg-type]
+    return image.astype("float32") * np.float32(preprocessing.white / 255)
 
 
-def in_channels(images, channels: int):
-    """Converts pictures to the channels of a network: colours to grey, by `LUMA`, and grey to colours.
+def in_channels(image: np.ndarray, channels: int | None) -> np.ndarray:
+    """Converts a picture to the channels of a network: colours to grey, by `LUMA`, and grey to colours.
 
     Args:
-        images: a tensor of uint8, (..., channels).
+        image: uint8, (..., channels).
         channels: 1 or 3.
 
     Raises:
         ArgumentError: the numbers of channels are others.
     """
-    import tensorflow as tf
-
-    found = images.shape[-1]
+    found = image.shape[-1]
     if found == channels:
-        return images
+        return image
     if (found, channels) == (3, 1):
-        grey = tf.reduce_sum(tf.cast(images, "float32") * LUMA, -1, keepdims=True)
-        return tf.cast(tf.round(grey), "uint8")
+        return np.rint((image.astype("float32") * np.array(LUMA, "float32")).sum(-1, keepdims=True)).astype("uint8")
     if (found, channels) == (1, 3):
-        return tf.repeat(images, 3, -1)
+        return np.repeat(image, 3, -1)
     raise ArgumentError(
         f"images must have the {channels} channels of the network's inputs, and pictures have 3, or 1 in grey; got "
         f"{found}. Give arrays of {channels} channels."

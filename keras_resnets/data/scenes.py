@@ -43,7 +43,7 @@ def _digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     pool = sources.digit_images()
     train, validation = sources.hold_out(sources.Arrays(*pool["train"]), 0.1)
     return {
-        split: (arrays.images.numpy()[..., 0], arrays.labels.numpy())
+        split: (arrays.images[..., 0], arrays.labels)
         for split, arrays in (("train", train), ("validation", validation), ("test", sources.Arrays(*pool["test"])))
     }
 

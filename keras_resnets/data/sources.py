@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
+import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,73 +15,78 @@ import numpy as np
 
 from keras_resnets.data import arrays, folders, pictures
 from keras_resnets.data.augmentation import Augmentation, resized_crop
-from keras_resnets.data.pictures import decode
+from keras_resnets.data.indexed import Arrays, Example, Pictures, draws
+from keras_resnets.data.pictures import decoded
 from keras_resnets.data.resizing import OF_IMAGE_SIZE, resized
-from keras_resnets.errors import ArgumentError
-from keras_resnets.quiet import quiet
+from keras_resnets.errors import ArgumentError, needs
 
 IN_MEMORY_BYTES = 2**30
-
-
-class Arrays:
-    """A split held in memory; shuffled by a stateless permutation of its indices."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
-        import tensorflow as tf
-
-        self.size = len(images)
-        with tf.device("CPU"):
-            # Masks stay bytes, a quarter of the memory.
-            self.images, self.labels = tf.constant(images), tf.constant(labels, None if labels.ndim > 1 else "int32")
-
-    def batches(self, batch: int, drop: bool = False, seed=None, example=None):
-        """Returns batches in stored order, or shuffled by a seed; `example(image, label, seed)` maps each example."""
-        import tensorflow as tf
-
-        def gather(index):
-            if seed is not None:
-                index = tf.random.experimental.index_shuffle(index, seed, self.size - 1)
-            return tf.gather(self.images, index), tf.gather(self.labels, index)
-
-        def one(index):
-            return example(*gather(index), None if seed is None else tf.random.fold_in(seed, index))
-
-        numbers = tf.data.Dataset.range(self.size)
-        if example is None:
-            return numbers.batch(batch, drop_remainder=drop).map(gather)
-        return numbers.map(one, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
-
-    def take(self, index: np.ndarray) -> Arrays:
-        return Arrays(self.images.numpy()[index], self.labels.numpy()[index])
+WITHOUT_TENSORFLOW = (
+    "Install it (pip install tensorflow tensorflow-datasets), or give 'digits', a folder of images, arrays or an .npz "
+    "file, which do without."
+)
 
 
 class Stream:
-    """A split read from disk; shuffled through a buffer, with a different seed in every epoch."""
+    """A split read from disk by `tf.data`; shuffled through a buffer, with a different seed in every epoch.
 
-    def __init__(self, dataset, size: int, evaluate, train=None):
-        self.dataset, self.size, self.evaluate, self.train = dataset, size, evaluate, train
+    Args:
+        dataset: images and labels.
+        size: their number.
+        decode: makes them of the data set's items, in TensorFlow; None if they are so already.
+        evaluated: as of `Pictures`.
+        trained: as of `Pictures`.
+        shape: of the images that these two give.
+    """
 
-    def batches(self, batch: int, drop: bool = False, seed=None, example=None):
-        """As `Arrays.batches`."""
+    def __init__(self, dataset, size: int, decode=None, evaluated=None, trained=None, shape=None):
+        self.dataset, self.size, self.decode = dataset, size, decode
+        self.evaluated, self.trained, self.shape = evaluated, trained, shape
+
+    def batches(self, size: int, example: Example | None = None, frame=(None, None), drop: bool = False, draw=None):
+        """Returns batches as `tf.data`: in stored order or, given a `draw`, shuffled.
+
+        Args:
+            size: examples in a batch.
+            example: as of `Indexed.read`, for segmentation.
+            frame: height and width of the images it gives.
+            drop: whether to drop a last batch that is not full.
+            draw: the seed, and a tensor of the epoch.
+        """
         import tensorflow as tf
 
-        def finish(pair, seed=None):
-            return pair if example is None else example(*pair, seed)
+        def one(number, epoch, image, label):
+            random = None if draw is None else draws(draw[0], int(epoch), 1, int(number))
+            if random is not None and self.trained:
+                image = self.trained(image, random)
+            elif self.evaluated:
+                image = self.evaluated(image)
+            return (image, label) if example is None else example(image, label, random)
 
-        if seed is None:
-            items = self.dataset.map(lambda *item: finish(self.evaluate(*item)), tf.data.AUTOTUNE)
-            return items.batch(batch, drop_remainder=drop)
-        # `shuffle` also uses the global seed, and fails if that is 0. This sets it only in the graph being traced.
-        if not tf.executing_eagerly():
-            tf.compat.v1.set_random_seed(1)
-        mixed = tf.bitcast(tf.random.fold_in(seed, 0)[0], "uint32")
-        shuffled = self.dataset.shuffle(10_000, seed=tf.cast(mixed, "int64"), reshuffle_each_iteration=False)
+        def prepare(number, item):
+            image, label = item if self.decode is None else self.decode(*item)
+            if example is None:
+                label = tf.cast(label, "int32")
+                if self.shape is None:
+                    return image, label
+            types = (
+                (image.dtype if self.shape is None else "uint8", label.dtype) if not example else ("float32", "int32")
+            )
+            given = [number, 0 if draw is None else draw[1], image, label]
+            found = tf.numpy_function(one, given, types, stateful=False)
+            shapes = ((*frame, image.shape[-1]), frame) if example else (self.shape, ())
+            return tuple(tf.ensure_shape(part, shape) for part, shape in zip(found, shapes, strict=True))
 
-        def augment(i, item):
-            key = tf.random.fold_in(seed, i)
-            return finish(self.train(item, key) if self.train else self.evaluate(*item), key)
-
-        return shuffled.enumerate().map(augment, tf.data.AUTOTUNE).batch(batch, drop_remainder=drop)
+        dataset = self.dataset
+        if draw is not None:
+            # `shuffle` also uses the global seed, and fails if that is 0. This sets it only in the graph being traced.
+            if not tf.executing_eagerly():
+                tf.compat.v1.set_random_seed(1)
+            key = tf.random.fold_in(tf.stack([tf.constant(draw[0], "int32"), tf.cast(draw[1], "int32")]), 0)
+            mixed = tf.cast(tf.bitcast(key[0], "uint32"), "int64")
+            dataset = dataset.shuffle(10_000, seed=mixed, reshuffle_each_iteration=False)
+        items = dataset.enumerate().map(lambda number, item: prepare(number, item), tf.data.AUTOTUNE)
+        return items.batch(size, drop_remainder=drop)
 
 
 def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -98,17 +104,14 @@ def digit_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def digits(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
     """Returns `digit_images` as a set for classification: its splits and class names, and nothing to tell."""
-    import tensorflow as tf
-
-    sets = {
-        split: (tf.data.Dataset.from_tensor_slices((images, labels)), len(labels))
-        for split, (images, labels) in digit_images().items()
-    }
-    return _read("digits", sets, (8, 8, 1), image_size, augmentation), [str(i) for i in range(10)], None
+    splits = {split: Arrays(*pair) for split, pair in digit_images().items()}
+    return _brought("digits", splits, image_size, augmentation), [str(i) for i in range(10)], None
 
 
 def prepared(name: str, data_dir, download: bool):
     """Returns the builder of a prepared set of tensorflow-datasets; without `download`, refuses an absent set."""
+    for library in ("tensorflow", "tensorflow_datasets"):
+        needs(library, f"data: {name!r}, as a set of tensorflow-datasets,", WITHOUT_TENSORFLOW)
     os.environ.setdefault("TFDS_LOG_LEVEL", "error")
     import tensorflow_datasets as tfds
 
@@ -145,7 +148,7 @@ def tensorflow_datasets(name: str, data_dir, image_size: int | None, download: b
         key = {"train": "train", "validation": "validation", "test": "test"}.get(split)
         if key:
             splits[key] = (dataset, builder.info.splits[split].num_examples)
-    return _read(name, splits, feature["image"].shape, image_size, augmentation), feature["label"].names, None
+    return _streamed(name, splits, feature["image"].shape, image_size, augmentation), feature["label"].names, None
 
 
 def folder(name: str, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
@@ -153,91 +156,89 @@ def folder(name: str, data_dir, image_size: int | None, download: bool, augmenta
 
     Returns its splits, its class names, and what to tell of it.
     """
-    import tensorflow as tf
-
     path = Path(name)
     if image_size is None:
         raise ArgumentError("image_size is needed for a folder of images, whose sizes may differ; got None.")
     files, names, notes = folders.classified(path)
 
-    sets = {}
+    splits: dict[str, Pictures] = {}
     for split, pairs in files.items():
-        # Shuffled once, so that a shuffle buffer smaller than the set still holds every class.
+        # Shuffled once, so that the first examples are a random sample.
         pairs = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
         paths, labels = (list(column) for column in zip(*pairs, strict=True))
         found = pictures.inspect(paths)
         notes.remarks.update(picture.remark for picture in found if picture.remark)
         notes.fingerprint(split, paths, labels, (picture.digest for picture in found))
-        dataset, read = pictures.dataset(paths, found, labels)
-        sets[split] = (dataset.map(read, tf.data.AUTOTUNE), len(pairs))
-    with naming_damaged_files(path):
-        return _read(str(path), sets, (None, None, 3), image_size, augmentation), names, notes
+        splits[split] = Pictures(len(pairs), functools.partial(_picture, pairs), np.array(labels))
+    return _brought(str(path), splits, image_size, augmentation, 3), names, notes
 
 
-@contextlib.contextmanager
-def naming_damaged_files(path: Path) -> Iterator[None]:
-    """Raises an error that names the file below a folder that cannot be decoded; TensorFlow's own does not."""
-    import tensorflow as tf
-
-    failure = None
-    # What the decoders say on standard error adds nothing to the sentence.
-    with quiet() if path.is_dir() else contextlib.nullcontext():
-        try:
-            yield
-        except tf.errors.OpError as error:
-            failure = error
-        if failure is not None and path.is_dir():
-            damaged = [file for file in sorted(path.rglob("*")) if _is_damaged(file)]
-    if failure is not None:
-        if path.is_dir() and damaged:
-            raise ArgumentError(
-                f"{str(damaged[0])!r} is not an image that can be read; repair or remove it."
-            ) from failure
-        raise failure
+def _picture(pairs: Sequence[tuple[Path, int]], number: int) -> tuple[np.ndarray, int]:
+    """Reads a picture and its class."""
+    file, label = pairs[number]
+    return decoded(file), label
 
 
-def _is_damaged(file: Path) -> bool:
-    """Returns whether a file with the name of an image cannot be decoded."""
-    import tensorflow as tf
+def _brought(
+    name: str,
+    splits: Mapping[str, Any],
+    image_size: int | None,
+    augmentation: Augmentation,
+    channels: int | None = None,
+) -> dict[str, Any]:
+    """Gives the images of splits one size, in memory unless they are too large; training images may be cropped anew.
 
-    if file.suffix.lower() not in pictures.SUFFIXES or not file.is_file():
-        return False
-    try:
-        decode(file)
-    except (tf.errors.OpError, ArgumentError):
-        return True
-    return False
+    Args:
+        name: of the set, for messages.
+        splits: the splits.
+        image_size: as for `load`; None keeps the size of images in memory.
+        augmentation: as for `load`.
+        channels: of images that are not in memory.
+    """
+    if "train" not in splits:
+        raise ArgumentError(f"The data set {name!r} has no training split; it has {sorted(splits)}.")
+    brought: dict[str, Any] = {}
+    for split, found in splits.items():
+        cropped = augmentation.resized_crop and split == "train"
+        if not cropped and not image_size:
+            brought[split] = found
+            continue
+        shape = found.images.shape[1:] if isinstance(found, Arrays) else (None, None, channels)
+        size = (image_size, image_size) if image_size else shape[:2]
+        get = (lambda i, held=found: (held.images[i], held.labels[i])) if isinstance(found, Arrays) else found.get
+        fitted = Pictures(found.size, get, found.labels, *_fitting(size, image_size, augmentation, cropped))
+        brought[split] = fitted if cropped else in_memory(fitted, (*size, shape[2]))
+    return brought
 
 
-def _read(name: str, sets: dict[str, tuple], shape, image_size: int | None, augmentation: Augmentation):
+def _fitting(size, image_size: int | None, augmentation: Augmentation, cropped: bool):
+    """Returns what brings a picture to its size in evaluation, and in training."""
+    evaluated = (lambda picture: resized(picture, OF_IMAGE_SIZE, size)) if image_size else None
+    trained = (lambda picture, random: resized_crop(picture, size, augmentation, random)) if cropped else None
+    return evaluated, trained
+
+
+def _streamed(name: str, sets: dict[str, tuple], shape, image_size: int | None, augmentation: Augmentation):
     """Gives images one size, and reads splits into memory unless they are too large or cropped at random."""
     if "train" not in sets:
         raise ArgumentError(f"The data set {name!r} has no training split; it has {sorted(sets)}.")
     if image_size is None and None in shape:
         raise ArgumentError(f"image_size is needed for {name!r}, whose images differ in size; got None.")
     size = (image_size, image_size) if image_size else shape[:2]
-
-    import tensorflow as tf
-
-    def evaluate(image, label):
-        return resized(image, OF_IMAGE_SIZE, size) if image_size else image, tf.cast(label, "int32")
-
-    def train(item, seed):
-        return resized_crop(item[0], size, augmentation, seed), tf.cast(item[1], "int32")
-
-    splits: dict[str, Arrays | Stream] = {}
+    whole, splits = (*size, shape[2]), {}
     for split, (dataset, count) in sets.items():
-        stream = Stream(dataset, count, evaluate, train if augmentation.resized_crop else None)
         cropped = augmentation.resized_crop and split == "train"
-        splits[split] = stream if cropped else in_memory(stream, (*size, shape[2]))
+        evaluated, trained = _fitting(size, image_size, augmentation, cropped)
+        stream = Stream(dataset, count, None, evaluated, trained, whole if evaluated or trained else None)
+        splits[split] = stream if cropped else in_memory(stream, whole)
     return splits
 
 
-def in_memory(stream: Stream, shape: tuple[int | None, ...]) -> Arrays | Stream:
+def in_memory(split: Any, shape: tuple[int | None, ...]) -> Any:
     """Reads a split into memory if its images have one shape and fit; returns any other unchanged."""
-    if None in shape or stream.size * math.prod(shape) > IN_MEMORY_BYTES:  # type: ignore[arg-type]
-        return stream
-    return Arrays(*next(stream.batches(stream.size).as_numpy_iterator()))
+    if None in shape or split.size * math.prod(shape) > IN_MEMORY_BYTES:  # type: ignore[arg-type]
+        return split
+    return Arrays(*next(iter(split.batches(split.size).as_numpy_iterator())))
 
 
 def hold_out(split, share: float):
@@ -252,7 +253,12 @@ def hold_out(split, share: float):
         )
     if isinstance(split, Stream):
         return _hold_out_of_stream(split, count)
-    labels = split.labels.numpy()
+    if isinstance(split, Pictures):
+        is_held = np.array([_is_held_out(i, count, split.size) for i in range(split.size)])
+        held_pictures = split.take(np.flatnonzero(is_held))
+        held_pictures.trained = None
+        return split.take(np.flatnonzero(~is_held)), held_pictures
+    labels = split.labels
     stratified = labels.ndim == 1
     if stratified:
         sizes = np.bincount(labels)[np.unique(labels)]
@@ -265,15 +271,24 @@ def hold_out(split, share: float):
 
 
 def _hold_out_of_stream(split: Stream, count: int) -> tuple[Stream, Stream]:
-    """Splits `count` examples off a stream, evenly spread over its stored order."""
+    """Splits `count` examples off a stream."""
 
-    def is_held_out(i):
-        return (i + 1) * count // split.size > i * count // split.size
+    def part(of_held: bool) -> Stream:
+        found = copy.copy(split)
+        found.size = count if of_held else split.size - count
+        numbered = split.dataset.enumerate()
+        chosen = numbered.filter(lambda i, _: _is_held_out(i, count, split.size) == of_held)
+        found.dataset = chosen.map(lambda _, item: item)
+        return found
 
-    numbered = split.dataset.enumerate()
-    kept = numbered.filter(lambda i, _: ~is_held_out(i)).map(lambda _, item: item)
-    held = numbered.filter(lambda i, _: is_held_out(i)).map(lambda _, item: item)
-    return Stream(kept, split.size - count, split.evaluate, split.train), Stream(held, count, split.evaluate)
+    train, held = part(False), part(True)
+    held.trained = None
+    return train, held
+
+
+def _is_held_out(i, count: int, size: int):
+    """Returns whether an example is held out, so that those that are lie evenly spread over the stored order."""
+    return (i + 1) * count // size > i * count // size
 
 
 @dataclass(frozen=True)
@@ -290,26 +305,21 @@ class ImageSource:
     has: Callable[[Any], bool]
     read: Callable[
         [Any, Any, int | None, bool, Augmentation],
-        tuple[dict[str, Arrays | Stream], Sequence[str], folders.Notes | arrays.Told | None],
+        tuple[dict[str, Arrays | Pictures | Stream], Sequence[str], folders.Notes | arrays.Told | None],
     ]
 
 
 def in_memory_arrays(held: arrays.Held, data_dir, image_size: int | None, download: bool, augmentation: Augmentation):
     """Returns arrays as a set: its splits and class names, and what to tell."""
-    import tensorflow as tf
-
-    if not image_size and not augmentation.resized_crop:
-        return {split: Arrays(*pair) for split, pair in held.splits.items()}, held.names, held.notes
-    asked = "image_size" if image_size else "resized_crop of the augmentation"
+    asked = "image_size" if image_size else "resized_crop of the augmentation" if augmentation.resized_crop else None
     for split, (images, _) in held.splits.items():
-        if images.dtype != np.uint8:
+        if asked and images.dtype != np.uint8:
             raise ArgumentError(
                 f"{asked} needs pixels as whole numbers from 0 to 255; the images in {split} of {held.name!r} are from "
                 f"{images.min():.4g} to {images.max():.4g}. Give such pixels, or leave it out."
             )
-    sets = {split: (tf.data.Dataset.from_tensor_slices(pair), len(pair[1])) for split, pair in held.splits.items()}
-    shape = held.splits["train"][0].shape[1:]
-    return _read(held.name, sets, shape, image_size, augmentation), held.names, held.notes
+    splits = {split: Arrays(*pair) for split, pair in held.splits.items()}
+    return _brought(held.name, splits, image_size, augmentation), held.names, held.notes
 
 
 # The first that has a name reads it; a name that none has is one of tensorflow-datasets. A new source is an entry here.

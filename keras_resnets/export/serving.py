@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_resnets.data.resizing import raw_images
+from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
+from keras_resnets.data.resizing import LUMA
 from keras_resnets.export.carried import Carried
 from keras_resnets.export.inference import Inference
 
@@ -48,8 +49,13 @@ def from_pictures(served: Inference, serve) -> dict[str, Any]:
         return answers
 
     def decoded(content):
-        picture = tf.io.decode_image(content, 3, expand_animations=False)
-        return raw_images(picture[None], steps, shape)[0]
+        # Both of the other ways that TensorFlow decodes a JPEG give other pixels than Pillow, which training uses.
+        picture = tf.cond(
+            tf.io.is_jpeg(content),
+            lambda: tf.io.decode_jpeg(content, 3, dct_method="INTEGER_ACCURATE"),
+            lambda: tf.io.decode_image(content, 3, expand_animations=False),
+        )
+        return raw_images(tf.ensure_shape(picture, (None, None, 3))[None], steps, shape)[0]
 
     def files(image_bytes):
         return answer(tf.map_fn(decoded, image_bytes, fn_output_signature=tf.TensorSpec(size, "float32")))
@@ -59,3 +65,32 @@ def from_pictures(served: Inference, serve) -> dict[str, Any]:
         PICTURES[0]: tf.function(lambda pictures: answer(raw_images(pictures, steps, shape)), [pictures]),
         FILES[0]: tf.function(files, [tf.TensorSpec((None,), "string", FILES[1])]),
     }
+
+
+def raw_images(pictures, preprocessing: Preprocessing, shape: tuple[int | None, ...]):
+    """As `keras_resnets.data.resizing.raw_image`, of a batch of pictures of one size, which a graph may not know."""
+    import tensorflow as tf
+
+    height, width, channels = shape
+    assert preprocessing.resizing is not None
+    assert preprocessing.white is not None
+    size = preprocessing.resizing.size or (height, width)
+    images = resized(pictures, preprocessing.resizing, size)  # type: ignore[arg-type]
+    if (images.shape[-1], channels) == (3, 1):
+        grey = tf.reduce_sum(tf.cast(images, "float32") * LUMA, -1, keepdims=True)
+        images = tf.cast(tf.round(grey), "uint8")
+    return tf.cast(images, "float32") * (preprocessing.white / 255)
+
+
+def resized(pictures, resizing: Resizing, size: tuple[int, int]):
+    """As `keras_resnets.data.resizing.resized`, of a batch of pictures of one size."""
+    import tensorflow as tf
+
+    size = resizing.size or size
+    picture = tf.cast(tf.shape(pictures)[-3:-1], "float32")
+    # As `Resizing.scaled`.
+    factor = tf.reduce_max(tf.cast(resizing.enlarged(size), "float32") / picture)
+    scaled = size if resizing.stretch else tf.maximum(size, tf.cast(tf.round(picture * factor), "int32"))
+    images = tf.image.resize(tf.cast(pictures, "float32"), scaled, resizing.interpolation, antialias=True)
+    images = tf.image.resize_with_crop_or_pad(images, *size)
+    return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), "uint8")

@@ -12,7 +12,8 @@ import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import folders, pictures
-from keras_resnets.data.resizing import raw_images
+from keras_resnets.data.resizing import OF_NATIVE_SIZE
+from keras_resnets.data.resizing import raw_image as brought
 from keras_resnets.errors import ArgumentError, notice
 
 
@@ -131,7 +132,7 @@ def raw_image(
         ArgumentError: the picture cannot be read, or it is not known how it becomes an image of the network.
     """
     if header is not None:
-        picture = pictures.decoded(item.picture, header)
+        picture = pictures.decoded(item.picture)
     else:
         picture = item.picture
         if not item.is_picture and (preprocessing.white != 255 or picture.dtype != "uint8"):
@@ -149,9 +150,7 @@ def raw_image(
                 f"{{'resizing': {{'crop': 0.875}}}} (--preprocessing '{{\"resizing\": {{\"crop\": 0.875}}}}'), or "
                 f"resize it."
             )
-        from keras_resnets.data.resizing import OF_NATIVE_SIZE as unchanged
-
-        preprocessing = Preprocessing(resizing=unchanged, white=preprocessing.white)
+        preprocessing = Preprocessing(resizing=OF_NATIVE_SIZE, white=preprocessing.white)
     elif None in (preprocessing.resizing.size or shape[:2]):
         raise ArgumentError(
             "preprocessing: the network takes images of any size, and it is not known which it was trained on; give it "
@@ -159,7 +158,7 @@ def raw_image(
         )
     if shape[2] == 1 and picture.shape[2] == 3 and np.ptp(np.asarray(picture), axis=2).any():
         notice("Pictures in colour become grey, for a network of one channel.")
-    return raw_images(picture[None], preprocessing, shape)[0].numpy()
+    return brought(picture, preprocessing, shape)
 
 
 def _as_it_is(name: str, picture: np.ndarray, preprocessing: Preprocessing, shape) -> np.ndarray:

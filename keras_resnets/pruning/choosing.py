@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_resnets import errors
 from keras_resnets.data import Data
-from keras_resnets.data.batches import BATCH
+from keras_resnets.data.indexed import first_of
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 from keras_resnets.instruments.evaluation import evaluate, one_more, ranked
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
@@ -119,7 +119,7 @@ def choosing_examples(data, calibration, examples: int | None):
     if examples and isinstance(calibration, tuple):
         calibration = tuple(part if part is None else part[:examples] for part in calibration)
     elif examples:
-        calibration = calibration.unbatch().take(examples).batch(BATCH)
+        calibration = first_of(calibration, examples)
     return calibration, "the calibration examples"
 
 

@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_resnets import data as datasets
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, pixel_labels
+from keras_resnets.data.indexed import joined
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, notice, one_of
 from keras_resnets.instruments.evaluation import measure_examples, progress
@@ -145,7 +146,7 @@ def batches_of(data: datasets.Data, split: str):
     """
     found = {"train": data.train_in_order, "validation": data.validation, "test": data.test}
     if split == "all":
-        return functools.reduce(lambda one, other: one.concatenate(other), [b for b in found.values() if b is not None])
+        return joined([batches for batches in found.values() if batches is not None])
     if found[split] is None:
         raise ArgumentError(
             f"split must be one that {data.name!r} has, and nothing is held out of its training split for "

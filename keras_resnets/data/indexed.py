@@ -1,0 +1,261 @@
+"""Splits whose examples can be read in any order, and their batches, which feed Keras on any backend.
+
+All of it is NumPy: what a training sees is a function of the seed, the epoch and the number of the example or batch,
+and the same on TensorFlow, JAX and torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import keras
+import numpy as np
+
+Pair = tuple[np.ndarray, np.ndarray]
+# Makes an example of an image, its label or mask, and the source of its random draws, None in evaluation.
+Example = Callable[[np.ndarray, Any, np.random.Generator | None], tuple[Any, Any]]
+
+
+def draws(seed: int, epoch: int, *numbers: int) -> np.random.Generator:
+    """Returns the source of the random draws for a batch or an example of an epoch."""
+    return np.random.default_rng((seed, epoch, *numbers))
+
+
+@functools.lru_cache(maxsize=4)
+def order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of the examples in an epoch."""
+    return draws(seed, epoch).permutation(size)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches that can be read in any order, each a pair of arrays: images and labels.
+
+    `fit`, `evaluate` and `predict` of a Keras network take them on any backend, as they take `tf.data`; `len` is their
+    number, `[i]` reads one, a loop reads all. Where each pass is to be another epoch, every loop and every epoch of
+    `fit` goes on where the one before it ended.
+
+    Args:
+        sizes: the number of examples in each batch.
+        read: gives a batch by its number. With `turning`, numbers go on beyond `sizes`.
+        turning: whether each pass is another epoch.
+        workers: threads that read ahead in `fit`.
+    """
+
+    def __init__(self, sizes: Sequence[int], read: Callable[[int], Pair], turning: bool = False, workers: int = 1):
+        super().__init__(workers=workers)
+        self.sizes, self._read, self._turning, self._pass = tuple(sizes), read, turning, 0
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Pair:
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} batches, from 0; got {index}.")
+        return self._read(index + (self._pass * len(self) if self._turning else 0))
+
+    def __iter__(self) -> Iterator[Pair]:
+        for index in range(len(self)):
+            yield self[index]
+        self.on_epoch_end()
+
+    def on_epoch_end(self) -> None:
+        self._pass += 1
+
+    def as_numpy_iterator(self) -> Iterator[Pair]:
+        """Reads all batches, one after the other, as the method of `tf.data` of this name does."""
+        return iter(self)
+
+    def take(self, count: int) -> Batches:
+        """Returns the first batches."""
+        return Batches(self.sizes[:count], self._read, self._turning, self.workers)
+
+    def first(self, examples: int) -> Batches:
+        """Returns the batches of the first examples, the last of them cut where it must be."""
+        ends = np.cumsum(self.sizes)
+        kept = int(np.searchsorted(ends, examples)) + 1
+        sizes = list(self.sizes[:kept])
+        sizes[-1] -= max(0, sum(sizes) - examples)
+
+        def read(index: int) -> Pair:
+            images, labels = self[index]
+            return images[: sizes[index]], labels[: sizes[index]]
+
+        return Batches(sizes, read, workers=self.workers)
+
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> Batches:
+        """Returns the same batches, with their images passed through a function."""
+
+        def read(index: int) -> Pair:
+            images, labels = self._read(index)
+            return function(images), labels
+
+        return Batches(self.sizes, read, self._turning, self.workers)
+
+    def rebatch(self, size: int) -> Batches:
+        """Returns the same examples in batches of another size."""
+        ends = np.cumsum(self.sizes)
+        total, starts = int(ends[-1]), ends - np.array(self.sizes)
+        last = functools.lru_cache(maxsize=1)(self.__getitem__)  # a batch may be spread over several
+
+        def read(index: int) -> Pair:
+            begin, end = index * size, min((index + 1) * size, total)
+            parts = []
+            for number in range(int(np.searchsorted(ends, begin, "right")), int(np.searchsorted(ends, end)) + 1):
+                images, labels = last(number)
+                there = slice(max(0, begin - int(starts[number])), end - int(starts[number]))
+                parts.append((images[there], labels[there]))
+            if len(parts) == 1:
+                return parts[0]
+            images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+            return images, labels
+
+        return Batches([min(size, total - begin) for begin in range(0, total, size)], read, workers=self.workers)
+
+    def concatenate(self, other: Batches) -> Batches:
+        """Returns these batches, and then others."""
+        both = (self, other)
+
+        def read(index: int) -> Pair:
+            return both[0][index] if index < len(self) else both[1][index - len(self)]
+
+        return Batches(self.sizes + other.sizes, read, workers=max(self.workers, other.workers))
+
+    def stream(self) -> Any:
+        """Returns the batches as `tf.data`."""
+        import tensorflow as tf
+
+        found = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in self[0]]
+        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=tuple(found)).apply(
+            tf.data.experimental.assert_cardinality(len(self))
+        )
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Returns batches one after the other; as `tf.data`, if one of them is."""
+    if not all(isinstance(part, Batches) for part in parts):
+        parts = [part.stream() if isinstance(part, Batches) else part for part in parts]
+    return functools.reduce(lambda one, other: one.concatenate(other), parts)
+
+
+def first_of(batches: Any, examples: int) -> Any:
+    """Returns the batches of the first examples; as `tf.data`, if they are."""
+    if isinstance(batches, Batches):
+        return batches.first(examples)
+    size = next(iter(batches.take(1).as_numpy_iterator()))
+    return batches.unbatch().take(examples).batch(len(size[0] if isinstance(size, tuple) else size))
+
+
+class Indexed:
+    """A split whose examples can be read in any order.
+
+    Attributes:
+        size: the number of examples.
+        labels: a label for each example, or its mask, as far as they are known without reading images; else None.
+    """
+
+    size: int
+    labels: np.ndarray | None
+    workers = 1
+
+    def read(self, index: np.ndarray, draw: tuple[int, int] | None = None, example: Example | None = None) -> Pair:
+        """Reads a batch.
+
+        Args:
+            index: numbers of the examples.
+            draw: seed and epoch, of a training; None in evaluation.
+            example: what to make of an image and its label; None leaves them as they are.
+        """
+        raise NotImplementedError
+
+    def batches(self, size: int, example: Example | None = None) -> Batches:
+        """Returns batches in stored order, as evaluation takes them."""
+        starts = range(0, self.size, size)
+
+        def read(number: int) -> Pair:
+            return self.read(np.arange(starts[number], min(starts[number] + size, self.size)), None, example)
+
+        return Batches([min(size, self.size - start) for start in starts], read, workers=self.workers)
+
+    def take(self, index: np.ndarray) -> Indexed:
+        """Returns the examples of these numbers."""
+        raise NotImplementedError
+
+    def _each(
+        self, index: np.ndarray, draw: tuple[int, int] | None, one: Callable[[int, Any], tuple[Any, Any]]
+    ) -> Pair:
+        """Makes a batch of examples, several at a time, each with its own source of draws."""
+
+        def of(number: int) -> tuple[Any, Any]:
+            return one(number, None if draw is None else draws(*draw, 1, number))
+
+        with ThreadPoolExecutor() as pool:
+            images, labels = zip(*pool.map(of, index.tolist()), strict=True)
+        return np.stack(images), np.stack(labels)
+
+
+class Arrays(Indexed):
+    """A split held in memory.
+
+    Args:
+        images: (examples, height, width, channels).
+        labels: a class for each, or a mask.
+    """
+
+    labels: np.ndarray
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        # Masks stay bytes, a quarter of the memory.
+        self.size, self.images = len(images), images
+        self.labels = labels if labels.ndim > 1 else labels.astype("int32")
+
+    def read(self, index, draw=None, example=None):
+        if example is None:
+            return self.images[index], self.labels[index]
+        return self._each(index, draw, lambda i, random: example(self.images[i], self.labels[i], random))
+
+    def take(self, index):
+        return Arrays(self.images[index], self.labels[index])
+
+
+class Pictures(Indexed):
+    """A split of pictures of any size, each read when it is needed.
+
+    Args:
+        size: the number of examples.
+        get: gives a picture and its label by number.
+        labels: as of `Indexed`.
+        evaluated: brings a picture to the size of a network's images; None leaves it as it is.
+        trained: the same in training, by random draws; None as in evaluation.
+    """
+
+    workers = 2
+
+    def __init__(
+        self,
+        size: int,
+        get: Callable[[int], tuple[np.ndarray, Any]],
+        labels: np.ndarray | None = None,
+        evaluated: Callable[[np.ndarray], np.ndarray] | None = None,
+        trained: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    ):
+        self.size, self.get, self.evaluated, self.trained = size, get, evaluated, trained
+        self.labels = None if labels is None else np.asarray(labels, "int32")
+
+    def read(self, index, draw=None, example=None):
+        def one(number, random):
+            picture, label = self.get(number)
+            if random is not None and self.trained:
+                picture = self.trained(picture, random)
+            elif self.evaluated:
+                picture = self.evaluated(picture)
+            return (picture, label) if example is None else example(picture, label, random)
+
+        images, labels = self._each(index, draw, one)
+        return images, labels if labels.ndim > 1 else labels.astype("int32")
+
+    def take(self, index):
+        labels = None if self.labels is None else self.labels[index]
+        return Pictures(len(index), lambda i: self.get(int(index[i])), labels, self.evaluated, self.trained)
