@@ -50,7 +50,7 @@ from .network import (
 from .prediction import Prediction, predict
 from .pruning import Pruned, prune
 from .studies import callbacks, compare, evaluate
-from .training import fine_tune, load_model, optimizers, recalibrate, recipes, train
+from .training import Execution, fine_tune, load_model, optimizers, recalibrate, recipes, train
 from .weights import decode_predictions, preprocess_input
 
 __version__: str

@@ -86,8 +86,8 @@ def train(
         # This process only waits for them, and leaves the GPUs to them.
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     console.start()
-    from keras_resnets.training.workers import asked
     from keras_resnets.training import feeding
+    from keras_resnets.training.execution import Execution
     from keras_resnets.training.training import train as run
 
     values = {name: rest.pop(name) for name in _FIELDS}
@@ -103,8 +103,8 @@ def train(
         network, overrides = model, {k: v for k, v in overrides.items() if k not in ("input_shape", "classes")}
     chosen = None if recipe is None else changed(console.read_recipe(recipe), replaced)
     loaded, chosen = feeding.loaded(network, data, chosen, task, rest["out"], tuned=weights is not None, **where)
-    rest["workers"] = asked(**processes)
-    run(network, loaded, changed(chosen, replaced), weights=weights, **rest, **overrides)
+    how = Execution(**processes)
+    run(network, loaded, changed(chosen, replaced), weights=weights, execution=how, **rest, **overrides)
     print_results(rest["out"])
 
 

@@ -16,7 +16,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.data_format import check_channels_last
-from keras_resnets.network.devices import whole_batches
+from keras_resnets.network.devices import laid_out
 from keras_resnets.network.gating import Gated
 from keras_resnets.network.inside import find, graph_to
 
@@ -274,12 +274,12 @@ class ResidualNetwork(private.BuiltByShape):
 
     def evaluate(self, x=None, *args, **kwargs):
         self.rescale()
-        with whole_batches(x):
+        with laid_out(x):
             return super().evaluate(x, *args, **kwargs)
 
     def predict(self, *args, **kwargs):
         self.rescale()
-        with whole_batches():
+        with laid_out(None):
             return super().predict(*args, **kwargs)
 
     def get_compile_config(self):

@@ -1,36 +1,47 @@
-"""Batches on several devices, by Keras' data-parallel distribution on JAX: split evenly in training, else whole."""
+"""Batches on several devices, by Keras' data-parallel distribution on JAX: shared in training, else also whole."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
 
 class Parallel(keras.distribution.DataParallel):
-    """Data parallelism in which a process feeds its own rows of each batch, or whole batches where `whole` is set.
+    """Shares batches among devices, or has every device compute whole batches.
 
-    Whole batches are computed by every device alike. So evaluation takes every example, however many there are, and
-    what a network predicts can be read in each process.
+    Of several processes, each feeds its part of a batch that is shared, and all of one that is not. So evaluation takes
+    all examples, however many there are, and each process can read what a network predicts.
+
+    Args:
+        devices: the names of the devices, those of other processes included.
+        processes: how many processes there are.
     """
 
-    def __init__(self) -> None:
-        super().__init__(devices=keras.distribution.list_devices(), auto_shard_dataset=False)
-        self.whole = False
+    def __init__(self, devices: Sequence[str], processes: int = 1):
+        super().__init__(devices=list(devices), auto_shard_dataset=False)
+        self._each, self.whole = len(devices) // processes, False
 
     def get_data_layout(self, data_shape):
-        if self.whole:
+        # Keras asks for the first batch only, and lays out those behind it alike.
+        if self.whole or data_shape[0] % self._each:
             return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
         return super().get_data_layout(data_shape)
 
 
+def entire(batches: Any) -> Any:
+    """Marks batches that every device is to have whole, for `laid_out`; returns them."""
+    batches.entire = True
+    return batches
+
+
 @contextlib.contextmanager
-def whole_batches(data: Any = None) -> Iterator[None]:
-    """Gives whole batches to every device, unless data say by `is_even` that their batches are a process's rows."""
+def laid_out(batches: Any) -> Iterator[None]:
+    """Has every device compute whole batches, where they are not shared: those marked by `entire`, or None."""
     distribution = keras.distribution.distribution()
-    if not isinstance(distribution, Parallel) or getattr(data, "is_even", False):
+    if not isinstance(distribution, Parallel) or not (batches is None or getattr(batches, "entire", False)):
         yield
         return
     distribution.whole, before = True, distribution.whole

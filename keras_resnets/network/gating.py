@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnets import replicas
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.tracing import TracedOnce, called, stateless
 
@@ -89,6 +90,11 @@ def _sum_branches(training: bool, plain: bool, residual: keras.Layer, values, h,
         f = _multiply(f, scale)
         return f if plain else ops.add(f, skip), updated
 
+    if replicas.count() > 1:
+        # TensorFlow's replicas cannot add up within a condition, so that the branch runs, and is left out of the sum.
+        total, updated = on()
+        kept = [ops.where(gate, new, old) for new, old in zip(updated, unchanged, strict=True)]
+        return ops.where(gate, total, skip), kept
     return ops.cond(gate, on, lambda: (skip, unchanged))
 
 

@@ -7,6 +7,7 @@ import functools
 import keras
 from keras import ops
 
+from keras_resnets import replicas
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.network import private
 from keras_resnets.network.data_format import LAST
@@ -20,7 +21,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     one. It is used for 4-D, channels-last input in float32, float16 or bfloat16. Otherwise (another
     backend, XLA, a mask, `synchronized`, `renorm`, another rank, axis or dtype) Keras' implementation
     is used. Outputs, gradients, variables and configuration equal those of
-    `keras.layers.BatchNormalization`.
+    `keras.layers.BatchNormalization`. In the replicas of several devices, statistics are those of the whole batch.
 
     Args:
         momentum: share of the old value that the moving statistics keep at each step. The default
@@ -58,6 +59,8 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         training = False if self.frozen else training
+        if training and self.trainable and mask is None and not self.renorm and replicas.count() > 1:
+            return self._normalised_together(inputs)
         if not self._can_fuse(inputs, training, mask):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
@@ -80,6 +83,27 @@ class BatchNorm(keras.layers.BatchNormalization):
             self.moving_mean.assign(mean + (1 - self.momentum) * (batch_mean - mean))
             self.moving_variance.assign(variance + (1 - self.momentum) * (biased * batch_variance - variance))
         return outputs
+
+    def _normalised_together(self, inputs):
+        """Normalises by the mean and the variance over the batches of all replicas, which are of one size.
+
+        Keras' `synchronized` takes the mean square less the square of the mean, which loses digits.
+        """
+        x = ops.cast(inputs, "float32")
+        axis = self.axis % len(x.shape)
+        axes = [i for i in range(len(x.shape)) if i != axis]
+        number = replicas.count()
+        mean = replicas.total(ops.mean(x, axes, keepdims=True)) / number
+        variance = replicas.total(ops.mean(ops.square(x - mean), axes, keepdims=True)) / number
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving + (1 - self.momentum) * (ops.reshape(value, (-1,)) - moving))
+        factor = ops.rsqrt(variance + self.epsilon)
+        if self.scale:
+            factor = factor * ops.reshape(self.gamma, factor.shape)
+        outputs = (x - mean) * factor
+        if self.center:
+            outputs = outputs + ops.reshape(self.beta, factor.shape)
+        return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "frozen": self.frozen}

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnets import replicas
 from keras_resnets.network import private
 
 
@@ -42,7 +43,8 @@ class TracedOnce:
             values = [
                 ops.cast(v, self.precision) if keras.backend.standardize_dtype(v.dtype) in floats else v for v in values
             ]
-        if keras.config.backend() != "tensorflow":
+        # Replicas cannot add up within a function that is traced apart.
+        if keras.config.backend() != "tensorflow" or replicas.count() > 1:
             return self.function(layer, values, *tensors)
         import tensorflow as tf
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets import replicas
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 from keras_resnets.paths.draws import uniform
 from keras_resnets.paths.policy import Policy, sum_of_draws
@@ -203,18 +204,11 @@ class DropPath(Policy):
         if examples is None:
             raise ArgumentError("examples must be the number of examples, because DropPath draws for each; got None.")
         keep = ops.convert_to_tensor(self.survival(blocks)[:, None], "float32")
-        drawn = uniform((blocks, examples), self.seed or 0, step, _replica_number())
+        # Replicas draw for the whole batch, as one device does, and take what is for their part of it.
+        drawn = uniform((blocks, examples * replicas.count()), self.seed or 0, step)
+        if replicas.count() > 1:
+            drawn = drawn[:, replicas.number() * examples : (replicas.number() + 1) * examples]
         return ops.cast(drawn < keep, "float32") / keep
-
-
-def _replica_number():
-    """Returns the number of this replica, so that replicas draw independently for their examples."""
-    if keras.config.backend() != "tensorflow":
-        return 0
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return 0 if context is None or context.num_replicas_in_sync == 1 else context.replica_id_in_sync_group
 
 
 def _smallest(keys, count: int):

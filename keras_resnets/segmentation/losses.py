@@ -7,6 +7,7 @@ import contextlib
 import keras
 from keras import ops
 
+from keras_resnets import replicas
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.network import private
@@ -108,12 +109,14 @@ class PixelLoss(keras.losses.Loss):
         if self.hardest is not None:
             counts = self._select_hardest(ops.exp(own), counts)
         counts = ops.cast(counts, own.dtype)
-        return -ops.sum(own * counts) / ops.maximum(ops.sum(counts), 1.0)
+        # Keras averages over replicas, which may have unlike numbers of pixels that count.
+        most = ops.maximum(replicas.total(ops.sum(counts)), 1.0)
+        return -replicas.count() * ops.sum(own * counts) / most
 
     def _select_hardest(self, own, counts):
         """Selects the pixels that count, by the probability of their class."""
         # 2 sorts pixels without a class last, because probabilities are at most 1.
-        ranked = ops.sort(ops.where(counts, own, 2.0))
+        ranked = ops.sort(replicas.gathered(ops.where(counts, own, 2.0)))
         floor = ranked[ops.minimum(self.least, ops.shape(ranked)[0]) - 1]
         return ops.logical_and(counts, own <= ops.maximum(self.hardest, floor))
 

@@ -92,7 +92,7 @@ def gpus_each(gpus: float | None, tasks: int = 1) -> float:
     if gpus * tasks > has:
         each = "" if tasks == 1 else f" for {tasks} workers"
         raise ArgumentError(
-            f"gpus must be at most those of the cluster, {has:g}{each}; got {gpus!r}, for which a worker would wait for "
-            f"ever."
+            f"gpus must be at most those of the cluster, {has:g}{each}; got {gpus!r}, for which a worker would wait "
+            f"for ever."
         )
     return gpus

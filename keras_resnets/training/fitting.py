@@ -17,17 +17,23 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Damaged, Run, whole
 from keras_resnets.training import recipes, telling
 from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.devices import Team
+from keras_resnets.training.execution import Execution, note, words
 from keras_resnets.training.freezing import Freezing
 from keras_resnets.training.losses import SmoothedCrossentropy
 from keras_resnets.training.opening import tell_divergence
 
 
 def compile_for(
-    model: ResidualNetwork, recipe: recipes.Recipe, steps_per_epoch: int, policy=None, from_logits: bool = False
+    model: ResidualNetwork,
+    recipe: recipes.Recipe,
+    steps_per_epoch: int,
+    policy=None,
+    from_logits: bool = False,
+    execution: Execution | None = None,
 ) -> None:
     """Compiles a network for training by a recipe, and creates the optimiser's state."""
-    optimizer = recipe.optimizer(steps_per_epoch)
-    optimizer.build(model.trainable_variables)
+    execution = execution or Execution()
     # Metrics are made here: given by name, they would be made inside the first step, which Keras then traces twice.
     loss: Any = "sparse_categorical_crossentropy"
     if recipe.label_smoothing:
@@ -38,7 +44,15 @@ def compile_for(
     if _is_dense(model):
         loss = segmentation.PixelLoss(recipe.hardest, at=recipe.loss_at)
         metrics = [segmentation.PixelAccuracy(), segmentation.MeanIoU(model.spec.classes)]
-    model.compile(optimizer, loss, metrics=metrics, paths=policy)
+    model.compile(
+        recipe.optimizer(steps_per_epoch),
+        loss,
+        metrics=metrics,
+        paths=policy,
+        jit_compile="auto" if execution.jit is None else execution.jit,
+        steps_per_execution=execution.steps_per_execution,
+    )
+    model.optimizer.build(model.trainable_variables)  # with the scale of the loss, where float16 needs one
 
 
 def _is_dense(model: ResidualNetwork) -> bool:
@@ -58,6 +72,7 @@ def fit(
     *,
     end: int | None = None,
     tell: telling.Tell | None = None,
+    team: Team | None = None,
 ) -> bool:
     """Trains up to an epoch, and finishes the run if that is its last; returns whether it is finished.
 
@@ -73,12 +88,14 @@ def fit(
         from_logits: whether the network ends in logits instead of probabilities.
         end: finish the run after this many epochs of the recipe's; None for all.
         tell: as for `train`.
+        team: the devices, of whose scope this is called inside; None for one, as Keras is set.
     """
     # The state of the last whole epoch, if there is one.
     steps, say = data.steps_per_epoch, telling.teller(tell, verbose)
     total = recipe.total_epochs(steps)
     weights = class_weights(recipe, data)
-    compile_for(model, recipe, steps, policy, from_logits)
+    team = team or Team.of(None)
+    compile_for(model, recipe, steps, policy, from_logits, team.execution)
     score = "mean_iou" if _is_dense(model) else "accuracy"
     monitor = f"val_{score}" if data.validation is not None else score
     checkpoint = Checkpoint(run, callbacks, monitor, recipe.patience, recipe.freeze)
@@ -98,15 +115,19 @@ def fit(
         if first == 0:
             write_graph(model, run.path / "logs" / "train")
         freezing = Freezing(recipe.freeze)
+        how = team.described(model)
+        note(run, how, first)
+        say(f"execution {words([how])}")
+        watched, watched_steps = team.evaluated(data.watched, model.input_shape)
         try:
             model.fit(
-                data.epochs(first, last),
+                **team.trained(data.epochs(first, last), model.input_shape, weights),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
-                validation_data=data.watched,
+                validation_data=watched,
+                validation_steps=watched_steps,
                 shuffle=False,
-                class_weight=weights,
                 # The checkpoint comes last, so that it stores the updated state of the others.
                 callbacks=[
                     *([freezing] if recipe.freeze else []),
@@ -138,7 +159,8 @@ def fit(
     if not (best and recipe.patience):
         assign(model, final)
     _save(model, run.path / "model.keras")
-    scores = model.evaluate(data.test, verbose=0, return_dict=True)
+    test, test_steps = team.evaluated(data.test, model.input_shape)
+    scores = model.evaluate(test, steps=test_steps, verbose=0, return_dict=True)
     results = {
         "epochs": checkpoint.state["epoch"],
         "test_examples": data.sizes["test"],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ import keras
 
 from keras_resnets import data as datasets
 from keras_resnets.errors import ArgumentError, Notice
-from keras_resnets.network.devices import Parallel
 from keras_resnets.runs import Busy, Run
 from keras_resnets.training import recipes
 from keras_resnets.training.checkpoints import assign
+from keras_resnets.training.cluster import LOCAL
+from keras_resnets.training.devices import Team
+from keras_resnets.training.execution import Execution
 from keras_resnets.training.fitting import fit
-from keras_resnets.training.shares import Shares, check_even
 
 # Seconds without a sign of life after which JAX takes a process for lost. Ray itself sees most losses at once.
 _HEARTBEAT = 30
@@ -52,7 +54,7 @@ class Job:
         place: where the command runs, from which paths of data may be given.
         is_local: whether all ranks are on this machine, so that nothing need listen on its network.
         channel: the `Channel` to the process that waits for the ranks.
-        gpus: GPUs of each rank.
+        execution: the processes, and what they run in.
     """
 
     out: str
@@ -72,7 +74,7 @@ class Job:
     place: str
     is_local: bool
     channel: Any
-    gpus: float
+    execution: Execution
 
 
 class Channel:
@@ -131,6 +133,16 @@ class SharedRun:
         if self._run is not None:
             self._run.save(*checkpoint)
         barrier()
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """As that of `Run`, of the first rank; the others have none."""
+        return None if self._run is None else self._run.record
+
+    def note(self, **values: Any) -> None:
+        """Adds entries to `run.json`."""
+        if self._run is not None:
+            self._run.note(**values)
 
     def finish(self, results: dict[str, Any]) -> None:
         """Records the results."""
@@ -193,41 +205,38 @@ def _train(job: Job) -> bool:
     ranks = ray.train.get_context().get_world_size()
     _join(rank, ranks, job.is_local)
     keras.utils.set_random_seed(job.seed)
-    with Parallel().scope(), contextlib.ExitStack() as stack:
+    # A rank trains on all devices that Ray lets it see.
+    team = Team.of(dataclasses.replace(job.execution, workers=0, ray=LOCAL, gpus=None, devices="all"))
+    with team.scope(), contextlib.ExitStack() as stack:
         model = keras.saving.deserialize_keras_object(job.network)
         assign(model, job.state)
         data = _load(job)
-        check_even(data, jax.device_count())
-        data = Shares(data, rank, ranks)
-        if rank:
-            run = SharedRun(None, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-            say: Callable[[str], None] = lambda line: None
-            callbacks = [_of_any_rank(callback) for callback in job.callbacks]
+        team.check(data)
+        callbacks: Sequence[keras.callbacks.Callback] = job.callbacks
+        if team.writes:
+            run = stack.enter_context(_entered(Run(job.out, job.asked)))
+            shared: Any = SharedRun(run, run.path)
+            say = stack.enter_context(_telling(job))
         else:
-            entered = stack.enter_context(_entered(Run(job.out, job.asked)))
-            device = jax.devices()[0]
-            entered.note(
-                workers={
-                    "number": ranks,
-                    "gpus": job.gpus,
-                    "devices": jax.device_count(),
-                    "kind": device.device_kind or device.platform,
-                }
-            )
-            run, say, callbacks = SharedRun(entered, entered.path), stack.enter_context(_telling(job)), job.callbacks
-        return fit(
+            shared = SharedRun(None, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            callbacks, say = [_of_any_rank(callback) for callback in callbacks], lambda line: None
+        finished = fit(
             model,
             data,
             job.recipe,
             job.policy,
-            run,
+            shared,
             callbacks,
-            0 if rank else job.verbose,
+            job.verbose if team.writes else 0,
             job.until,
             job.from_logits,
             end=job.end,
             tell=say,
+            team=team,
         )
+    # Together, or the first to leave would end the others.
+    jax.distributed.shutdown()
+    return finished
 
 
 def _join(rank: int, ranks: int, is_local: bool) -> None:
@@ -264,7 +273,10 @@ def _load(job: Job) -> datasets.Data:
         return job.data
     name, options = job.data
     options = dict(options)
-    augmentation, normalize = datasets.Augmentation(**options.pop("augmentation")), datasets.Batching.of(options).normalize
+    augmentation, normalize = (
+        datasets.Augmentation(**options.pop("augmentation")),
+        datasets.Batching.of(options).normalize,
+    )
     data = datasets.load(name, **{**options, "augmentation": augmentation, "normalize": normalize})
     if data.sizes != job.sizes:
         raise ArgumentError(

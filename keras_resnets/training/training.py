@@ -20,10 +20,12 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run, sound
 from keras_resnets.training import feeding, places, recipes, starting, telling
 from keras_resnets.training.checkpoints import check_callbacks
+from keras_resnets.training.devices import Team
+from keras_resnets.training.execution import Execution, check_precision
 from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
-from keras_resnets.training.workers import Workers, run_ranks
 from keras_resnets.training.workers import check as check_workers
+from keras_resnets.training.workers import run_ranks
 
 
 def train(
@@ -38,11 +40,11 @@ def train(
     paths: str | policies.Policy | None = None,
     weights: str | os.PathLike | None = None,
     new_head: bool | None = None,
-    workers: int | Workers | None = None,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     tell: telling.Tell | None = None,
+    execution: Execution | None = None,
     **overrides: Any,
 ) -> ResidualNetwork:
     """Trains a network in a run directory, or resumes a training that was interrupted.
@@ -78,14 +80,13 @@ def train(
             as these weights need it, whatever the recipe has, unless the data were loaded with a `normalize`.
         new_head: whether weights get a new classifier (True) or keep their own (False). None keeps it if it has as many
             classes as the data and, where it knows their names, the same ones.
-        workers: processes that train it together, by Ray and JAX, each on an even share of every batch: their number
-            on this machine, or a `Workers` with the address of a cluster. They end with the weights of one process but
-            for rounding; one that is lost comes back by itself.
         seed: seed of initial weights, data order, augmentation, dropout and paths.
         callbacks: further Keras callbacks. One that sets the learning rate needs a recipe with a constant one.
         verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
         tell: called with each line of what is trained on what, how and how long; None prints them, unless `verbose` is
             0.
+        execution: precision, compilation and devices, a `keras_resnets.Execution`; None for Keras' settings and one
+            device. A run goes on in the precision it was begun in; what else is changed is told.
         **overrides: fields of `Spec` to replace.
 
     Returns:
@@ -101,7 +102,54 @@ def train(
         >>> model.name
         'resnet8'
     """
+    team = Team.of(execution)
+    with team.scope():
+        left = _train(
+            network,
+            data,
+            recipe,
+            team=team,
+            task=task,
+            out=out,
+            epochs=epochs,
+            until=until,
+            paths=paths,
+            weights=weights,
+            new_head=new_head,
+            seed=seed,
+            callbacks=callbacks,
+            verbose=verbose,
+            tell=tell,
+            overrides=overrides,
+        )
+    return load_model(out) if left is None else team.released(left)
+
+
+def _train(
+    network: str | Spec,
+    data: Any,
+    recipe: str | recipes.Recipe | None,
+    *,
+    team: Team,
+    task: str,
+    out: str | os.PathLike,
+    epochs: int | None,
+    until: int | None,
+    paths: str | policies.Policy | None,
+    weights: str | os.PathLike | None,
+    new_head: bool | None,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int | str,
+    tell: telling.Tell | None,
+    overrides: dict[str, Any],
+) -> ResidualNetwork | None:
+    """Trains on the devices of a team, inside its scope; returns the network if the run is not finished.
+
+    The arguments are those of `train`.
+    """
     check_overrides(overrides)
+    check_precision(out, keras.config.dtype_policy().name)
     whole_number("seed", seed, 0, 2**31 - 1)
     if until is not None:
         whole_number("until", until, 1)
@@ -127,6 +175,7 @@ def train(
 
     # The data in the recipe's batches.
     data = feeding.fed(data, recipe, seed, out=out)
+    team.check(data)
 
     # Seeded before the network is made, so that the same seed gives the same initial weights.
     keras.utils.set_random_seed(seed)
@@ -161,31 +210,29 @@ def train(
 
     check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
     check_recipe(recipe, data)
-    if isinstance(workers, int):
-        workers = Workers(workers)
-    if workers is not None:
-        check_workers(workers, data, callbacks)
+    if team.execution.workers:
+        check_workers(team.execution, data, callbacks)
     with Run(out, asked) as run:
         places.note(run, model, data)
         if is_complete(run) and not _goes_on(run, end or recipe.total_epochs(data.steps_per_epoch)):
             say(f"done      {str(run.path)!r} is finished already, and its network is opened; nothing is trained")
-            return load_model(run.path)
+            return None
         if begin is not None:
             say(f"weights   {begin.said}")
         if end is not None:
             total = recipe.total_epochs(data.steps_per_epoch)
             say(f"end       after {end} epochs of the {total} that this run was begun with, by the schedule of those")
-        if workers is None:
-            is_finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell)
-            return load_model(run.path) if is_finished else model
+        if not team.execution.workers:
+            finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell, team=team)
+            return None if finished else model
     job = {"recipe": recipe, "policy": policy, "callbacks": tuple(callbacks), "until": until, "end": end, "seed": seed}
-    run_ranks(model, data, workers, tell, verbose, out=out, asked=asked, from_logits=False, **job)
+    run_ranks(model, data, team.execution, tell, verbose, out=out, asked=asked, from_logits=False, **job)
     with Run(out, asked) as run:
-        if is_complete(run):
-            return load_model(run.path)
-        # They stopped at `until`: what they reached is restored, and nothing is trained.
-        fit(model, data, recipe, policy, run, callbacks, 0, until, end=end, tell=tell)
-        return model
+        if not is_complete(run):
+            # They stopped at `until`: what they reached is restored, and nothing is trained.
+            fit(model, data, recipe, policy, run, callbacks, 0, until, end=end, team=team)
+            return model
+    return None
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
