@@ -19,7 +19,7 @@ from keras_resnets.runs import Run, read_csv
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = pytest.mark.ray
 
-# Blocks are drawn, and the best epoch is kept. The 700 images held out are shared by two, and the 397 to test on are not.
+# Blocks are drawn, and the best epoch is kept. Two can share the 700 images held out, and not the 397 to test on.
 ASKED = [
     "train", "preresnet8", "--epochs", "4", "--batch-size", "64", "--set-recipe", "drop_remainder=true",
     "--paths", "stochastic:0.5", "--validation", "0.5", "--patience", "4", "--set", "bn_momentum=0.8",

@@ -108,10 +108,11 @@ class SharedRun:
     Args:
         run: the run, entered, of the first rank; None for the others.
         path: the run directory of the first rank, and a directory of its own for each of the others.
+        channel: the `Channel` of the training.
     """
 
-    def __init__(self, run: Run | None, path: Path):
-        self._run, self.path = run, path
+    def __init__(self, run: Run | None, path: Path, channel: Any):
+        self._run, self.path, self._channel = run, path, channel
 
     def restore(self, name: str) -> Any:
         """Returns what `Run.restore` gives the first rank, or raises what it raises there."""
@@ -128,10 +129,13 @@ class SharedRun:
 
     def save(self, *checkpoint: Any) -> None:
         """Saves a checkpoint; no rank goes on before it is whole."""
+        import ray
         from ray.train.collective import barrier
 
         if self._run is not None:
             self._run.save(*checkpoint)
+        # Where nobody waits for them any more, the ranks end here.
+        ray.get(self._channel.failure.remote())
         barrier()
 
     @property
@@ -215,10 +219,10 @@ def _train(job: Job) -> bool:
         callbacks: Sequence[keras.callbacks.Callback] = job.callbacks
         if team.writes:
             run = stack.enter_context(_entered(Run(job.out, job.asked)))
-            shared: Any = SharedRun(run, run.path)
+            shared: Any = SharedRun(run, run.path, job.channel)
             say = stack.enter_context(_telling(job))
         else:
-            shared = SharedRun(None, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            shared = SharedRun(None, Path(stack.enter_context(tempfile.TemporaryDirectory())), job.channel)
             callbacks, say = [_of_any_rank(callback) for callback in callbacks], lambda line: None
         finished = fit(
             model,

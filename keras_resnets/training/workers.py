@@ -42,11 +42,21 @@ def check(execution: Execution, data: Data, callbacks: Sequence[keras.callbacks.
         )
     needs("ray", "A training in several processes", "Install it: pip install 'keras_resnets[ray]'.")
     needs("pydantic", "Ray Train", "Install it: pip install 'keras_resnets[ray]'.")
+    if not data.is_named:
+        from ray import cloudpickle
+
+        try:
+            cloudpickle.dumps(data)
+        except Exception as error:
+            raise ArgumentError(
+                f"data: {data.name!r} cannot be handed to other processes ({str(error).splitlines()[0][:100]}). Give "
+                f"it by its name, as it is loaded, or as arrays."
+            ) from None
     for callback in callbacks:
         if type(callback).__module__.split(".")[0] != "keras" or type(callback).__name__ not in _CALLBACKS:
             raise ArgumentError(
-                f"callbacks: of {type(callback).__name__} it is not known what it does in {execution.workers} "
-                f"processes at a time. Leave it out, or train without workers; these can be given: {', '.join(_CALLBACKS)}."
+                f"callbacks: of {type(callback).__name__} it is not known what it does in "
+                f"{execution.workers} processes at a time. Leave it out, or train without workers; these can be given: {', '.join(_CALLBACKS)}."
             )
     check_even(data, execution.workers * max(1, int(execution.gpus or 0)))
 
