@@ -1,7 +1,7 @@
 """The replicas in which TensorFlow trains a network on several devices, each on its part of a batch.
 
-On the other backends a program is written for the whole batch, wherever its examples lie, so there is one replica: these
-functions then do nothing. TensorFlow's `MirroredStrategy` runs the program once on each device; what depends on the
+On the other backends a program is written for the whole batch, wherever its examples lie, so there is one replica, and
+these functions do nothing. TensorFlow's `MirroredStrategy` runs the program once on each device; what depends on the
 batch as a whole has to be added up.
 """
 
@@ -17,7 +17,7 @@ def count() -> int:
 
 
 def number() -> Any:
-    """Returns the number of this replica, from 0, as an integer or a tensor; it has the part of a batch in this place."""
+    """Returns the number of this replica, from 0: that of its part of a batch."""
     context = _context()
     return 0 if context is None or context.num_replicas_in_sync == 1 else context.replica_id_in_sync_group
 

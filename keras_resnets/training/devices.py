@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from keras_resnets.data import Data
+from keras_resnets.data.indexed import Batches
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private, saving
 from keras_resnets.network.devices import Parallel, entire
@@ -101,6 +102,20 @@ class Team:
         finally:
             keras.config.set_dtype_policy(before)
 
+    @contextlib.contextmanager
+    def synchronised(self, model: keras.Model) -> Iterator[None]:
+        """Has batch-norm that is not ours, as adopted networks have it, average over TensorFlow's replicas."""
+        layers = private.flattened(model) if keras.config.backend() == "tensorflow" and self.strategy else []
+        layers = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+        before = [(layer, layer.synchronized) for layer in layers if not isinstance(layer, BatchNorm)]
+        for layer, _ in before:
+            layer.synchronized = True
+        try:
+            yield
+        finally:
+            for layer, value in before:
+                layer.synchronized = value
+
     def described(self, model: keras.Model) -> dict[str, Any]:
         """Returns how a compiled network is trained, as plain data."""
         return {
@@ -124,17 +139,34 @@ class Team:
         """Raises `ArgumentError` unless all devices get equal parts of every training batch."""
         check_even(data, self.size)
 
-    def trained(self, batches: Any, shape: tuple, weights: dict[int, float] | None = None) -> dict[str, Any]:
-        """Returns the arguments with which `fit` trains on batches.
+    def trained(
+        self, batches: Any, shape: tuple, steps: int, weights: dict[int, float] | None = None
+    ) -> tuple[dict[str, Any], list[keras.callbacks.Callback]]:
+        """Returns the arguments and the callbacks with which `fit` trains on batches.
 
         Args:
-            batches: the training batches.
+            batches: the training batches of some epochs, one after the other.
             shape: shape of the network's input, with the axis of examples.
+            steps: training steps in an epoch.
             weights: the weight of each class in the loss; None for equal ones.
+
+        Raises:
+            ArgumentError: an epoch cannot end in the midst of an execution.
         """
-        if self.strategy is None or keras.config.backend() != "tensorflow":
-            return {"x": self._part(batches), "class_weight": weights}
-        return {"x": self._per_replica(batches, shape, weights=weights)}
+        if self.strategy is not None and keras.config.backend() == "tensorflow":
+            return {"x": self._per_replica(batches, shape, weights=weights), "steps_per_epoch": steps}, []
+        batches = self._part(batches)
+        if steps % self.execution.steps_per_execution == 0:
+            return {"x": batches, "class_weight": weights, "steps_per_epoch": steps}, []
+        if not isinstance(batches, Batches):
+            divisors = [str(number) for number in range(1, steps + 1) if steps % number == 0]
+            raise ArgumentError(
+                f"steps_per_execution must divide the {steps} steps of an epoch, where images are read as a stream; "
+                f"got {self.execution.steps_per_execution}. Give one of {', '.join(divisors[:12])}."
+            )
+        # Keras would go on into the next epoch's batches where they are one sequence.
+        each = _Epoch(batches, steps)
+        return {"x": each, "class_weight": weights}, [_Turning(each)]
 
     def evaluated(self, batches: Any, shape: tuple) -> tuple[Any, int | None]:
         """Returns what is evaluated in place of batches, and how many steps that takes; None for all.
@@ -148,9 +180,7 @@ class Team:
         """
         if self.strategy is None or batches is None:
             return batches, None
-        splits = isinstance(batches, keras.utils.PyDataset) and not any(
-            len(batches[i][0]) % self.size for i in (0, len(batches) - 1)
-        )
+        splits = isinstance(batches, Batches) and not any(size % self.size for size in batches.sizes)
         if keras.config.backend() == "tensorflow":
             # Keras goes on in one iterator where the steps are given.
             return self._per_replica(batches, shape, copies=not splits, again=True), len(batches)
@@ -160,13 +190,20 @@ class Team:
         """Returns the part of each batch that this process feeds."""
         if self.ranks == 1:
             return batches
-        if isinstance(batches, keras.utils.PyDataset):
-            return _Part(batches, self.rank, self.ranks)
 
         def part(*batch):
-            return tuple(_slice(array, self.rank, self.ranks) for array in batch)
+            return tuple(self._rows(array) for array in batch)
 
-        return batches.map(part)
+        if not isinstance(batches, Batches):
+            return batches.map(part)
+        sizes = [size // self.ranks for size in batches.sizes]
+        return Batches(sizes, lambda index: part(*batches[index]), workers=batches.workers)
+
+    def _rows(self, array: Any) -> Any:
+        """Returns the rows of a batch that this process feeds."""
+        rows = array.shape[0]
+        each = (keras.ops.shape(array)[0] if rows is None else rows) // self.ranks
+        return array[self.rank * each : (self.rank + 1) * each]
 
     def _per_replica(
         self,
@@ -189,7 +226,7 @@ class Team:
         """
         import tensorflow as tf
 
-        if isinstance(batches, keras.utils.PyDataset):
+        if isinstance(batches, Batches):
             x, y = batches[0]
             specs = tf.TensorSpec(shape, x.dtype), tf.TensorSpec([None] * y.ndim, y.dtype)
             batches = tf.data.Dataset.from_generator(lambda given=batches: iter(given), output_signature=specs)
@@ -211,45 +248,34 @@ class Team:
         return self.strategy.distribute_datasets_from_function(lambda _: each)
 
 
-class _Part(keras.utils.PyDataset):
-    """A process' part of batches that are shared by several."""
+class _Epoch(keras.utils.PyDataset):
+    """One epoch at a time of the batches of several.
 
-    def __init__(self, batches: keras.utils.PyDataset, rank: int, ranks: int):
-        super().__init__()
-        self._batches, self._rank, self._ranks = batches, rank, ranks
+    Attributes:
+        number: how many epochs there are before it.
+    """
+
+    def __init__(self, batches: Batches, steps: int):
+        super().__init__(workers=batches.workers)
+        self._batches, self._steps, self.number = batches, steps, 0
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return self._steps
 
     def __getitem__(self, index: int) -> tuple:
-        return tuple(_slice(array, self._rank, self._ranks) for array in self._batches[index])
+        return self._batches[self.number * self._steps + index]
 
 
-def _slice(array: Any, rank: int, ranks: int) -> Any:
-    """Returns the rows of a rank."""
-    rows = array.shape[0]
-    if rows is None:
-        rows = keras.ops.shape(array)[0]
-    each = rows // ranks
-    return array[rank * each : (rank + 1) * each]
+class _Turning(keras.callbacks.Callback):
+    """Has an `_Epoch` be the one that `fit` is at."""
 
+    def __init__(self, epoch: _Epoch):
+        super().__init__()
+        self._epoch, self._first = epoch, -1
 
-@contextlib.contextmanager
-def synchronised(model: keras.Model) -> Iterator[None]:
-    """Has batch-norm of other classes than ours, as in adopted networks, take its statistics over all replicas."""
-    plain = [
-        layer
-        for layer in private.flattened(model)
-        if isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, BatchNorm)
-    ]
-    before = [layer.synchronized for layer in plain]
-    for layer in plain:
-        layer.synchronized = True
-    try:
-        yield
-    finally:
-        for layer, value in zip(plain, before, strict=True):
-            layer.synchronized = value
+    def on_epoch_begin(self, epoch, logs=None):
+        self._first = epoch if self._first < 0 else self._first
+        self._epoch.number = epoch - self._first
 
 
 def _process() -> tuple[int, int]:

@@ -14,7 +14,7 @@ from keras_resnets.training.cluster import LOCAL
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What the last digits of the weights depend on, and how that is called.
-_TOLD = {"backend": "the backend {}", "jit": "jit {}", "devices": "{} devices"}
+_TOLD = {"backend": "the backend {}", "jit": "jit {}", "devices": "devices: {}"}
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def check_precision(out: str | os.PathLike, precision: str) -> None:
     begun = record.get("asked", {}).get("dtype", "float32")
     if record and begun != precision:
         raise ArgumentError(
-            f"precision must be {begun!r}, in which the run in {str(path)!r} was begun; got {precision!r}. Give that, or "
-            f"another --out."
+            f"precision must be {begun!r}, in which the run in {str(path)!r} was begun; got {precision!r}. Give "
+            f"that, or another --out."
         )
 
 
@@ -107,8 +107,8 @@ def note(run: Run, now: dict[str, Any], first: int) -> None:
     if first and changed:
         then, here = (", ".join(_TOLD[name].format(_word(of[name])) for name in changed) for of in (last, now))
         notice(
-            f"The run in {str(run.path)!r} goes on after epoch {first} with {here}, and was with {then} until then: its "
-            f"weights may differ in the last digits from those of a run that is executed in one way."
+            f"The run in {str(run.path)!r} goes on after epoch {first} with {here}, and was with {then} until then: "
+            f"its weights may differ in the last digits from those of a run that is executed in one way."
         )
     if not before or {**last, "epoch": 0} != {**now, "epoch": 0}:
         run.note(execution=[*before, {"epoch": first + 1, **now}])

@@ -118,30 +118,33 @@ def fit(
         how = team.described(model)
         note(run, how, first)
         say(f"execution {words([how])}")
+        arguments, turning = team.trained(data.epochs(first, last), model.input_shape, steps, weights)
         watched, watched_steps = team.evaluated(data.watched, model.input_shape)
         try:
-            model.fit(
-                **team.trained(data.epochs(first, last), model.input_shape, weights),
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=steps,
-                validation_data=watched,
-                validation_steps=watched_steps,
-                shuffle=False,
-                # The checkpoint comes last, so that it stores the updated state of the others.
-                callbacks=[
-                    *([freezing] if recipe.freeze else []),
-                    *_tensorboard_callbacks(model, data, run.path / "logs", total),
-                    *callbacks,
-                    telling.Estimate(last, say, recipe.freeze, _watched_share(data)),
-                    checkpoint,
-                ],
-                verbose=verbose,
-            )
+            with team.synchronised(model):
+                model.fit(
+                    **arguments,
+                    initial_epoch=first,
+                    epochs=last,
+                    validation_data=watched,
+                    validation_steps=watched_steps,
+                    shuffle=False,
+                    # The checkpoint comes last, so that it stores the updated state of the others.
+                    callbacks=[
+                        *turning,
+                        *([freezing] if recipe.freeze else []),
+                        *_tensorboard_callbacks(model, data, run.path / "logs", total),
+                        *callbacks,
+                        telling.Estimate(last, say, recipe.freeze, _watched_share(data)),
+                        checkpoint,
+                    ],
+                    verbose=verbose,
+                )
         except BaseException:
             freezing.lift()
-            with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
-                _keep_best(model, run)
+            if team.ranks == 1:  # of several, the others may not come to this
+                with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
+                    _keep_best(model, run)
             raise
     else:
         checkpoint.end(model)

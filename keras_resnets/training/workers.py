@@ -14,6 +14,7 @@ import keras
 
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, needs, notice
+from keras_resnets.runs import Channel
 from keras_resnets.training import ranks, telling
 from keras_resnets.training.checkpoints import snapshot
 from keras_resnets.training.cluster import LOCAL, MOST, connected, gpus_each
@@ -54,9 +55,10 @@ def check(execution: Execution, data: Data, callbacks: Sequence[keras.callbacks.
             ) from None
     for callback in callbacks:
         if type(callback).__module__.split(".")[0] != "keras" or type(callback).__name__ not in _CALLBACKS:
+            named = ", ".join(_CALLBACKS)
             raise ArgumentError(
                 f"callbacks: of {type(callback).__name__} it is not known what it does in "
-                f"{execution.workers} processes at a time. Leave it out, or train without workers; these can be given: {', '.join(_CALLBACKS)}."
+                f"{execution.workers} processes at a time. Leave it out, or train without workers; these can be given: {named}."
             )
     check_even(data, execution.workers * max(1, int(execution.gpus or 0)))
 
@@ -103,7 +105,7 @@ def run_ranks(
                 f"for ever."
             )
         shutil.rmtree(notes, ignore_errors=True)
-        channel = ray.remote(ranks.Channel).options(num_cpus=0).remote()
+        channel = ray.remote(Channel).options(num_cpus=0).remote()
         is_local = execution.ray == LOCAL
         trainer = _trainer(ranks.Job(**job, channel=channel, is_local=is_local, execution=execution), execution, gpus)
         ended: list[BaseException | None] = []
