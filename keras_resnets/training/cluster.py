@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,10 +46,13 @@ def connected(address: str = LOCAL, processes: int = 1) -> Iterator[None]:
         _check_answers(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if address == LOCAL:
-            ray.init(num_cpus=processes, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        else:
-            ray.init(address=address, **quiet)
+        with warnings.catch_warnings():
+            # JAX warns of every fork, also where another program is started at once.
+            warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
+            if address == LOCAL:
+                ray.init(num_cpus=processes, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            else:
+                ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise OSError(
             f"No Ray cluster answers at {address!r} ({str(error).strip().splitlines()[0][:200]}). Start one with "

@@ -58,7 +58,8 @@ def check(execution: Execution, data: Data, callbacks: Sequence[keras.callbacks.
             named = ", ".join(_CALLBACKS)
             raise ArgumentError(
                 f"callbacks: of {type(callback).__name__} it is not known what it does in "
-                f"{execution.workers} processes at a time. Leave it out, or train without workers; these can be given: {named}."
+                f"{execution.workers} processes at a time. Leave it out, or train without workers; these can be "
+                f"given: {named}."
             )
     check_even(data, execution.workers * max(1, int(execution.gpus or 0)))
 
