@@ -1,15 +1,17 @@
 # make demo   install, train, dissect and export a network (about five minutes)
 # make test   install, check and test
 # make test-all   the same, with the tests marked thorough: half as much time again
+# make test-jax   the tests that run on every backend, on JAX, where TensorFlow is not installed
 # make test-ray   the tests of what runs on Ray, which it installs
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+JAX_VENV ?= .venv-jax
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Names that other libraries do not promise, of those that the package needs or needed.
 PRIVATE = (keras|keras_tuner)\.src|tensorboard\.(compat|summary)|_pb2|tensorflow\.(lite\.)?python|tf\.__internal__|([."]|def )_(nodes_by_depth|(in|out)bound_nodes|keras_|flatten_layers|call_has|get_variable_index|use_weight_decay|symbolic_build|save_trial|populate_|try_run|run_and)|[."]_(functional|layers)\>
 
-.PHONY: demo test test-all test-ray check docs clean
+.PHONY: demo test test-all test-jax test-ray check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +24,13 @@ $(VENV)/installed-test: $(VENV)/installed
 
 $(VENV)/installed-ray: $(VENV)/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,ray]'
+	touch $@
+
+# Without TensorFlow, which the package itself asks for: so not by its dependencies, but by those of the file.
+$(JAX_VENV)/installed: setup.cfg pyproject.toml constraints.txt requirements-jax.txt
+	$(PYTHON) -m venv $(JAX_VENV)
+	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-jax.txt pytest pytest-xdist hypothesis
+	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
 demo: $(VENV)/installed
@@ -41,8 +50,16 @@ test: check
 test-all: check
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not ray'
 
+# JAX compiles the same functions in every process; what one has compiled, the others read.
+test-jax: export KERAS_BACKEND = jax
+test-jax: export JAX_COMPILATION_CACHE_DIR = $(abspath $(JAX_VENV))/compiled
+test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+test-jax: $(JAX_VENV)/installed
+	$(JAX_VENV)/bin/pytest -n 2 --dist worksteal -m 'backends and not thorough and not ray'
+
 test-ray: $(VENV)/installed-ray
 	$(BIN)/pytest -m ray
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(JAX_VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,4 +1,4 @@
-"""The classes that saved networks name: Keras knows them as soon as it is imported, and each is imported when used.
+"""What happens when Keras is imported: it gets to know the classes that saved networks name, each imported when used.
 
 Keras looks a name up in its table of registered classes, and imports no package to find it. So it would open our files
 only once the modules that register our classes were imported, which takes seconds.
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PACKAGE = "keras_resnets"
+# What Keras can compute with here, as its setting and imports name it; the first that is installed is recommended.
+BACKENDS = {"jax": "JAX", "torch": "torch", "tensorflow": "TensorFlow"}
 # The module of each class, as `keras.saving.register_keras_serializable` registers it there.
 CLASSES = {
     "network.layers": ("BatchNorm", "MaxPool", "PadChannels", "TakeChannels"),
@@ -65,6 +67,17 @@ def introduce(keras: ModuleType) -> None:
             known.setdefault(f"{PACKAGE}>{name}", stand_in)
 
 
+def _without(error: ModuleNotFoundError) -> ImportError:
+    """Returns a sentence in place of Keras' error that the library it is to compute with is not installed."""
+    if error.name not in BACKENDS:
+        return error
+    from importlib.util import find_spec
+
+    name, there = BACKENDS[error.name], [library for library in BACKENDS if find_spec(library)]
+    remedy = f"Set the environment variable KERAS_BACKEND={there[0]}, or install {name}" if there else f"Install {name}"
+    return ImportError(f"Keras is to compute with {name}, which is not installed. {remedy}.")
+
+
 class _UponKeras:
     """A finder of modules that calls `introduce` when Keras was imported, and finds nothing itself."""
 
@@ -78,7 +91,10 @@ class _UponKeras:
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            execute(module)
+            try:
+                execute(module)
+            except ModuleNotFoundError as error:
+                raise _without(error) from error
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             introduce(module)

@@ -1,6 +1,7 @@
 """A network of three blocks, data it can be measured on, and a seed."""
 
 import dataclasses
+import importlib.util
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,6 +16,13 @@ from helpers import weight_references as reference
 import keras_resnets as kr
 
 pytest_plugins = ["helpers.comparisons", "helpers.searches", "helpers.wrong_calls"]  # for their fixtures
+
+
+def pytest_ignore_collect(collection_path):
+    """Where TensorFlow is not installed, files without a test for every backend are not read; many import it."""
+    if collection_path.suffix != ".py" or importlib.util.find_spec("tensorflow"):
+        return None
+    return "pytest.mark.backends" not in collection_path.read_text() or None
 
 
 @pytest.fixture(autouse=True)

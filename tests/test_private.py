@@ -183,9 +183,9 @@ def expanded(tmp_path):
 
 
 def _written(folder, summary, step):
-    writer = of_tensorboard.writer(folder)
+    writer = of_tensorboard.Writer(folder)
     writer.add_event(of_tensorboard.event(summary, step))
-    writer.close()
+    writer.flush()
     events = EventAccumulator(str(folder))
     events.Reload()
     return events
@@ -246,14 +246,6 @@ def frozen(_):
     return len(function.inputs) == 2 and len(constant.inputs) == 1 and float(constant(tf.constant(3.0))[0]) == 6
 
 
-def schema(_):
-    function = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec((2,), "float32"))
-    content = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
-    made = of_tensorflow.schema()
-    model = made.ModelT.InitFromObj(made.Model.GetRootAs(content, 0))
-    return model.operatorCodes[0].builtinCode == made.BuiltinOperator.ADD
-
-
 CASES = [
     Case(of_keras, "calls", "Function._nodes_by_depth or its nodes' operation, arguments and outputs",
          "adopt, and what reads within models", "follow how Function runs its operations", calls),
@@ -280,7 +272,7 @@ CASES = [
     Case(of_keras, "Expanded", "the rules that summary(expand_nested=True) shows what an attribute `layers` lists, and "
          "that what dir leaves out is not saved", "the summary of blocks, and the names of weights in saved networks",
          "look what print_summary unfolds, and what _walk_saveable of keras.saving visits", expanded),
-    Case(of_tensorboard, "writer", "tensorboard.summary.writer", "reports.study.Events",
+    Case(of_tensorboard, "Writer", "tensorboard.summary.writer.record_writer", "reports.study.Events",
          "look what tensorboard.summary.Writer writes with", writer),
     Case(of_tensorboard, "event", "compat.proto.event_pb2", "reports.study.Events",
          "look where tensorboard.summary has its messages from", event),
@@ -294,8 +286,6 @@ CASES = [
          "look what keras.export.ExportArchive saves", holder),
     Case(of_tensorflow, "frozen", "python.framework.convert_to_constants", "export.onnx",
          "look how tf2onnx freezes a Keras model", frozen),
-    Case(of_tensorflow, "schema", "lite.python.schema_py_generated", "what export.litert tells of its file",
-         "take the classes that ai_edge_litert has for its files", schema),
 ]  # fmt: skip
 
 

@@ -213,11 +213,11 @@ def test_the_training_split_chooses_where_nothing_is_held_out(digits, scramble):
 
 def test_exports_that_are_timed_compute_what_the_network_does(it, tmp_path):
     x = it.reported[0][:1]
-    for name in costs.TIMED:
+    for name in costs.timed_forms():
         call = costs._exported(name, it.model, tmp_path / "net", x)
         np.testing.assert_allclose(call(), answers(it.model, x), atol=1e-5)
     rows = costs.costs(it.model, [1, 2], x, timed=2)
-    for name in costs.TIMED:
+    for name in costs.timed_forms():
         assert rows[f"{name}_latency"].notna().tolist() == [True, False, True]
         assert (rows[f"{name}_latency_low"] <= rows[f"{name}_latency_high"]).sum() == 2
     assert rows["parameters"].tolist() == [kr.parameters(kr.delete(it.model, gone)) for gone in ([], [1], [1, 2])]

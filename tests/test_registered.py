@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -91,3 +93,21 @@ def test_in_a_new_process_whatever_is_imported_first(tmp_path):
 
 def test_the_version_is_the_installed_one():
     assert kr.__version__ == importlib.metadata.version("keras_resnets")
+
+
+@pytest.mark.backends
+def test_a_backend_that_is_not_installed_is_said_in_a_sentence():
+    here = [name for name in registered.BACKENDS if importlib.util.find_spec(name)]
+    absent = next((name for name in registered.BACKENDS if name not in here), None)
+    if absent is None:
+        pytest.skip("all backends are installed")
+    command = [sys.executable, "-m", "keras_resnets", "evaluate", "runs/none", "--data", "digits"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": absent}, check=False
+    )
+    assert done.returncode == 1
+    known = registered.BACKENDS[absent]
+    assert done.stderr.splitlines()[-1] == (
+        f"keras-resnets: Keras is to compute with {known}, which is not installed. "
+        f"Set the environment variable KERAS_BACKEND={here[0]}, or install {known}."
+    )

@@ -1,15 +1,19 @@
 """The shape of the package: what costs an import, that the documentation runs. Who imports whom: `make check`."""
 
+import ast
+import configparser
 import dataclasses
 import doctest
 import importlib
 import inspect
+import os
 import pathlib
 import pkgutil
 import re
 import subprocess
 import sys
 
+import keras
 import pytest
 
 import keras_resnets as kr
@@ -26,6 +30,63 @@ def test_light_modules_do_not_import_keras(module):
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+# What takes long to import, or is not installed everywhere.
+HEAVY = {
+    "tensorflow",
+    "tensorflow_datasets",
+    "ai_edge_litert",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "PIL",
+    "rich",
+}
+HEAVY |= {"tensorboard", "keras_tuner", "jax", "torch", "ray", "onnx", "onnxruntime", "tf2onnx", "huggingface_hub"}
+
+
+@pytest.mark.backends
+def test_heavy_imports_stand_in_what_needs_them():
+    """Inside functions; only the search, which nothing imports by the way, is made of keras-tuner's classes."""
+    for file in ROOT.rglob("*.py"):
+        allowed = {"keras_tuner"} if file.parent.name == "search" else set()
+        for node in ast.parse(file.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & HEAVY - allowed, file
+
+
+@pytest.mark.backends
+def test_every_module_can_be_imported_without_tensorflow():
+    if keras.config.backend() == "tensorflow":
+        pytest.skip("Keras itself imports TensorFlow where it computes with it; make test-jax does not")
+    script = """
+import importlib, sys
+sys.modules |= dict.fromkeys(["tensorflow", "tensorflow_datasets"])
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+    names = [name for name in MODULES if not name.endswith("_child")]
+    subprocess.run([sys.executable, "-c", script, *names], check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+
+
+@pytest.mark.backends
+def test_what_is_required_without_tensorflow_is_what_is_required():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT.parent / "setup.cfg")
+
+    def lines(text):
+        return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")}
+
+    by_tensorflow = ("tensorflow", "importlib_resources")
+    required = {line for line in lines(setup["options"]["install_requires"]) if not line.startswith(by_tensorflow)}
+    given = lines((ROOT.parent / "requirements-jax.txt").read_text())
+    assert given == required | lines(setup["options.extras_require"]["jax"])
+    pinned = {line.partition("==")[0] for line in lines((ROOT.parent / "constraints.txt").read_text())}
+    bare = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in given}
+    assert bare <= {name.lower().replace("_", "-") for name in pinned}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_in_docstrings(module):
     results = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
@@ -37,7 +98,7 @@ def test_every_public_name_has_a_docstring_and_resolves():
         assert getattr(kr, name).__doc__, name
 
 
-SHARED = {"self", "cls", "out", "seed", "verbose", "callbacks", "tell"}
+SHARED = {"self", "cls", "out", "seed", "verbose", "callbacks", "tell", "execution"}
 
 
 def own_arguments(function):

@@ -94,13 +94,13 @@ def test_early_runs_take_what_they_lack_from_their_data():
 
 def test_a_run_finds_its_data_from_anywhere_and_when_both_are_moved(project, moved, tmp_path, monkeypatch):
     root, _ = project
-    expected = _loaded(root / "shapes").test.unbatch().take(1).get_single_element()[0]
+    expected = _loaded(root / "shapes").test[0][0][0]
     # From another directory, and the run alone elsewhere: the folder is where it was.
     monkeypatch.chdir(tmp_path)
     for run in (root / "runs" / "a", moved):
         data = data_of(run)
         assert data.name == str(root / "shapes")
-        np.testing.assert_array_equal(data.test.unbatch().take(1).get_single_element()[0], expected)
+        np.testing.assert_array_equal(data.test[0][0][0], expected)
     # The whole project elsewhere.
     shutil.copytree(root, tmp_path / "copy")
     there = tmp_path / "copy" / "runs" / "a"

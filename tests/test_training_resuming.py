@@ -68,6 +68,7 @@ def _equal(one, other):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
 
 
+@pytest.mark.backends
 def test_killed_runs_equal_the_run_never_killed(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     never_killed = _start(whole)

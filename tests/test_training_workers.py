@@ -24,6 +24,17 @@ def test_an_execution_that_has_no_meaning_is_refused(asked, words):
         kr.Execution(**asked)
 
 
+def test_what_runs_in_one_process_refuses_more(few, tmp_path):
+    network, two = kr.build("resnet8", (8, 8, 1)), kr.Execution(workers=2)
+    with pytest.raises(ArgumentError, match=r"^Fine-tuning runs in one process; got an execution with 2 workers"):
+        kr.fine_tune(network, few, out=tmp_path / "a", epochs=1, execution=two)
+    with pytest.raises(ArgumentError, match=r"^Fine-tuning runs in one process"):
+        kr.prune(network, few, blocks=1, fine_tune=1, execution=two)
+    space = kr.search.DepthWidth("preresnet8", "digits", parameters=3_000, blocks=(1,), epochs=1)
+    with pytest.raises(ArgumentError, match=r"^Each trial of a search runs in one process"):
+        kr.search.search(space, out=tmp_path / "b", trials=1, execution=two)
+
+
 @pytest.mark.skipif(keras.config.backend() == "jax", reason="for the backends that train in one process")
 def test_other_backends_are_told_what_to_set(few, tmp_path):
     with pytest.raises(ArgumentError, match=r"runs on JAX, and Keras runs on '.*' here\. Set KERAS_BACKEND=jax"):

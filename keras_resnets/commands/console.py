@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,36 @@ def worker_options(what: str, each: str):
     return add
 
 
+_execution = [
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "mixed_bfloat16", "mixed_float16"]),
+        help="Mixed computes in 16 bits, for GPUs; float32 by default.",
+    ),
+    click.option("--jit/--no-jit", default=None, help="Compile steps by XLA; by default on JAX and on GPUs."),
+    click.option("--steps-per-execution", type=int, default=1, show_default=True, help="Steps between callbacks."),
+    click.option("--devices", metavar="N|all", help="Devices of this machine that share each batch; one by default."),
+]
+
+
+def execution_options(command):
+    """Adds the options that say how a training is executed."""
+    for option in reversed(_execution):
+        command = option(command)
+    return command
+
+
+def read_execution(options: dict[str, Any], *others: str):
+    """Takes the options that say how a training is executed out of a command's, and returns what they say."""
+    from keras_resnets.training.execution import Execution
+
+    names = ("precision", "jit", "steps_per_execution", "devices", *others)
+    given = {name: options.pop(name) for name in names}
+    if (devices := given.get("devices")) and devices.isdecimal():
+        given["devices"] = int(devices)
+    return Execution(**given)
+
+
 def data_options(command):
     """Adds the options that name the data and where they are stored."""
     for option in reversed(_data):
@@ -75,8 +107,14 @@ def data_options(command):
     return command
 
 
-def start() -> None:
-    """Imports Keras without the start-up messages of TensorFlow's libraries, which ignore every setting."""
+def start(backend: str | None = None) -> None:
+    """Imports Keras without the start-up messages of TensorFlow's libraries, which ignore every setting.
+
+    Args:
+        backend: what Keras is to compute with, whatever is set, where that is installed; None for what is set.
+    """
+    if backend is not None and importlib.util.find_spec(backend):
+        os.environ["KERAS_BACKEND"] = backend  # read when Keras is imported
     with quiet():
         import keras
 

@@ -53,7 +53,12 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     from keras_resnets.export.cards import describe as describe_export
     from keras_resnets.runs import read_json, seal, sound
 
-    for name in ("saved_model", "network.tflite"):
+    import keras
+
+    exports = ("saved_model", "network.tflite") if keras.config.backend() == "tensorflow" else ()
+    if not exports:
+        click.echo(f"   left out: TensorFlow writes these files, and Keras computes with {keras.config.backend()}")
+    for name in exports:
         card = out / f"{name}.card.json"
         if not sound(card):
             model = model or _load(out)
@@ -63,11 +68,12 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
             click.echo(f"   {line}")
 
     # What to look at.
+    card_line = f"   {out / 'saved_model.card.md'}\n" if exports else ""
     figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
     click.echo(
         f"\nLook at\n"
         f"{figures}\n"
-        f"   {out / 'saved_model.card.md'}\n"
+        f"{card_line}"
         f"   tensorboard --logdir {out}    learning curves, weights, graph, the figures\n"
         f"   python -c 'import keras_resnets as kr; kr.load_model(\"{out}\").summary()'"
     )

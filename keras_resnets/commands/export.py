@@ -37,7 +37,7 @@ def export(
 
     int8 takes its ranges from the training split, so it needs data. LiteRT files end in .tflite, ONNX files in .onnx.
     """
-    console.start()
+    console.start("tensorflow")
     from keras_resnets.export import cards, exporting
     from keras_resnets.network.chain import ResidualNetwork
     from keras_resnets.training import places

@@ -32,6 +32,7 @@ from keras_resnets.commands import console
 @click.option("--recipe", help="As for train; by default that of the run directory, or the one that fits.")
 @click.option("--timed", default=5, show_default=True, help="How many of the networks to export and time; 0 for none.")
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
+@console.execution_options
 @console.seed
 @console.out
 def prune(source, data, data_dir, image_size, download, recipe, weights, out, **options) -> None:
@@ -46,6 +47,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     if data is None and not Path(source).is_dir():
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
     console.start()
+    execution = console.read_execution(options)
     from keras_resnets.pruning import prune as run
     from keras_resnets.training import feeding
 
@@ -63,7 +65,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
         if not console.has_labels_for(loaded, network):
             splits = (split.map(lambda x, y: x) for split in (loaded.test, loaded.validation))
             loaded, options["calibration"] = splits
-    _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), **options)
+    _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), execution=execution, **options)
     console.print_written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
     _print_table(study)
     from keras_resnets.reports.study import describe

@@ -11,8 +11,10 @@ import click
 
 from keras_resnets.commands.console import (
     data_options,
+    execution_options,
     parse_field,
     print_written,
+    read_execution,
     read_recipe,
     read_spec,
     start,
@@ -40,6 +42,7 @@ from keras_resnets.commands.console import (
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each trial.")
 @click.option("--patience", type=int, help="Stop a training after this many epochs without improvement.")
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
+@execution_options
 @click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 @worker_options("Trials to train at a time", "of these trials")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
@@ -62,6 +65,8 @@ def search(network, out, **options) -> None:
     start()
     from keras_resnets import studies
     from keras_resnets.search import searching
+
+    execution = read_execution(options)
 
     # The space, and which depths the budget leaves out of it.
     space = _space(network, options)
@@ -89,6 +94,7 @@ def search(network, out, **options) -> None:
         gpus=options["gpus"],
         verbose=1 if sys.stdout.isatty() and not workers else 0,
         tell=_print_line,
+        execution=execution,
     )
 
     # Its result, and the command that trains the best network.

@@ -66,6 +66,7 @@ def _recipe_options(command):
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@console.execution_options
 @console.worker_options("Processes that train it together, on JAX", "of them")
 @console.seed
 @console.out
@@ -81,15 +82,14 @@ def train(
     \b
     KERAS_BACKEND=jax keras-resnets train ... --ray 10.0.0.1:6379 --workers 8 --out /shared/run
     """
-    processes = {name: rest.pop(name) for name in ("workers", "ray", "gpus")}
-    if processes["workers"]:
+    if rest["workers"]:
         # This process only waits for them, and leaves the GPUs to them.
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     console.start()
     from keras_resnets.training import feeding
-    from keras_resnets.training.execution import Execution
     from keras_resnets.training.training import train as run
 
+    execution = console.read_execution(rest, "workers", "ray", "gpus")
     values = {name: rest.pop(name) for name in _FIELDS}
     replaced = {name: value for name, value in values.items() if value is not None}
     replaced |= dict(console.parse_field(text, "--set-recipe", "momentum=0.95") for text in recipe_fields)
@@ -103,8 +103,7 @@ def train(
         network, overrides = model, {k: v for k, v in overrides.items() if k not in ("input_shape", "classes")}
     chosen = None if recipe is None else changed(console.read_recipe(recipe), replaced)
     loaded, chosen = feeding.loaded(network, data, chosen, task, rest["out"], tuned=weights is not None, **where)
-    how = Execution(**processes)
-    run(network, loaded, changed(chosen, replaced), weights=weights, execution=how, **rest, **overrides)
+    run(network, loaded, changed(chosen, replaced), weights=weights, execution=execution, **rest, **overrides)
     print_results(rest["out"])
 
 

@@ -6,10 +6,11 @@ keep the upper half of 16 bits; WebP, TIFF and GIFs with a partial first frame t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +61,16 @@ def inspect(files: Sequence[Path]) -> list[Picture]:
 
 def inspected(files: Sequence[Path]) -> list[Picture | ArgumentError]:
     """Returns for each file what its header says or, of one that cannot be used, the error that `inspect` raises."""
+    with unwarned(), ThreadPoolExecutor() as pool:
+        return list(pool.map(_inspect, files))
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Silences what Pillow says of large pictures and odd metadata; not for use in several threads at once."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, on large pictures and odd metadata
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(_inspect, files))
+        warnings.simplefilter("ignore")
+        yield
 
 
 def decoded(file: Path) -> np.ndarray:
@@ -75,10 +82,8 @@ def decoded(file: Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as in `inspected`
-            with Image.open(file, formats=FORMATS) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with Image.open(file, formats=FORMATS) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         raise Unreadable(str(_damaged(file))) from error
 

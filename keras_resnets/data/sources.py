@@ -238,7 +238,8 @@ def in_memory(split: Any, shape: tuple[int | None, ...]) -> Any:
     """Reads a split into memory if its images have one shape and fit; returns any other unchanged."""
     if None in shape or split.size * math.prod(shape) > IN_MEMORY_BYTES:  # type: ignore[arg-type]
         return split
-    return Arrays(*next(iter(split.batches(split.size).as_numpy_iterator())))
+    with pictures.unwarned():
+        return Arrays(*next(iter(split.batches(split.size).as_numpy_iterator())))
 
 
 def hold_out(split, share: float):

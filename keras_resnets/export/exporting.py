@@ -16,7 +16,7 @@ from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.export import inspection, report_fields
 from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
-from keras_resnets.export.formats import FORMATS, Format, Opened
+from keras_resnets.export.formats import FORMATS, Format, Opened, check_tensorflow
 from keras_resnets.export.inference import Inference, inference
 from keras_resnets.export.quantization import sensitivity
 from keras_resnets.export.representative import Representative, inputs
@@ -294,6 +294,7 @@ def _classifies(model: keras.Model) -> bool:
 def _check_path(name: str, file_format: Format, path: Path, calls: int) -> None:
     """Raises an error unless the format can be written to the path."""
     whole_number("calls", calls, 0)
+    check_tensorflow()
     if file_format.missing:
         raise ImportError(
             f"To write ONNX, {', '.join(file_format.missing)} must be installed: pip install 'keras_resnets[onnx]'."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnets.errors import ArgumentError, needs
 from keras_resnets.export import carried, inspection, private
 from keras_resnets.export.carried import Carried
 from keras_resnets.quiet import quiet
@@ -75,6 +76,28 @@ class Format:
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
+def check_tensorflow() -> None:
+    """Raises a sentence unless Keras computes with TensorFlow, which traces the network for every format.
+
+    Raises:
+        ImportError: TensorFlow is not installed.
+        ArgumentError: Keras computes with another library.
+    """
+    import keras
+
+    needs(
+        "tensorflow",
+        "Export",
+        "Install it (pip install tensorflow), or export where it is: networks that are saved on one backend are opened "
+        "on every other.",
+    )
+    if (backend := keras.config.backend()) != "tensorflow":
+        raise ArgumentError(
+            f"Export needs Keras to compute with TensorFlow, which traces the network; it computes with {backend}. Save "
+            f"the network, and export the file in a process of its own: keras-resnets export NET.keras --out NET."
+        )
+
+
 def traced(served: Inference):
     """Returns the network as a TensorFlow function for batches of any size."""
     import tensorflow as tf
@@ -112,6 +135,7 @@ def write_saved_model(served: Inference, path: Path, _: Sequence[np.ndarray] | n
 
 def open_saved_model(path: Path) -> Opened:
     """Loads a SavedModel with TensorFlow."""
+    needs("tensorflow", "Reading a SavedModel")
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
@@ -162,6 +186,7 @@ def _litert(kind: str) -> Callable[[Inference, Path, Sequence[np.ndarray] | np.n
 
 def open_litert(path: Path) -> Opened:
     """Loads a LiteRT file with its interpreter, in one thread."""
+    needs("ai_edge_litert", "Reading a LiteRT file", "Install it: pip install ai-edge-litert.")
     from ai_edge_litert.interpreter import Interpreter
 
     content = path.read_bytes()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.export import private
 
 CONTROL_FLOW = {"IF", "WHILE", "CALL", "CALL_ONCE", "If", "StatelessIf", "While", "StatelessWhile", "Case", "Loop"}
 # Operations of a SavedModel that only connect others or compute nothing.
@@ -41,7 +40,8 @@ def of_litert(content: bytes) -> dict[str, Any]:
         of both terms and the sum, without additions of constants. `floats`: the number of computed tensors in floating
         point. `unbounded`: the number of quantized tensors whose scale resulted from an infinity.
     """
-    schema = private.schema()
+    from ai_edge_litert import schema_py_generated as schema
+
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))

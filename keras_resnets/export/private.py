@@ -29,13 +29,3 @@ def frozen(function: Any) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     return convert_variables_to_constants_v2(function)
-
-
-def schema() -> Any:
-    """Returns the module with the classes that read a LiteRT file.
-
-    The public analyser of such files only prints text.
-    """
-    from tensorflow.lite.python import schema_py_generated
-
-    return schema_py_generated

@@ -1,191 +1,185 @@
-"""Takes gradients back through one link of a chain, as functions for `TracedOnce`: by path length or along paths."""
+"""Takes gradients back through one link of a chain, as functions for `TracedOnce`: whole, by path length, along paths."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
+from keras_resnets.instruments.differentiation import for_each, pullback
 from keras_resnets.network.blocks import ResidualBlock
-from keras_resnets.network.tracing import variables_of
+from keras_resnets.network.tracing import TracedOnce, stateless, variables_of
 
-# Parts computed in parallel: one computes while another waits.
-PARALLEL = 2
-
-
-def any_rows(*tensors):
-    """Returns specs of the tensors with any number of rows."""
-    import tensorflow as tf
-
-    return [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in tensors]
+# On JAX, how many lanes go back through a link at once: a function is compiled for each number.
+LANES = 8
 
 
-def any_lanes(x, *lanes):
-    """Returns specs of `x` with any number of rows, and of the others with any number of lanes and rows."""
-    import tensorflow as tf
-
-    return [*any_rows(x), *(tf.TensorSpec((None, None, *lane.shape[2:]), lane.dtype) for lane in lanes)]
-
-
-def back_along_path(link: keras.Layer, values, x, gradients, gates):
-    """Returns gradients at a link's input: through the residual branch if a gate is on, else through the shortcut."""
-    import tensorflow as tf
-
-    with (
-        keras.StatelessScope(list(zip(variables_of(link), values, strict=True))),
-        tf.GradientTape(persistent=True) as tape,
-    ):
-        tape.watch(x)
-        if isinstance(link, ResidualBlock):
-            residual, shortcut, total = _run_branches(link, link.branch_input(x, training=False))
-            y = link.join(total)
-        else:
-            y = link(x, training=False)
-
-    def gradient_at_input(i):
-        gradient, gate = gradients[i], gates[i]
-        if not isinstance(link, ResidualBlock):
-            return [tape.gradient(y, x, output_gradients=gradient)]
-        if link.activation is not None:
-            gradient = tape.gradient(y, total, output_gradients=gradient)
-        weight = tf.reshape(tf.cast(gate, gradient.dtype), (-1, *[1] * (len(x.shape) - 1)))
-        by_branch = [weight * gradient, (1 - weight) * gradient]
-        return [tape.gradient([residual, shortcut], x, output_gradients=by_branch)]
-
-    return _stack_for_each(tf.shape(gradients)[0], gradient_at_input, [x])[0]
-
-
-def back_by_length(weights: bool, link: keras.Layer, values, x, parts):
-    """Takes the gradient's parts by path length back through one link.
+def back_whole(weights: bool, link: keras.Layer, values, x, gradient):
+    """Takes a gradient back through an undivided link.
 
     Args:
         weights: whether to return the gradients with respect to the link's trainable variables, too.
         link: a link of the chain.
         values: the values of its variables.
         x: its input.
-        parts: the gradient at its output by path length, (lengths, ...).
+        gradient: the gradient at its output.
 
     Returns:
-        The parts at the link's input, and with respect to each of its trainable variables, (lengths, ...) each; a block
-        with a residual branch adds one length.
+        The gradient at its input, and those with respect to its trainable variables, an empty list without `weights`.
     """
-    trained = values[: len(link.trainable_variables)] if weights else []
-    through = _back_through_block if isinstance(link, ResidualBlock) else _back_through_layer
-    return through(link, values, trained, x, parts)
-
-
-def _back_through_layer(link: keras.Layer, values, trained, x, parts):
-    """Implements `back_by_length` for a link without branches, which does not change lengths."""
-    import tensorflow as tf
-
-    sources = [x, *trained]
-    with (
-        keras.StatelessScope(list(zip(variables_of(link), values, strict=True))),
-        tf.GradientTape(persistent=True) as tape,
-    ):
-        tape.watch(sources)
-        y = link(x, training=False)
-    at_input, *by_weights = _stack_for_each(
-        tf.shape(parts)[0], lambda k: _gradients(tape, [y], sources, [parts[k]]), sources
-    )
+    at_input, *by_weights = _pullback_of_link(weights, link, values, x)([gradient])
     return at_input, by_weights
 
 
-def _back_through_block(block: ResidualBlock, values, trained, x, parts):
-    """Implements `back_by_length` for a block."""
-    import tensorflow as tf
+def _pullback_of_link(weights: bool, link: keras.Layer, values, x) -> Callable[[Sequence], list]:
+    """Returns the function that takes gradients back through an undivided link."""
+    trained, others = _split(weights, link, values)
+    return pullback(lambda x, *trained: stateless(link, [*trained, *others], x, False)[0], [x, *trained])[1]
 
-    tapes, lengths = _BlockTapes(block, values, trained, x), tf.shape(parts)[0] + 1
 
-    # From the block's output to the input of its branches.
-    sources = [tapes.h, *trained]
-    at_branches, *by_weights = _stack_for_each(lengths, lambda k: tapes.part_at_branches(parts, k), sources)
-    if block.preactivation is None:
+def _split(weights: bool, link: keras.Layer, values) -> tuple[Sequence, Sequence]:
+    """Splits the values of a link's variables: those to differentiate by, and the others."""
+    count = len(link.trainable_variables) if weights else 0
+    return values[:count], values[count:]
+
+
+def back_along_path(link: keras.Layer, values, x, gradients, gates):
+    """Returns gradients at a link's input: through the residual branch if a gate is on, else through the shortcut."""
+    block = _Block(link, values, [], x) if isinstance(link, ResidualBlock) else None
+    through = None if block else _pullback_of_link(False, link, values, x)
+
+    def gradient_at_input(i):
+        if block is None:
+            return through([gradients[i]])
+        at_sum = block.at_sum(gradients[i])
+        weight = ops.reshape(ops.cast(gates[i], at_sum.dtype), (-1, *[1] * (len(x.shape) - 1)))
+        at_branches = block.branches([weight * at_sum, (1 - weight) * at_sum])
+        return block.entry(at_branches) if block.entry else at_branches
+
+    return for_each(gradient_at_input, ops.shape(gradients)[0], [x])[0]
+
+
+def back_by_length(weights: bool, link: keras.Layer, values, x, before, parts):
+    """Takes the gradient's parts by path length back through one link.
+
+    Args:
+        weights: as for `back_whole`.
+        link: a link of the chain.
+        values: the values of its variables.
+        x: its input.
+        before: the last of its lanes is the part of the length before the first of `parts`, which is zero if there is
+            none; a path through a residual branch is longer by one.
+        parts: the gradient at the link's output by path length, (lengths, ...).
+
+    Returns:
+        The parts at the link's input, and with respect to each of its trainable variables, (lengths, ...) each.
+    """
+    trained, others = _split(weights, link, values)
+    sources, count = [x, *trained], ops.shape(parts)[0]
+    if not isinstance(link, ResidualBlock):
+        back = _pullback_of_link(weights, link, values, x)
+        at_input, *by_weights = for_each(lambda k: back([parts[k]]), count, sources)
+        return at_input, by_weights
+
+    # From the block's output to the input of its branches: paths of length k have length k - 1 behind the residual
+    # branch, or k behind the shortcut.
+    block = _Block(link, others, trained, x)
+
+    shorter = ops.concatenate([before[-1:], parts[:-1]])
+
+    def part_at_branches(k):
+        by_branch = [block.at_sum(shorter[k]), block.at_sum(parts[k])]
+        at_branches, *by_weights = block.branches(by_branch)
+        if trained and link.activation is not None and link.activation.trainable_variables:
+            # The activation's weights act behind the sum, so no branch of the block leads to them.
+            by_weights = [a + b for a, b in zip(by_weights, block.end([parts[k]])[1:], strict=True)]
+        return [at_branches, *by_weights]
+
+    at_branches, *by_weights = for_each(part_at_branches, count, [block.h, *trained])
+    if not block.entry:
         return at_branches, by_weights
 
     # Through the pre-activation, once for each length.
-    sources = [x, *trained]
-    at_input, *by_preactivation = _stack_for_each(
-        lengths, lambda k: _gradients(tapes.entry, [tapes.h], sources, [at_branches[k]]), sources
-    )
+    at_input, *by_preactivation = for_each(lambda k: block.entry([at_branches[k]]), count, sources)
     return at_input, [a + b for a, b in zip(by_weights, by_preactivation, strict=True)]
 
 
-class _BlockTapes:
-    """The forward pass of a block on three tapes: pre-activation, branches, activation.
+class _Block:
+    """The derivatives of a block in three steps: pre-activation, branches, activation.
 
-    With separate tapes, the gradient of each branch ends at the branches' input, so that the pre-activation is
+    Apart from each other, the gradient of each branch ends at the branches' input, so that the pre-activation is
     differentiated once and not for each branch.
+
+    Attributes:
+        h: the input of the branches.
+        entry: takes a gradient at `h` back to the block's input and the weights; None without a pre-activation.
+        branches: takes gradients at the outputs of the residual branch and of the shortcut back to `h` and the weights.
+        end: takes a gradient at the block's output back to the sum and the weights; None without an activation.
     """
 
-    def __init__(self, block: ResidualBlock, values, trained, x):
-        import tensorflow as tf
+    def __init__(self, block: ResidualBlock, others, trained, x):
+        def with_values(function: Callable) -> Callable:
+            def called(x, *trained):
+                with keras.StatelessScope(list(zip(variables_of(block), [*trained, *others], strict=True))):
+                    return function(x)
 
-        self.block, self.trained = block, trained
-        with keras.StatelessScope(list(zip(variables_of(block), values, strict=True))):
-            with tf.GradientTape(persistent=True) as self.entry:
-                self.entry.watch([x, *trained])
-                self.h = block.branch_input(x, training=False)
-            with tf.GradientTape(persistent=True) as self.branches:
-                self.branches.watch([self.h, *trained])
-                self.residual, self.shortcut, self.total = _run_branches(block, self.h)
-            with tf.GradientTape(persistent=True) as self.end:
-                self.end.watch([self.total, *trained])
-                self.y = block.join(self.total)
+            return called
 
-    def part_at_branches(self, parts, k):
-        """Returns the part of paths of length k at the branches' input, and with respect to the weights.
+        def run_branches(h):
+            residual, shortcut = block.branches(h, training=False)
+            present = residual if shortcut is None else shortcut
+            # Zeros for a branch that is missing.
+            return [ops.zeros_like(present) if output is None else output for output in (residual, shortcut)]
 
-        These paths have length k - 1 behind the residual branch, or k behind the shortcut.
+        self.h, self.entry, self.end = x, None, None
+        if block.preactivation is not None:
+            enter = with_values(lambda x: block.branch_input(x, training=False))
+            self.h, self.entry = pullback(enter, [x, *trained])
+        outputs, self.branches = pullback(with_values(run_branches), [self.h, *trained])
+        if block.activation is not None:
+            present = [o for o, b in zip(outputs, (block.residual, block.shortcut), strict=True) if b is not None]
+            total = ops.add(*present) if len(present) == 2 else present[0]
+            self.end = pullback(with_values(block.join), [total, *trained])[1]
+
+    def at_sum(self, gradient):
+        """Returns the gradient at the sum, for one at the block's output."""
+        return gradient if self.end is None else self.end([gradient])[0]
+
+
+class LanesByLength:
+    """The parts of a gradient by path length, in groups that go back through a link one after the other.
+
+    JAX compiles a function for each size of its arguments, and vectorises what TensorFlow and torch do in a loop. So it
+    has groups of `LANES`, of which the last may end with zeros; the others have one group, of as many as there are.
+
+    Args:
+        gradient: the whole gradient behind the last block, where all paths have no length.
+
+    Attributes:
+        groups: tensors of (lengths, ...).
+        count: how many lengths there are; what follows in the last group is zero.
+    """
+
+    def __init__(self, gradient):
+        self._size = LANES if keras.config.backend() == "jax" else 1
+        self.groups, self.count = [ops.pad(gradient[None], [[0, self._size - 1], *[[0, 0]] * len(gradient.shape)])], 1
+
+    def through(self, back: TracedOnce, link: keras.Layer, x) -> list[list]:
+        """Takes the parts back through a link by `back_by_length`; a block's residual branch adds one length.
+
+        Returns:
+            For each of the link's trainable variables, if `back` computes these, its groups.
         """
-        import tensorflow as tf
-
-        count, sources = tf.shape(parts)[0], [self.h, *self.trained]
-
-        def through_both():
-            same = tf.cond(k < count, lambda: self._part_at_sum(parts, k), lambda: tf.zeros_like(self.total))
-            by_branch = [self._part_at_sum(parts, k - 1), same]
-            return _gradients(self.branches, [self.residual, self.shortcut], sources, by_branch)
-
-        def through_shortcut():
-            return _gradients(self.branches, [self.shortcut], sources, [self._part_at_sum(parts, 0)])
-
-        at_branches, *by_weights = tf.cond(k > 0, through_both, through_shortcut)
-        activation = self.block.activation
-        if self.trained and activation is not None and activation.trainable_variables:
-            # The activation's weights act behind the sum, so no branch of the block leads to them.
-            by_activation = tf.cond(
-                k < count,
-                lambda: _gradients(self.end, [self.y], [self.total, *self.trained], [parts[k]])[1:],
-                lambda: [tf.zeros_like(weight) for weight in self.trained],
-            )
-            by_weights = [a + b for a, b in zip(by_weights, by_activation, strict=True)]
-        return [at_branches, *by_weights]
-
-    def _part_at_sum(self, parts, k):
-        """Returns the gradient at the sum, of paths of length k behind the block."""
-        if self.block.activation is None:
-            return parts[k]
-        return self.end.gradient(self.y, self.total, output_gradients=parts[k])
-
-
-def _run_branches(block: ResidualBlock, h):
-    """Returns the outputs of a block's branches for their input, and the sum; zeros for a missing branch."""
-    outputs = block.branches(h, training=False)
-    present = [output for output in outputs if output is not None]
-    total = ops.add(*present) if len(present) == 2 else present[0]
-    residual, shortcut = (ops.zeros_like(total) if output is None else output for output in outputs)
-    return residual, shortcut, total
-
-
-def _gradients(tape, targets, sources, output_gradients):
-    """Returns the gradients of the targets' sum with respect to each source; zeros where they do not depend on it."""
-    return tape.gradient(targets, sources, output_gradients=output_gradients, unconnected_gradients="zero")
-
-
-def _stack_for_each(count, function, like):
-    """Calls `function` with 0 to `count - 1` and stacks its results, which have the shapes of the tensors `like`."""
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec(None, tensor.dtype) for tensor in like]
-    results = tf.map_fn(function, tf.range(count), fn_output_signature=signature, parallel_iterations=PARALLEL)
-    return [tf.ensure_shape(result, (None, *tensor.shape)) for result, tensor in zip(results, like, strict=True)]
+        none = ops.zeros((self._size, *self.groups[0].shape[1:]), self.groups[0].dtype)
+        if isinstance(link, ResidualBlock):
+            if self.count % self._size == 0:
+                self.groups.append(none)
+            self.count += 1
+            if keras.config.backend() != "jax":
+                self.groups = [ops.concatenate(self.groups)]
+        results = [
+            back(link, x, before, group) for before, group in zip([none, *self.groups[:-1]], self.groups, strict=True)
+        ]
+        self.groups = [at_input for at_input, _ in results]
+        return [list(groups) for groups in zip(*(by_weights for _, by_weights in results), strict=True)]

@@ -14,6 +14,7 @@ The network runs in inference mode: with batch statistics, the gradient of an ex
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Collection, Iterator
@@ -25,11 +26,12 @@ from keras import ops
 
 from keras_resnets.data.batches import check_inputs, class_labels
 from keras_resnets.errors import ArgumentError, one_of
-from keras_resnets.instruments.backward import any_lanes, any_rows, back_along_path, back_by_length
+from keras_resnets.instruments.backward import LANES, LanesByLength, back_along_path, back_by_length, back_whole
+from keras_resnets.instruments.differentiation import compiled, in_double_precision, pullback, without_gradients
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import check_classifier
-from keras_resnets.network.tracing import TracedOnce, stateless
+from keras_resnets.network.tracing import TracedOnce, any_lanes, any_rows, stateless
 
 INPUT = "input"
 
@@ -72,7 +74,7 @@ class Spectrum:
             four times as slow, which is accurate even for parts that cancel.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or the backend is not TensorFlow.
+        ArgumentError: an argument breaks its rule.
 
     Example:
         >>> import keras_resnets as kr, numpy as np
@@ -84,10 +86,6 @@ class Spectrum:
 
     def __init__(self, model: ResidualNetwork, precision: str = "float32"):
         one_of("precision", precision, ("float32", "float64"))
-        if keras.config.backend() != "tensorflow":
-            raise ArgumentError(
-                f"The gradient by path needs the TensorFlow backend; got {keras.config.backend()!r}. Set KERAS_BACKEND."
-            )
         if not model.blocks:
             raise ArgumentError(f"model must have residual blocks; {model.name!r} has none.")
         check_classifier(model)
@@ -100,7 +98,8 @@ class Spectrum:
 
         modes = (True, False)
         self._forward = traced(lambda link, values, x: stateless(link, values, x, False)[0], any_rows)
-        self._losses = {logits: traced(functools.partial(_losses, logits), any_rows) for logits in modes}
+        self._loss = {logits: traced(functools.partial(_back_from_loss, logits), any_rows) for logits in modes}
+        self._whole = {weights: traced(functools.partial(back_whole, weights), any_rows) for weights in modes}
         self._back = {weights: traced(functools.partial(back_by_length, weights), any_lanes) for weights in modes}
         self._along = traced(back_along_path, any_lanes)
 
@@ -140,18 +139,30 @@ class Spectrum:
             FloatingPointError: the gradient is not finite.
         """
         inputs, wholes, by_weight = whole or self.whole(x, y, weights)
-        parts = wholes[-1][None]
+        with self._computing():
+            parts = LanesByLength(wholes[-1])
         for i in reversed(range(len(self.chain))):
-            link = self.chain[i]
-            if link.name in at:
-                yield self._checked(Parts(link.name, "values", *_of_values(parts, wholes[i + 1])))
-            parts, weight_parts = self._back[weights](link, inputs[i], parts)
+            link, found = self.chain[i], []
+            # Not around the `yield`: who iterates computes in a precision of his own.
+            with self._computing():
+                if link.name in at:
+                    found.append(Parts(link.name, "values", *_of_values(parts, wholes[i + 1])))
+                weight_parts = parts.through(self._back[weights], link, inputs[i])
+                if weights and by_weight[i]:
+                    statistics = _of_weights(weight_parts, by_weight[i], parts.count, len(x))
+                    found.append(Parts(link.name, "weights", *statistics))
             if tick is not None:
                 tick(1)
-            if weights and by_weight[i]:
-                weight_parts = [part / len(x) for part in weight_parts]  # of the mean loss
-                yield self._checked(Parts(link.name, "weights", *_of_weights(weight_parts, by_weight[i])))
-        yield self._checked(Parts(INPUT, "values", *_of_values(parts, wholes[0])))
+            yield from map(self._checked, found)
+        with self._computing():
+            at_input = Parts(INPUT, "values", *_of_values(parts, wholes[0]))
+        yield self._checked(at_input)
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Holds the settings of the backend under which tensors are computed."""
+        with without_gradients(), in_double_precision() if self.precision == "float64" else contextlib.nullcontext():
+            yield
 
     def along(self, x, y, gates, whole=None):
         """Yields the gradient at the input along one path for each example.
@@ -169,48 +180,53 @@ class Spectrum:
             A tensor of the shape of `x` for each draw.
         """
         inputs, wholes, _ = whole or self.whole(x, y, False)
-        gates, most = np.asarray(gates, bool), len(self.model.blocks) + 1
-        for group in (gates[i : i + most] for i in range(0, len(gates), most)):
-            gradients, by_block = ops.stack([wholes[-1]] * len(group)), list(np.moveaxis(group, 1, 0))
-            for link, link_input in zip(reversed(self.chain), reversed(inputs), strict=True):
-                gate = by_block.pop() if isinstance(link, ResidualBlock) else np.ones_like(group[:, 0])
-                gradients = self._along(link, link_input, gradients, ops.convert_to_tensor(gate))
-            yield from ops.unstack(gradients, len(group), axis=0)
+        gates, most = np.asarray(gates, bool), LANES if keras.config.backend() == "jax" else len(self.model.blocks) + 1
+        for start in range(0, len(gates), most):
+            group = gates[start : start + most]
+            count = len(group)
+            if keras.config.backend() == "jax":  # which compiles each number of lanes
+                group = np.resize(group, (most, *group.shape[1:]))
+            with self._computing():
+                gradients, by_block = ops.stack([wholes[-1]] * len(group)), list(np.moveaxis(group, 1, 0))
+                for link, link_input in zip(reversed(self.chain), reversed(inputs), strict=True):
+                    gate = by_block.pop() if isinstance(link, ResidualBlock) else np.ones_like(group[:, 0])
+                    gradients = self._along(link, link_input, gradients, ops.convert_to_tensor(gate))
+                each = ops.unstack(gradients, len(group), axis=0)[:count]
+            yield from each
 
     def whole(self, x, y, weights: bool):
         """Runs the undivided network forward, and back by reverse-mode differentiation.
 
         Returns:
             The input of every link; the gradients there and at the last block's output, of each example's own loss; and
-            for every link the gradients with respect to its weights, of the mean loss.
+            for every link the gradients with respect to its weights, of the sum of the losses.
         """
-        import tensorflow as tf
-
         check_inputs(x, self.model.input_shape[1:])
         y = class_labels(y, self.model.output_shape[1])
-        values = [tf.cast(x, self.precision)]
-        variables = [[v.value for v in link.trainable_variables] if weights else [] for link in self.chain]
-        with tf.GradientTape() as tape:
-            tape.watch(values[0])
-            for link in self.chain:
+        with self._computing():
+            values = [ops.cast(ops.convert_to_tensor(np.asarray(x)), self.precision)]
+            for link in [*self.chain, *self._tail[:-1]]:
                 values.append(self._forward(link, values[-1]))
-            h = values[-1]
-            for link in self._tail[:-1]:
-                h = self._forward(link, h)
-            loss = tf.reduce_sum(self._loss(h, y))
-        wholes, by_weight = tape.gradient(loss, [values, variables], unconnected_gradients="zero")
-        by_weight = [[tf.cast(g, self.precision) / len(x) for g in of_link] for of_link in by_weight]
-        return values[:-1], wholes, by_weight
+            gradient = self._gradient_of_loss(values[-1], y)
+            for link, h in zip(self._tail[-2::-1], values[-2::-1], strict=False):
+                gradient, _ = self._whole[False](link, h, gradient)
+            inputs, wholes, by_weight = values[: len(self.chain)], [gradient], []
+            for link, h in zip(reversed(self.chain), reversed(inputs), strict=True):
+                at_input, of_link = self._whole[weights](link, h, wholes[0])
+                wholes.insert(0, at_input)
+                by_weight.insert(0, of_link)
+        return inputs, wholes, by_weight
 
-    def _loss(self, h, y):
-        """Returns the cross-entropy of each example for the input of the network's last link."""
+    def _gradient_of_loss(self, h, y):
+        """Returns the gradient of each example's cross-entropy at the input of the network's last link."""
         labels = ops.convert_to_tensor(y)
         if not self._tail:
-            return _cross_entropy(labels, h, logits=not _are_probabilities(h))
+            loss, back = pullback(lambda h: _cross_entropy(labels, h, logits=not _are_probabilities(h)), [h])
+            return back([ops.ones_like(loss)])[0]
         scores = self._forward(self._tail[-1], h)
         if not ops.all(ops.isfinite(scores)):
             raise FloatingPointError(self._not_finite("The output"))
-        return self._losses[not _are_probabilities(scores)](self._tail[-1], h, labels)
+        return self._loss[not _are_probabilities(scores)](self._tail[-1], h, labels)
 
     def _not_finite(self, quantity: str) -> str:
         """Returns the error message for an output or gradient that is not finite."""
@@ -240,9 +256,10 @@ def _are_probabilities(scores) -> bool:
     return bool(ops.all(scores >= 0)) and np.allclose(ops.sum(scores, -1), 1, atol=1e-3)
 
 
-def _losses(logits: bool, link: keras.Layer, values, x, labels):
-    """Returns the cross-entropy of each example, as a function for `TracedOnce`."""
-    return _cross_entropy(labels, stateless(link, values, x, False)[0], logits)
+def _back_from_loss(logits: bool, link: keras.Layer, values, x, labels):
+    """Returns the gradient of each example's cross-entropy at a link's input, as a function for `TracedOnce`."""
+    loss, back = pullback(lambda x: _cross_entropy(labels, stateless(link, values, x, False)[0], logits), [x])
+    return back([ops.ones_like(loss)])[0]
 
 
 def _cross_entropy(labels, scores, logits: bool):
@@ -250,35 +267,74 @@ def _cross_entropy(labels, scores, logits: bool):
     return keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=logits)
 
 
-def _of_values(parts, whole):
+def _of_values(parts: LanesByLength, whole):
     """Returns the statistics of `Parts` for gradients of each example."""
-    lengths, examples = parts.shape[:2]
-    return _statistics(ops.reshape(parts, (lengths, examples, -1)), ops.reshape(whole, (examples, -1)))
+    return _statistics([[group] for group in parts.groups], [whole], parts.count)
 
 
-def _of_weights(parts, whole):
+def _of_weights(weight_parts: list[list], whole: list, count: int, examples: int):
     """Returns the statistics of `Parts` for the gradient of the mean loss with respect to a link's weights together."""
-    parts = ops.concatenate([ops.reshape(p, (p.shape[0], 1, -1)) for p in parts], -1)
-    whole = ops.concatenate([ops.reshape(g, (1, -1)) for g in whole], -1)
-    return _statistics(parts, whole)
+    groups = [[part[:, None] for part in group] for group in zip(*weight_parts, strict=True)]
+    return _statistics(groups, [gradient[None] for gradient in whole], count, 1 / examples)
 
 
-def _statistics(parts, whole):
-    """Returns `norm`, `share`, `rest`, `whole` and `error` of `Parts` for parts of (lengths, examples, elements)."""
-    import tensorflow as tf
+def _statistics(groups: list[list], whole: list, count: int, factor: float = 1.0):
+    """Returns `norm`, `share`, `rest`, `whole` and `error` of `Parts`.
 
-    size = np.maximum(_norms(whole), 1e-300)
-    share = np.asarray(tf.einsum("keD,eD->ke", parts, whole), "float64") / size**2
+    Args:
+        groups: for each group of lengths, tensors of (lengths, examples, ...), which are parts of one gradient.
+        whole: the whole gradient's tensors, of (examples, ...).
+        count: how many lengths there are; further ones are left out.
+        factor: of all gradients.
+    """
+    longer, columns = [ops.zeros_like(_flat(whole, 1))], []
+    for group in reversed(groups):
+        *measures, longer = _measures(group, whole, longer)
+        columns.append([_float64(measure) for measure in measures])
+    norm, largest, product, rest, largest_rest = (np.concatenate(column[::-1])[:count] for column in zip(*columns))
+    size, largest_size, difference, largest_difference = map(_float64, _ends(whole, longer))
+    norm, rest, size, difference = (
+        norm * largest,
+        rest * largest_rest,
+        size * largest_size,
+        difference * largest_difference,
+    )
+    safe = np.maximum(size, 1e-300)
+    return factor * norm, product / safe**2, rest / safe, factor * size, difference / safe
+
+
+@compiled
+def _measures(group: list, whole: list, longer: list):
+    """Measures a group of parts, given the sum of all longer ones.
+
+    Returns:
+        The norm of each part, its inner product with the whole, and the norm of the sum of all that are longer than it,
+        norms as in `_norms`; and the sum of all parts of this group and of longer ones.
+    """
+    group, whole, before = _flat(group, 2), _flat(whole, 1), _flat(longer, 1)
     # The sums of all longer parts as a product with a triangle of ones: much faster than a cumulative sum.
-    triangle = tf.constant(np.triu(np.ones((len(parts),) * 2), 1), parts.dtype)
-    rest = _norms(tf.reshape(tf.matmul(triangle, tf.reshape(parts, (len(parts), -1))), parts.shape)) / size
-    return _norms(parts), share, rest, _norms(whole), _norms(tf.reduce_sum(parts, 0) - whole) / size
+    triangle = ops.convert_to_tensor(np.triu(np.ones((group.shape[0],) * 2), 1), group.dtype)
+    rest = ops.reshape(ops.matmul(triangle, ops.reshape(group, (group.shape[0], -1))), group.shape) + before
+    return *_norms(group), ops.einsum("keD,eD->ke", group, whole), *_norms(rest), [before + ops.sum(group, 0)]
+
+
+@compiled
+def _ends(whole: list, total: list):
+    """Returns the norms, as in `_norms`, of the whole gradient and of its difference from the sum of all parts."""
+    whole, total = _flat(whole, 1), _flat(total, 1)
+    return *_norms(whole), *_norms(total - whole)
+
+
+def _flat(tensors: list, axes: int):
+    """Joins tensors along what follows their first axes."""
+    return ops.concatenate([ops.reshape(tensor, (*tensor.shape[:axes], -1)) for tensor in tensors], -1)
 
 
 def _norms(vectors):
-    """Returns the norms over the last axis, in float64."""
-    import tensorflow as tf
+    """Returns norms over the last axis, over the largest element, and that: squares of small gradients underflow."""
+    largest = ops.maximum(ops.max(ops.abs(vectors), axis=-1), float(np.finfo("float32").tiny))
+    return ops.sqrt(ops.sum(ops.square(vectors / largest[..., None]), axis=-1)), largest
 
-    # Squares of the gradients along long paths underflow; the gradients themselves do not.
-    largest = tf.maximum(tf.reduce_max(tf.abs(vectors), axis=-1, keepdims=True), np.finfo("float32").tiny)
-    return np.asarray(tf.norm(vectors / largest, axis=-1), "float64") * np.asarray(largest[..., 0], "float64")
+
+def _float64(values) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(values), "float64")

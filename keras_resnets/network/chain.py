@@ -282,6 +282,10 @@ class ResidualNetwork(private.BuiltByShape):
         with laid_out(None):
             return super().predict(*args, **kwargs)
 
+    def predict_on_batch(self, x):
+        # On several devices, TensorFlow's replicas each predict all of it.
+        return super().predict_on_batch(x)[: len(x)]
+
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and self._paths is not None:
@@ -290,6 +294,8 @@ class ResidualNetwork(private.BuiltByShape):
 
     def compile_from_config(self, config):
         scales = [block.scale for block in self.blocks]
+        # How it was executed is not part of the network: on another backend or machine, it would be slow, or fail.
+        config = {**config, "jit_compile": "auto", "steps_per_execution": 1}
         self.compile(**keras.saving.deserialize_keras_object(config))
         for block, scale in zip(self.blocks, scales, strict=True):
             block.scale = scale  # the scale of the step at which the network was saved

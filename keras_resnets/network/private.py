@@ -100,6 +100,29 @@ def in_xla() -> bool:
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
+_keeping: list[None] = []  # one entry for each context that is open, in any thread
+
+
+@contextlib.contextmanager
+def keeping_doubles() -> Iterator[None]:
+    """Lets Keras compute with float64 tensors in float64 on JAX and torch, too.
+
+    There, Keras gives most results of float64 the type float32, `set_floatx("float64")` or not, to be like JAX by
+    default; nothing public changes that. Tensors of other types are not affected.
+    """
+    from keras.src.backend.common import dtypes
+
+    types, usual = dtypes.BIT64_TO_BIT32_DTYPE, "float64" if keras.config.backend() == "tensorflow" else "float32"
+    _keeping.append(None)
+    types["float64"] = "float64"
+    try:
+        yield
+    finally:
+        _keeping.pop()
+        if not _keeping:
+            types["float64"] = usual
+
+
 @contextlib.contextmanager
 def replaced(changes: Iterable[tuple[keras.Layer, str, Any]]) -> Iterator[None]:
     """Replaces attributes and methods of layers temporarily.

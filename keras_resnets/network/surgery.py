@@ -16,7 +16,7 @@ from keras_resnets.network import layout
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph
-from keras_resnets.network.tracing import configuration_key
+from keras_resnets.network.tracing import configuration_key, in_precision
 
 # Layers that keep the output of a ReLU non-negative.
 _KEEP_SIGNS = (keras.layers.MaxPooling2D, keras.layers.ZeroPadding2D)
@@ -277,8 +277,9 @@ def _rebuild(
     return copied(edited) if copy else edited
 
 
-def copied(model: ResidualNetwork) -> ResidualNetwork:
-    """Returns a copy of the network, not compiled, with its own weights."""
-    copy = ResidualNetwork.from_config(model.get_config())
+def copied(model: ResidualNetwork, precision: str | None = None) -> ResidualNetwork:
+    """Returns a copy of the network, not compiled, with its own weights; in another precision, if one is given."""
+    config = model.get_config()
+    copy = ResidualNetwork.from_config(config if precision is None else in_precision(config, precision))
     copy.set_weights(model.get_weights())
     return copy

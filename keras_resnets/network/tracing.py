@@ -6,6 +6,7 @@ block's variables as arguments, one trace serves all blocks of its configuration
 
 from __future__ import annotations
 
+import functools
 import json
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,10 +20,12 @@ from keras_resnets.network import private
 
 
 class TracedOnce:
-    """Traces `function(layer, values, *tensors)` once for each configuration of layer.
+    """Traces `function(layer, values, *tensors)` once for each configuration of layer; on torch it calls it.
 
     `values` are the values of the layer's variables, in the order of `variables_of`; `stateless` calls the layer with
     them. The function must depend only on the layer's configuration and these values.
+
+    TensorFlow keeps a trace for each configuration, JAX one for each size of the tensors, too.
 
     Args:
         function: the function to trace.
@@ -44,20 +47,51 @@ class TracedOnce:
                 ops.cast(v, self.precision) if keras.backend.standardize_dtype(v.dtype) in floats else v for v in values
             ]
         # Replicas cannot add up within a function that is traced apart.
-        if keras.config.backend() != "tensorflow" or replicas.count() > 1:
+        if replicas.count() > 1:
             return self.function(layer, values, *tensors)
+        if keras.config.backend() == "tensorflow":
+            return self._call_on_tensorflow(layer, values, tensors)
+        key = (configuration_key(layer), None)
+        if key not in self._functions:
+            function = functools.partial(self.function, self._representative(layer))
+            if keras.config.backend() == "jax":
+                import jax
+
+                function = jax.jit(function)
+            self._functions[key] = function
+        return self._functions[key](values, *tensors)
+
+    def _call_on_tensorflow(self, layer: keras.Layer, values: list, tensors: tuple):
         import tensorflow as tf
 
         values = [tf.convert_to_tensor(value) for value in values]  # Keras leaves variables as they are
         specs = self.specs(*tensors) if self.specs else [t if t is None else _spec(t) for t in tensors]
         key = (configuration_key(layer), str(specs))
         if key not in self._functions:
-            representative = layer if self.precision is None else _copy_in_precision(layer, self.precision)
+            representative = self._representative(layer)
             traced = tf.function(
                 lambda values, *tensors: self.function(representative, values, *tensors), autograph=False
             )
             self._functions[key] = traced.get_concrete_function([_spec(value) for value in values], *specs)
         return self._functions[key](values, *tensors)
+
+    def _representative(self, layer: keras.Layer) -> keras.Layer:
+        """Returns the layer that stands for all of its configuration."""
+        return layer if self.precision is None else _copy_in_precision(layer, self.precision)
+
+
+def any_rows(*tensors):
+    """Returns specs of tensors with any number of rows."""
+    import tensorflow as tf
+
+    return [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in tensors]
+
+
+def any_lanes(x, *lanes):
+    """Returns specs of `x` with any number of rows, and of the others with any number of lanes and rows."""
+    import tensorflow as tf
+
+    return [*any_rows(x), *(tf.TensorSpec((None, None, *lane.shape[2:]), lane.dtype) for lane in lanes)]
 
 
 def _spec(tensor):

@@ -132,7 +132,8 @@ def raw_image(
         ArgumentError: the picture cannot be read, or it is not known how it becomes an image of the network.
     """
     if header is not None:
-        picture = pictures.decoded(item.picture)
+        with pictures.unwarned():
+            picture = pictures.decoded(item.picture)
     else:
         picture = item.picture
         if not item.is_picture and (preprocessing.white != 255 or picture.dtype != "uint8"):

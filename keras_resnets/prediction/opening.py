@@ -73,7 +73,7 @@ def _of_file(path: Path, form: str) -> Network:
         )
     try:
         file = FORMATS[form].open(path)
-    except ArgumentError:
+    except (ArgumentError, ImportError):
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

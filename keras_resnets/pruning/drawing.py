@@ -16,12 +16,12 @@ STATES = {
     "recalibrated": ("tab:green", "s", "and batch-norm statistics recomputed"),
     "fine-tuned": (figures.OTHER, "D", "and fine-tuned"),
 }
-# Exports that are timed, with their names.
-FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT"}
+# What is timed, with its name: exports, or where Keras does not compute with TensorFlow, which writes them, Keras.
+FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT", "keras": "Keras"}
 
 
 def timed(rows: pd.DataFrame) -> list[str]:
-    """Returns the exports that were timed."""
+    """Returns what was timed: exports, or Keras."""
     return [name for name in FORMATS if f"{name}_latency" in rows]
 
 

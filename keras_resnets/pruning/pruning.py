@@ -26,6 +26,7 @@ from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, sound, whole
 from keras_resnets.training import fine_tuning, recalibration, recipes
+from keras_resnets.training.execution import Execution, check_one_process
 from keras_resnets.training.opening import load_model
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def prune(
     out: str | os.PathLike | None = None,
     seed: int = 0,
     verbose: bool = False,
+    execution: Execution | None = None,
     **choosing: Any,
 ) -> Pruned:
     """Drops the residual branches that cost least, recomputes batch-norm statistics, and fine-tunes if asked to.
@@ -87,6 +89,7 @@ def prune(
             nothing.
         seed: seed of the fine-tuning.
         verbose: whether to draw progress bars.
+        execution: of the fine-tuning, as for `keras_resnets.fine_tune`.
         **choosing: fields of `keras_resnets.pruning.Choosing`: `method`, `calibration`, `examples`, `recalibrate`,
             `timed` and `budget`.
 
@@ -96,7 +99,8 @@ def prune(
         the whole network; and, at the end, `"fine-tuned"`. Each has `block`, the last one dropped,
         `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`, `macs`, and, if it
         was timed, the seconds for one image by the export in its own runtime, `saved_model_latency` (median) with its
-        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; all are timed in turn. The
+        quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; on other backends than
+        TensorFlow, which writes them, by Keras, `keras_latency`. All are timed in turn. The
         network has a spec if one describes it, with the remaining number of blocks in each stage.
 
     Raises:
@@ -112,6 +116,7 @@ def prune(
         (4, True)
     """
     # How many of which blocks may be dropped, and what chooses them.
+    check_one_process(execution, "Fine-tuning")
     network, how = adopt(model), Choosing.of(choosing)
     whole_number("fine_tune", fine_tune, 0)
     kept = set(select(network, keep))
@@ -151,7 +156,7 @@ def prune(
         name = f"{network.name.removesuffix('_pruned')}_pruned"
         left = compact(delete(own, gone), spec=network.spec, name=name, copy=True)
         if fine_tune:
-            left = _fine_tune(left, data, recipe, fine_tune, run, seed, verbose)
+            left = _fine_tune(left, data, recipe, fine_tune, run, seed, verbose, execution)
             beside = _Beside(lanes, network, engine_for(left, how.budget))
             tuned, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **options)
             parts.append(tuned.assign(state=TUNED, dropped=len(gone)))
@@ -260,13 +265,15 @@ class _Beside:
         return np.concatenate([first, self.lanes.outputs(x, programs[1:], tick)])
 
 
-def _fine_tune(left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool) -> ResidualNetwork:
+def _fine_tune(
+    left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool, execution: Execution | None
+) -> ResidualNetwork:
     """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it."""
     start = run.path / "before_fine_tuning.keras"
     if not start.exists():
         with whole(start, sealed=True) as part:
             left.save(part)
-    options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed}
+    options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed, "execution": execution}
     return fine_tuning.fine_tune(load_model(start), data, recipe, verbose="auto" if verbose else 0, **options)
 
 

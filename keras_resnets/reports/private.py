@@ -1,7 +1,7 @@
 """Access to private names of TensorBoard: one function for each name, with the reason.
 
 TensorBoard's public `summary.Writer` writes only scalars, and those as tensors; its functions for images and for
-summaries of plugins need TensorFlow. Therefore events are written with TensorBoard's own file writer and messages.
+summaries of plugins need TensorFlow. Therefore events are written as TensorBoard's own records and messages.
 
 No other file uses these names; `make check` enforces it. If a new version of TensorBoard drops one, a test in
 `tests/test_private.py` fails and says what needs it.
@@ -9,26 +9,53 @@ No other file uses these names; `make check` enforces it. If a new version of Te
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 # The end of the names of this package's files of events, which tells them from others'.
 SUFFIX = ".keras_resnets"
 
 
-def writer(folder: str | os.PathLike) -> Any:
-    """Returns a writer that appends events to a new file in a folder, with `add_event` and `close`."""
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+class Writer:
+    """Appends events to a new file in a folder.
 
-    return EventFileWriter(str(folder), filename_suffix=SUFFIX)
+    TensorBoard's own writer does so by TensorFlow's files where that is installed, and imports it, which takes seconds
+    on a backend that has no other use for it.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, folder: str | os.PathLike):
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        number = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
+        self._file, self._pending = Path(folder) / f"events.out.tfevents.{number}{SUFFIX}", io.BytesIO()
+        self._records = RecordWriter(self._pending)
+        self.add_event(event(None, version="brain.Event:2"))
+        self.flush()
+
+    def add_event(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+
+    def flush(self) -> None:
+        """Appends what is pending to the file, which is not left open: who writes may be stopped at any moment."""
+        with self._file.open("ab") as file:
+            file.write(self._pending.getvalue())
+        self._pending.seek(0)
+        self._pending.truncate()
 
 
-def event(summary: Any, step: int = 0) -> Any:
-    """Returns an event with a summary and the current time."""
+def event(summary: Any, step: int = 0, version: str | None = None) -> Any:
+    """Returns an event with a summary, or the version of the file that begins with it, and the current time."""
     from tensorboard.compat.proto.event_pb2 import Event
 
-    return Event(wall_time=time.time(), step=step, summary=summary)
+    return Event(wall_time=time.time(), step=step, summary=summary, file_version=version)
 
 
 def scalar(tag: str, value: float) -> Any:

@@ -30,7 +30,7 @@ class Events:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self._writer = private.writer(folder)
+        self._writer = private.Writer(folder)
 
     @staticmethod
     def remove(folder: str | os.PathLike) -> None:
@@ -42,7 +42,11 @@ class Events:
         return self
 
     def __exit__(self, *_) -> None:
-        self._writer.close()
+        self.flush()
+
+    def flush(self) -> None:
+        """Appends what is pending to the file."""
+        self._writer.flush()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         self.summary(private.scalar(tag, float(value)), step)
@@ -50,6 +54,14 @@ class Events:
     def summary(self, summary, step: int = 0) -> None:
         """Writes a summary, such as those of TensorBoard's plugins."""
         self._writer.add_event(private.event(summary, step))
+
+    def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
+        """Writes how finite values are distributed; nothing where there are none."""
+        from tensorboard.plugins.histogram import summary_v2
+
+        values = np.asarray(values, "float64")
+        if (finite := values[np.isfinite(values)]).size:
+            self.summary(summary_v2.histogram_pb(tag, finite), step)
 
     def figure(self, tag: str, figure: Figure, step: int) -> None:
         import io

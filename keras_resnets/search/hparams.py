@@ -16,7 +16,7 @@ _FIRST = ("depth", "width", "parameters", "macs")
 
 def write_columns(space: DepthWidth, objective: str, logs: Path) -> None:
     """Writes which columns the tab has, and which it shows; its default is the first in alphabetical order."""
-    from tensorboard.plugins.hparams import api
+    from tensorboard.plugins.hparams import summary_v2 as api  # `api` itself imports TensorFlow
 
     strings = _string_choices(space)
 
@@ -41,7 +41,7 @@ def write_trial(
     space: DepthWidth, objective: str, logs: Path, trial: str, plan: Plan, epochs: int, score: float
 ) -> None:
     """Writes the hyperparameters, the costs and the score of a trial."""
-    from tensorboard.plugins.hparams import api
+    from tensorboard.plugins.hparams import summary_v2 as api  # `api` itself imports TensorFlow
 
     strings = _string_choices(space)
     values: dict[str, Any] = {"depth": plan.spec.depth, "width": plan.spec.stages[-1].widths[-1], "epochs": epochs}

@@ -16,6 +16,7 @@ from keras_resnets.search.journal import Journal
 from keras_resnets.search.space import DepthWidth
 from keras_resnets.search.trials import Here, Setting, train_trials
 from keras_resnets.training.cluster import LOCAL, connected
+from keras_resnets.training.execution import Execution, check_one_process
 
 STUDY = "study"
 
@@ -34,6 +35,7 @@ def search(
     gpus: float | None = None,
     verbose: int = 0,
     tell: Callable[[str], None] = lambda line: None,
+    execution: Execution | None = None,
 ) -> Study:
     """Searches a space, and returns the results.
 
@@ -64,6 +66,7 @@ def search(
         gpus: GPUs for each of these trials, which may be a fraction; None for one where there are any.
         verbose: as for `keras.Model.fit`, if this process trains.
         tell: called with a line of text for each trial.
+        execution: how each trial is executed, as for `keras_resnets.train`.
 
     Returns:
         A `Study` with a row for every trial; `keras_resnets.search.results.table` describes it.
@@ -80,6 +83,7 @@ def search(
         [[8, 'completed'], [14, 'completed']]
     """
     # Check the arguments.
+    check_one_process(execution, "Each trial of a search", "Give workers to the search, for trials at the same time.")
     for name, value, least in (("seeds", seeds, 1), ("workers", workers, 0), ("patience", patience, 1)):
         if value is not None:
             whole_number(name, value, least)
@@ -106,10 +110,12 @@ def search(
         "seeds": seeds,
         "patience": patience,
     }
+    if execution is not None and execution.precision is not None:
+        asked["precision"] = execution.precision
     with Run(out, asked, lambda: _settings_in(journal) or asked) as run:
         if run.finished and Study.is_whole(out / STUDY):
             return Study.load(out / STUDY)
-        setting = Setting(space, out, objective, seeds, patience)
+        setting = Setting(space, out, objective, seeds, patience, execution)
         _resume(journaled, journal, run.asked, tell)
         hparams.write_columns(space, objective, out / "logs")
         if journaled.stopped:

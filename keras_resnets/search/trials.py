@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import hashlib
@@ -23,6 +24,7 @@ from keras_resnets.runs import Busy, Run, read_csv, write_json
 from keras_resnets.search import hparams
 from keras_resnets.search.journal import COMPLETED, IDLE, STOPPED
 from keras_resnets.search.space import DepthWidth, Plan
+from keras_resnets.training.execution import Execution
 from keras_resnets.training.stopwatch import Stopwatch
 from keras_resnets.training.training import train
 
@@ -41,13 +43,20 @@ class Setting:
         objective: a metric of the training: `val_accuracy` or `val_loss`.
         seeds: trainings of each trial, whose objectives are averaged.
         patience: epochs without improvement of the objective after which a training stops; None for never.
+        execution: how each training is executed; None for one device, as Keras is set.
     """
 
     def __init__(
-        self, space: DepthWidth, out: str | os.PathLike, objective: str, seeds: int = 1, patience: int | None = None
+        self,
+        space: DepthWidth,
+        out: str | os.PathLike,
+        objective: str,
+        seeds: int = 1,
+        patience: int | None = None,
+        execution: Execution | None = None,
     ):
         self.space, self.out, self.objective = space, Path(out), objective
-        self.seeds, self.patience = seeds, patience
+        self.seeds, self.patience, self.execution = seeds, patience, execution or Execution()
 
     def place(self, plan: Plan) -> Path:
         """Returns the directory of a plan, which trials of the same plan, such as the rungs of Hyperband, share."""
@@ -91,6 +100,7 @@ class Setting:
                     seed=self.space.seed + k,
                     callbacks=callbacks,
                     verbose=verbose,
+                    execution=self.execution,
                 )
                 return
             except Busy:
@@ -126,12 +136,14 @@ class Setting:
             "objective": self.objective,
             "seeds": self.seeds,
             "patience": self.patience,
+            "execution": dataclasses.asdict(self.execution),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Setting:
         """Inverse of `config`."""
-        return cls(**{**config, "space": DepthWidth.from_config(config["space"])})
+        execution = Execution(**config["execution"])
+        return cls(**{**config, "space": DepthWidth.from_config(config["space"]), "execution": execution})
 
     def scores(self, plan: Plan, epochs: int) -> list[float]:
         """Returns the objective of each seed at an epoch, or at the last one before it if training stopped early."""

@@ -106,19 +106,21 @@ class PixelLoss(keras.losses.Loss):
                     f"labels must be from 0 to {scores.shape[-1] - 1}, or {self.ignore} where a pixel has no class; "
                     f"give PixelLoss(ignore=...) the number that your masks have for no class."
                 )
-        if self.hardest is not None:
-            counts = self._select_hardest(ops.exp(own), counts)
-        counts = ops.cast(counts, own.dtype)
-        # Keras averages over replicas, which may have unlike numbers of pixels that count.
-        most = ops.maximum(replicas.total(ops.sum(counts)), 1.0)
-        return -replicas.count() * ops.sum(own * counts) / most
+        if self.hardest is None:
+            total = replicas.total(ops.sum(ops.cast(counts, own.dtype)))
+        else:
+            counts, total = self._select_hardest(ops.exp(own), counts)
+        # Replicas may have unlike numbers of pixels that count; Keras adds up what they return if it is one number.
+        return -ops.sum(own * ops.cast(counts, own.dtype)) / ops.maximum(total, 1.0)
 
     def _select_hardest(self, own, counts):
-        """Selects the pixels that count, by the probability of their class."""
+        """Selects the pixels that count, by the probability of their class; returns them, and their number."""
         # 2 sorts pixels without a class last, because probabilities are at most 1.
         ranked = ops.sort(replicas.gathered(ops.where(counts, own, 2.0)))
         floor = ranked[ops.minimum(self.least, ops.shape(ranked)[0]) - 1]
-        return ops.logical_and(counts, own <= ops.maximum(self.hardest, floor))
+        most = ops.maximum(self.hardest, floor)
+        total = ops.sum(ops.cast(ops.logical_and(ranked <= most, ranked < 2), own.dtype))
+        return ops.logical_and(counts, own <= most), total
 
     def get_config(self):
         own = {"hardest": self.hardest, "least": self.least, "at": self.at, "ignore": self.ignore}

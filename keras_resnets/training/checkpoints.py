@@ -11,11 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, needs, notice
 from keras_resnets.runs import LAST, Run, whole
 
 # The start of the names of callbacks' arrays in a checkpoint.
 OF_CALLBACK = "callback "
+# The random draws that order and augment images: 2 are NumPy's. Earlier versions, with TensorFlow's, wrote no number.
+DRAWS = 2
 _SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
@@ -89,6 +91,10 @@ def check_callbacks(callbacks: Sequence[Any], optimizer: keras.optimizers.Optimi
             raise ArgumentError(
                 f"callbacks: {name} would restore another state than the run's, which resumes by itself; leave it out."
             )
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            needs(
+                "tensorflow", "callbacks: Keras' TensorBoard", "Leave it out: a run has its curves in logs/ without it."
+            )
         if isinstance(callback, keras.callbacks.SwapEMAWeights) and not optimizer.use_ema:
             raise ArgumentError(
                 f"callbacks: {name} needs an optimiser with use_ema=True, which no recipe has; leave it out."
@@ -121,7 +127,14 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.run, self.others, self.monitor = run, list(callbacks), monitor
         self.patience, self.freeze = patience, freeze
-        self.state: dict[str, Any] = {"epoch": 0, "stopped": False, "best": None, "history": [], "callbacks": []}
+        self.state: dict[str, Any] = {
+            "draws": DRAWS,
+            "epoch": 0,
+            "stopped": False,
+            "best": None,
+            "history": [],
+            "callbacks": [],
+        }
         self._lists: dict[str, np.ndarray] = {}
 
     def load(self, model) -> int:
@@ -130,6 +143,12 @@ class Checkpoint(keras.callbacks.Callback):
         if stored is None:
             return 0
         values, self.state = stored
+        if self.state.get("draws") != DRAWS:
+            notice(
+                f"The run in {str(self.run.path)!r} was begun by a version that ordered and augmented images by other "
+                f"random draws. It goes on, but not to the weights that it would have ended with there."
+            )
+            self.state["draws"] = DRAWS
         self._lists = {name: values.pop(name) for name in sorted(values) if name.startswith(OF_CALLBACK)}
         if values.keys() != state_of(model).keys():
             raise ArgumentError(
@@ -137,6 +156,12 @@ class Checkpoint(keras.callbacks.Callback):
                 f"version. Give another --out."
             )
         assign(model, values)
+        backend, begun = keras.config.backend(), (self.run.record or {}).get("backend")
+        if begun not in (None, backend):
+            notice(
+                f"The run in {str(self.run.path)!r} was begun with Keras on {begun}, and goes on on {backend}: what comes "
+                f"is not, to the bit, what would have come there."
+            )
         return self.state["epoch"]
 
     def on_train_begin(self, logs=None):

@@ -7,6 +7,7 @@ All that a training does otherwise because it has several devices is here: where
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import keras
 
+from keras_resnets import replicas
 from keras_resnets.data import Data
 from keras_resnets.data.indexed import Batches
 from keras_resnets.errors import ArgumentError
@@ -73,9 +75,7 @@ class Team:
         if backend == "jax":
             return cls(execution, used, rank, ranks, Parallel(used, ranks))
         _check_mirrored(execution)
-        import tensorflow as tf
-
-        return cls(execution, used, strategy=tf.distribute.MirroredStrategy(list(used)))
+        return cls(execution, used, strategy=_mirrored(used))
 
     @property
     def size(self) -> int:
@@ -103,18 +103,21 @@ class Team:
             keras.config.set_dtype_policy(before)
 
     @contextlib.contextmanager
-    def synchronised(self, model: keras.Model) -> Iterator[None]:
-        """Has batch-norm that is not ours, as adopted networks have it, average over TensorFlow's replicas."""
-        layers = private.flattened(model) if keras.config.backend() == "tensorflow" and self.strategy else []
-        layers = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-        before = [(layer, layer.synchronized) for layer in layers if not isinstance(layer, BatchNorm)]
-        for layer, _ in before:
-            layer.synchronized = True
-        try:
+    def together(self, model: keras.Model) -> Iterator[None]:
+        """Has layers of Keras treat the parts of a batch in TensorFlow's replicas as one batch, while it is trained.
+
+        Batch-norm, where it is not ours, averages over all of them; dropout draws for all of them, where each replica
+        would draw the same for its own.
+        """
+        mirrored = self.strategy is not None and keras.config.backend() == "tensorflow"
+        changes: list[tuple[keras.Layer, str, Any]] = []
+        for layer in private.flattened(model) if mirrored else ():
+            if isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, BatchNorm):
+                changes.append((layer, "synchronized", True))
+            elif isinstance(layer, keras.layers.Dropout) and layer.noise_shape is None:
+                changes.append((layer, "call", functools.partial(_dropout, layer)))
+        with private.replaced(changes):
             yield
-        finally:
-            for layer, value in before:
-                layer.synchronized = value
 
     def described(self, model: keras.Model) -> dict[str, Any]:
         """Returns how a compiled network is trained, as plain data."""
@@ -227,8 +230,9 @@ class Team:
         import tensorflow as tf
 
         if isinstance(batches, Batches):
-            x, y = batches[0]
-            specs = tf.TensorSpec(shape, x.dtype), tf.TensorSpec([None] * y.ndim, y.dtype)
+            specs = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
+            if None in shape[1:] and copies:  # images of many sizes are evaluated one by one
+                specs = tuple(tf.TensorSpec((None, None, None, *spec.shape[3:]), spec.dtype) for spec in specs)
             batches = tf.data.Dataset.from_generator(lambda given=batches: iter(given), output_signature=specs)
         if weights is not None:
             table = tf.constant([weights[number] for number in range(len(weights))])
@@ -278,6 +282,16 @@ class _Turning(keras.callbacks.Callback):
         self._epoch.number = epoch - self._first
 
 
+def _dropout(layer: keras.layers.Dropout, inputs: Any, training: bool = False) -> Any:
+    """Calls a dropout layer with the part of the draws that is this replica's."""
+    if not training or not layer.rate:
+        return inputs
+    rows, number = keras.ops.shape(inputs)[0], replicas.number()
+    ones = keras.ops.ones((rows * replicas.count(), *keras.ops.shape(inputs)[1:]), inputs.dtype)
+    factors = keras.random.dropout(ones, layer.rate, seed=layer.seed_generator)
+    return inputs * factors[number * rows : (number + 1) * rows]
+
+
 def _process() -> tuple[int, int]:
     """Returns the number of this process among those that train together, and how many these are."""
     if keras.config.backend() != "jax":
@@ -295,6 +309,14 @@ def _devices() -> list[str]:
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name.removeprefix("/device:") for device in found]
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> Any:
+    """Returns TensorFlow's strategy for devices: one in a process, as several take each other's messages."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _check_mirrored(execution: Execution) -> None:

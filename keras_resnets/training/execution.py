@@ -14,7 +14,7 @@ from keras_resnets.training.cluster import LOCAL
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What the last digits of the weights depend on, and how that is called.
-_TOLD = {"backend": "the backend {}", "jit": "jit {}", "devices": "devices: {}"}
+_TOLD = {"jit": "jit {}", "devices": "devices: {}"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,18 @@ class Execution:
                 )
 
 
+def check_one_process(execution: Execution | None, what: str, remedy: str = "Leave it out.") -> None:
+    """Raises `ArgumentError` where several processes are asked for and one is all that there can be.
+
+    Args:
+        execution: what was asked for.
+        what: what runs in one process, the beginning of the sentence.
+        remedy: what to do.
+    """
+    if execution is not None and execution.workers:
+        raise ArgumentError(f"{what} runs in one process; got an execution with {execution.workers} workers. {remedy}")
+
+
 def check_precision(out: str | os.PathLike, precision: str) -> None:
     """Raises `ArgumentError` if a run was begun in another precision, in which its weights mean something else."""
     path = Path(out)
@@ -101,8 +113,7 @@ def note(run: Run, now: dict[str, Any], first: int) -> None:
     """
     record = run.record or {}
     before = [entry for entry in record.get("execution", ()) if entry["epoch"] <= first]
-    # An early version wrote the backend alone, and had one device.
-    last = before[-1] if before else {"backend": record.get("backend", now["backend"]), "devices": 1}
+    last = before[-1] if before else {"devices": 1}  # all that is known of a run of an early version
     changed = [name for name in _TOLD if name in last and last[name] != now[name]]
     if first and changed:
         then, here = (", ".join(_TOLD[name].format(_word(of[name])) for name in changed) for of in (last, now))

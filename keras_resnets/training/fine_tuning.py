@@ -14,6 +14,8 @@ from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import places, recipes
+from keras_resnets.training.devices import Team
+from keras_resnets.training.execution import Execution, check_one_process
 from keras_resnets.training.feeding import fed
 from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
@@ -33,6 +35,7 @@ def fine_tune(
     rate: float = RATE,
     seed: int = 0,
     verbose: int | str = "auto",
+    execution: Execution | None = None,
 ) -> ResidualNetwork:
     """Trains a trained, edited or adopted network for some more epochs, in a run directory.
 
@@ -50,6 +53,7 @@ def fine_tune(
         rate: initial learning rate, as a share of the recipe's.
         seed: seed of data order, augmentation and dropout.
         verbose: as for `train`.
+        execution: as for `train`; a precision of None keeps the network's.
 
     Returns:
         The network after the last epoch, with weights of its own and the spec of the one given.
@@ -66,11 +70,13 @@ def fine_tune(
         0.0
     """
     # The network, the shortened recipe and the data in its batches.
-    network = adopt(model)
+    check_one_process(execution, "Fine-tuning")
+    network, team = adopt(model), Team.of(execution)
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)
     check_data(network, data)
     data = fed(data, recipe, seed, out=out, normalized=True)
+    team.check(data)
     if any(getattr(variable, "regularizer", None) for variable in network.trainable_variables):
         recipe = recipe.replace(weight_decay=0.0)
     check_recipe(recipe, data)
@@ -83,16 +89,20 @@ def fine_tune(
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
-    with Run(out, asked) as run:
+    precision = team.execution.precision
+    if precision not in (None, network.dtype_policy.name):
+        asked["dtype"] = precision
+    with team.scope(), Run(out, asked) as run:
         if not is_complete(run):
-            own = copied(network)
+            own = copied(network, precision)
             own.class_names = own.class_names or data.class_names
             own.preprocessing = own.preprocessing or data.preprocessing
             places.note(run, own, data)
             scores = own.predict_on_batch(next(iter(data.test.take(1)))[0][:8])
             keras.utils.set_random_seed(seed)
-            fit(own, data.seeded(seed), recipe, None, run, verbose=verbose, from_logits=not are_probabilities(scores))
-        return load_model(run.path)
+            logits = not are_probabilities(scores)
+            fit(own, data.seeded(seed), recipe, None, run, verbose=verbose, from_logits=logits, team=team)
+    return load_model(out)
 
 
 def short(recipe: str | recipes.Recipe, epochs: int, rate: float = RATE) -> recipes.Recipe:

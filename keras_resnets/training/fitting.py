@@ -17,6 +17,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Damaged, Run, whole
 from keras_resnets.training import recipes, telling
 from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
+from keras_resnets.training.curves import Curves
 from keras_resnets.training.devices import Team
 from keras_resnets.training.execution import Execution, note, words
 from keras_resnets.training.freezing import Freezing
@@ -121,7 +122,7 @@ def fit(
         arguments, turning = team.trained(data.epochs(first, last), model.input_shape, steps, weights)
         watched, watched_steps = team.evaluated(data.watched, model.input_shape)
         try:
-            with team.synchronised(model):
+            with team.together(model):
                 model.fit(
                     **arguments,
                     initial_epoch=first,
@@ -245,18 +246,11 @@ def _tensorboard_callbacks(
     model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that write a training's curves and, for segmentation, images for TensorBoard."""
-    callbacks = [tensorboard(logs, epochs)]
+    callbacks: list[keras.callbacks.Callback] = [Curves(logs, epochs)]
     if _is_dense(model):
         images, colors = data.watched or data.test, np.array(data.colors)
         callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=epochs // 8 or 1))
     return callbacks
-
-
-def tensorboard(logs, epochs: int) -> keras.callbacks.Callback:
-    """Returns the callback that writes scalars, the learning rate and about four sets of weight histograms."""
-    return keras.callbacks.TensorBoard(
-        str(logs), histogram_freq=max(1, epochs // 4), write_graph=False, update_freq="epoch"
-    )
 
 
 def write_graph(model: keras.Model, logs) -> None:

@@ -23,8 +23,32 @@ def _check_rate(rate) -> None:
         number("learning_rate", rate, least=0)
 
 
+class _OfSome:
+    """An optimiser that updates the variables that are trainable now, of those that it was built for.
+
+    Keras' own do so on every backend except JAX, where they ask for all of them; so layers could not be frozen after
+    the optimiser was built.
+    """
+
+    def build(self, variables):
+        if not self.built:
+            # Past `__setattr__`, by which Keras would count them among the optimiser's own.
+            vars(self)["_known"] = list(variables)
+        super().build(variables)
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        trained = [variable for variable in self._known if variable.trainable]
+        if len(trained) == len(self._known) or len(trained) != len(trainable_variables):
+            return super().stateless_apply(optimizer_variables, grads, trainable_variables)
+        values = [*zip(trained, trainable_variables, strict=True)]
+        values += zip(self.variables, optimizer_variables, strict=True)
+        with keras.StatelessScope(state_mapping=values) as scope:
+            self.apply(grads, trained)
+        return [[scope.get_current_value(v) for v in variables] for variables in (trained, self.variables)]
+
+
 @keras.saving.register_keras_serializable("keras_resnets")
-class SGD(keras.optimizers.SGD):
+class SGD(_OfSome, keras.optimizers.SGD):
     """Keras' SGD with two additions: the Torch form of momentum, and L2 decay inside the gradient.
 
     With `form="keras"` (and Caffe), the velocity includes the learning rate: `v = m v - rate g`,
@@ -123,7 +147,7 @@ class SGD(keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(_OfSome, keras.optimizers.AdamW):
     """Keras' AdamW, with the scope of weight decay chosen as for `SGD`.
 
     Keras itself excludes weights by patterns that are lost when a model is saved.

@@ -17,9 +17,9 @@ class Stopwatch(keras.callbacks.Callback):
 
     The clock runs from the end of an epoch's first step to the end of its last, and the result is
     multiplied by steps / (steps - 1). So every epoch excludes the first step, in which the network is
-    traced and the data pipeline is filled, and also validation, checkpoints and
-    other callbacks. An interrupted epoch is recorded only after it has been trained again from its
-    start, so an interrupted training has the same rows as one that was not.
+    traced and the data pipeline is filled, and also validation, checkpoints and other callbacks. Where several steps
+    are one execution, it excludes the first execution. An interrupted epoch is recorded only after it has been trained
+    again from its start, so an interrupted training has the same rows as one that was not.
 
     Args:
         file: the file to write: a table of `epoch`, `steps` and `seconds`.
@@ -30,13 +30,16 @@ class Stopwatch(keras.callbacks.Callback):
         self.file = Path(file)
         self._clock: Callable[[], float] = time.perf_counter
         self._marks: list[float] = []
+        self._steps: list[int] = []
         self._running = False
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._marks, self._running = [self._clock()], True
+        self._marks, self._steps, self._running = [self._clock()], [], True
 
     def on_train_batch_end(self, batch, logs=None):
         self._marks.append(self._clock())
+        # An execution of several steps ends with a number that may be beyond the last step of the epoch.
+        self._steps.append(min(batch + 1, (self.params or {}).get("steps") or batch + 1))
 
     def on_test_begin(self, logs=None):
         self._stop()
@@ -46,8 +49,8 @@ class Stopwatch(keras.callbacks.Callback):
 
         self._stop()
         begun, *ends = self._marks
-        steps = len(ends)
-        seconds = (ends[-1] - ends[0]) * steps / (steps - 1) if steps > 1 else ends[0] - begun
+        first, steps = self._steps[0], self._steps[-1]
+        seconds = (ends[-1] - ends[0]) * steps / (steps - first) if steps > first else ends[0] - begun
         table = pd.DataFrame([{"epoch": epoch + 1, "steps": steps, "seconds": seconds}])
         if self.file.exists():
             earlier = read_csv(self.file)
