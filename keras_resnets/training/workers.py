@@ -97,6 +97,7 @@ def run_ranks(
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     with connected(execution.ray, execution.workers):
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         gpus = int(gpus_each(execution.gpus, execution.workers))
         check_even(data, execution.workers * max(1, gpus))
@@ -106,7 +107,9 @@ def run_ranks(
                 f"for ever."
             )
         shutil.rmtree(notes, ignore_errors=True)
-        channel = ray.remote(Channel).options(num_cpus=0).remote()
+        # Beside this process: another machine may be lost.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        channel = ray.remote(Channel).options(num_cpus=0, scheduling_strategy=here).remote()
         is_local = execution.ray == LOCAL
         trainer = _trainer(ranks.Job(**job, channel=channel, is_local=is_local, execution=execution), execution, gpus)
         ended: list[BaseException | None] = []
@@ -125,6 +128,11 @@ def run_ranks(
                 thread.join(_PAUSE)
                 _tell(ray.get(channel.told.remote()), tell)
             failure = ray.get(channel.failure.remote())
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(
+                f"The Ray cluster {execution.ray!r} is lost ({str(error).splitlines()[0][:100]}). Start it, and run the "
+                f"same command again to continue."
+            ) from error
         finally:
             ray.kill(channel)
             with contextlib.suppress(OSError):
