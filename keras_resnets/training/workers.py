@@ -130,8 +130,8 @@ def run_ranks(
             failure = ray.get(channel.failure.remote())
         except ray.exceptions.RayError as error:
             raise RuntimeError(
-                f"The Ray cluster {execution.ray!r} is lost ({str(error).splitlines()[0][:100]}). Start it, and run the "
-                f"same command again to continue."
+                f"The Ray cluster {execution.ray!r} is lost ({str(error).splitlines()[0][:100]}). Start it, and run "
+                f"the same command again to continue."
             ) from error
         finally:
             ray.kill(channel)
