@@ -134,7 +134,8 @@ def test_the_command_is_killed_and_leaves_no_process(start_train, tmp_path, undi
     out = tmp_path / "run"
     process = start_train(*ASKED, *TWO, out=out)
     until(lambda: epochs(out) >= 1, process)
-    assert len(pids := ranks(process)) == 2
+    pids = ranks(process)
+    assert len(pids) == 2
     process.kill()
     began = time.monotonic()
     while any(psutil.pid_exists(pid) for pid in pids):
