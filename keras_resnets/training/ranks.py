@@ -43,6 +43,7 @@ class Job:
         state: its variables at the start, as `checkpoints.snapshot` gives them.
         data: a `Data`; or the name and the options with which each rank loads it.
         sizes: the number of examples of each split.
+        files: fingerprints of a folder's splits.
         recipe: the recipe, with the length of this training.
         policy: the policy of paths, or None.
         callbacks: further callbacks.
@@ -63,6 +64,7 @@ class Job:
     state: dict[str, Any]
     data: Any
     sizes: dict[str, int]
+    files: dict[str, str]
     recipe: recipes.Recipe
     policy: Any
     callbacks: tuple[keras.callbacks.Callback, ...]
@@ -257,7 +259,7 @@ def _load(job: Job) -> datasets.Data:
         datasets.Batching.of(options).normalize,
     )
     data = datasets.load(name, **{**options, "augmentation": augmentation, "normalize": normalize})
-    if data.sizes != job.sizes:
+    if (data.sizes, data.files) != (job.sizes, job.files):
         raise ArgumentError(
             f"data: {name!r} has other images on {socket.gethostname()} ({data.sizes}) than where the training was "
             f"started ({job.sizes}). Give a folder that all machines share."

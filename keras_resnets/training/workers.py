@@ -90,6 +90,7 @@ def run_ranks(
         "state": snapshot(model),
         "data": (data.name, dict(data.options)) if data.is_named else data,
         "sizes": data.sizes,
+        "files": data.files,
         "verbose": 2 if verbose else 0,
         "place": os.getcwd(),
     }
