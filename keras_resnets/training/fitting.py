@@ -118,7 +118,8 @@ def fit(
         freezing = Freezing(recipe.freeze)
         how = team.described(model)
         note(run, how, first)
-        say(f"execution {words([how])}")
+        if team.execution != Execution():
+            say(f"execution {words([how])}")
         arguments, turning = team.trained(data.epochs(first, last), model.input_shape, steps, weights)
         watched, watched_steps = team.evaluated(data.watched, model.input_shape)
         try:
@@ -143,8 +144,9 @@ def fit(
                 )
         except BaseException:
             freezing.lift()
-            with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
-                _keep_best(model, run)
+            if team.ranks == 1:  # of several, the others may not come to this
+                with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
+                    _keep_best(model, run)
             raise
     else:
         checkpoint.end(model)
