@@ -109,3 +109,11 @@ def test_pictures_have_a_legend_of_the_classes_in_them():
     legend = figure.legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["ground (not coloured)", "cat", "cow"]
     assert legend.get_patches()[2].get_facecolor()[:3] == pytest.approx((0, 0, 200 / 255))
+
+
+def test_pictures_of_large_images_are_large():
+    wide = np.zeros((200, 400, 3))
+    figure = kr.segmentation.draw(
+        [wide] * 2, [wide[..., 0].astype(int)] * 2, [wide[..., 0].astype(int)] * 2, [[9] * 3], "a"
+    )
+    assert tuple(figure.get_size_inches() * 100) == (1200, 450)

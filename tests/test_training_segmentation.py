@@ -81,8 +81,8 @@ def test_pictures_of_answers_are_in_tensorboard(run):
     assert tags == [f"image, labels, answers/{number}" for number in range(4)]
     for shown in map(events.Images, tags):
         assert [event.step for event in shown] == [1, 2]
-        # A row of three, the gaps between them included.
-        assert [(event.width, event.height) for event in shown] == [(196, 64)] * 2
+        # A row of three, each 220 pixels wide, with 50 for titles and legend.
+        assert [(event.width, event.height) for event in shown] == [(660, 270)] * 2
 
 
 def test_images_are_filled_up_to_the_stride_by_pixels_without_a_label(small_scenes):

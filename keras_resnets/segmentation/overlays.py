@@ -83,7 +83,10 @@ def draw(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(6.6, 0.5 + 2.2 * len(images)), layout="constrained")
+    # Inches: of 100 pixels each in TensorBoard, where large images are seen in their own pixels.
+    across = min(6.0, max(2.2, images[0].shape[1] / 100))
+    up = across * images[0].shape[0] / images[0].shape[1]
+    figure = Figure(figsize=(3 * across, 0.5 + up * len(images)), layout="constrained")
     panels = figure.subplots(len(images), 3, squeeze=False)
     none = np.full_like(labels[0], IGNORE)
     for row, image, truth, answer in zip(panels, images, labels, answers, strict=True):
