@@ -220,7 +220,7 @@ def test_segmentation(run, tmp_path, monkeypatch):
     assert accuracy == pytest.approx(1 - wrong / pixels, abs=1e-4)
     assert (share, background) == pytest.approx((ground / pixels, ground / pixels / 11), abs=1e-4)
     with Image.open(tmp_path / "runs/segmentation/overlays.png") as picture:
-        assert picture.size == (2 * (3 * 64 + 4), 2 * 6 * 64)
+        assert picture.size == (3 * 330, 75 + 6 * 330)  # six rows of three; titles and a legend
 
 
 def test_grad_cam(run, tmp_path):
