@@ -1,0 +1,29 @@
+"""The subcommand `report`: one page of what a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from keras_resnets.commands import console
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to write; by default report.html in the one folder given."
+)
+def report(folders, out) -> None:
+    """Write one page on FOLDERS: runs with their studies, searches, studies, or folders of several.
+
+    The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that sort,
+    and where all of it comes from; several runs are compared. What is unfinished or damaged is said on the page.
+    """
+    missing = next((folder for folder in folders if not folder.is_dir()), None)
+    if missing is not None:  # found before Keras is imported
+        raise click.UsageError(f"A report is of folders; {str(missing)!r} is not one.")
+    console.start()
+    from keras_resnets.pages import report as run
+
+    console.print_written([run(*folders, out=out)])

@@ -1,0 +1,57 @@
+"""From sections to HTML. Every text is escaped, for class names and paths are of files."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_resnets.pages.parts import Section
+from keras_resnets.pages.words import intervals
+
+# What tells a report from other pages, near its beginning.
+_MARK = '<meta name="generator" content="keras_resnets report">'
+
+
+def is_report(file: Path) -> bool:
+    """Whether a file is a report, which may be replaced by a newer one."""
+    with open(file, "rb") as handle:
+        return _MARK.encode() in handle.read(1000)
+
+
+def render(title: str, sections: list[Section], studies: list[str]) -> str:
+    """Returns the page.
+
+    Args:
+        title: its title.
+        sections: its parts.
+        studies: the names of the studies on it.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    import keras_resnets
+
+    files = PackageLoader("keras_resnets", "pages")
+    environment = Environment(
+        loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    numbers = itertools.count(1)
+    columns = [name.replace(" ", "_") for part in _all(sections) for table in part.tables for name, *_ in table.columns]
+    columns += [name.replace("_", " ") for name in columns]
+    return environment.get_template("report.html.jinja").render(
+        title=title,
+        sections=sections,
+        intervals=intervals(studies, columns),
+        mark=Markup(_MARK),
+        made=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
+        version=keras_resnets.__version__,
+        number=lambda: next(numbers),
+    )
+
+
+def _all(sections: list[Section]) -> Iterator[Section]:
+    for section in sections:
+        yield section
+        yield from _all(section.sections)
