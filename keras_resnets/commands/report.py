@@ -14,7 +14,8 @@ from keras_resnets.commands import console
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write; by default report.html in the one folder given."
 )
-def report(folders, out) -> None:
+@click.option("--images/--no-images", default=True, show_default=True, help="Read sample images from a run's data.")
+def report(folders, out, images) -> None:
     """Write one page on FOLDERS: runs with their studies, searches, studies, or folders of several.
 
     The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that sort,
@@ -26,4 +27,4 @@ def report(folders, out) -> None:
     console.start()
     from keras_resnets.pages import report as run
 
-    console.print_written([run(*folders, out=out)])
+    console.print_written([run(*folders, images=images, out=out)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_resnets import studies as experiments
 from keras_resnets.pages import blocks, curves, parts
+from keras_resnets.pages import images as pictures
 from keras_resnets.pages.parts import Section
 from keras_resnets.pages.reading import Found, entries, told
 from keras_resnets.pages.words import COLUMNS
@@ -23,8 +24,20 @@ _LEADS = {
 _KINDS = {"run": "Run", "search": "Search", "study": "Study", "cells": "Trainings of a study", "unfinished": "Study"}
 
 
-def section(found: Found, is_open: bool = True) -> Section:
-    """Returns the section of one folder, with its studies as sections inside it."""
+def section(found: Found, is_open: bool = True, images: bool = True) -> Section:
+    """Returns the section of one folder, with its studies as sections inside it.
+
+    Args:
+        found: what the folder holds.
+        is_open: whether it is shown without being asked for.
+        images: whether to read sample images from the data of a run.
+    """
+    notes: list[str] = []
+    made = told(notes, f"What stands in {found.name}", lambda: _section(found, is_open, images))
+    return made or Section(_title(found), notes=found.notes + notes, is_open=is_open)
+
+
+def _section(found: Found, is_open: bool, images: bool) -> Section:
     made = Section(_title(found), notes=list(found.notes), is_open=is_open)
     if found.kind in ("run", "search", "cells"):
         made.command = command(found.record)
@@ -41,15 +54,20 @@ def section(found: Found, is_open: bool = True) -> Section:
             return own
         made.sections.append(own)
     for inner in found.studies:
-        made.sections.append(section(inner))
+        made.sections.append(section(inner, images=images))
+        if images and found.kind == "run" and inner.study is not None and inner.study.name == "evaluate":
+            shown = told(made.notes, "Sample images", lambda inner=inner: pictures.samples(found, inner))  # type: ignore[misc]
+            made.sections += [shown] if shown else []
     loaded = [inner.study for inner in found.studies if inner.study is not None]
     table = told(made.notes, "The table of blocks", lambda: blocks.joined(loaded))
     if table is not None:
-        shown = parts.table(table, "Each block, by all studies", "blocks.csv", COLUMNS)
+        joined = parts.table(table, "Each block, by all studies", "blocks.csv", COLUMNS)
         lead = "What the studies of this network found of each of its blocks. A heading sorts the table."
-        made.sections.insert(0, Section("Block by block", lead, tables=[shown]))
+        made.sections.insert(0, Section("Block by block", lead, tables=[joined]))
     if found.trainings:
         made.sections.append(comparison(found.trainings, "Trainings"))
+    if found.kind == "run" and found.results and "recipe" in found.asked:
+        made.hint = _more(found)
     if found.record:
         made.sections.append(_settings(found))
     return made
@@ -112,13 +130,27 @@ def comparison(runs: list[Found], title: str = "Side by side") -> Section:
                 lambda: parts.drawn(curves.of_results(chosen, name), "test_accuracy"),
             )
             made.figures += [figure] if figure else []
-    histories = {run.name: run.history for run in runs if run.history is not None}
-    several = told(
-        made.notes, "The figure of curves", lambda: curves.of_several(histories, f"{len(histories)} trainings")
-    )
+    _add_several(made, runs)
+    return made
+
+
+def _add_several(made: Section, runs: list[Found]) -> None:
+    """Adds the curves of trainings on the same data; the others are told."""
+    by_data: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run.history is not None:
+            by_data.setdefault(str(entries(run.asked.get("data")).get("name")), {})[run.name] = run.history
+    if not by_data:
+        return
+    data = max(by_data, key=lambda name: len(by_data[name]))
+    histories = by_data.pop(data)
+    title = f"Validation by epoch, {len(histories)} trainings on {data}"
+    several = told(made.notes, "The figure of curves", lambda: curves.of_several(histories, title))
     if several is not None:
         made.figures.append(parts.drawn(several, "curves"))
-    return made
+        others = [name for names in by_data.values() for name in names]
+        if others:
+            made.notes.append(f"The curves leave out what was trained on other data: {', '.join(others)}.")
 
 
 def _compared(scored: Any, same: bool) -> str:
@@ -128,11 +160,17 @@ def _compared(scored: Any, same: bool) -> str:
     if not same:
         return "These trainings were tested on different data, so that their accuracies do not compare."
     best = scored.loc[scored["test accuracy"].idxmax()]
-    apart = int((scored["accuracy_high"] < best["accuracy_low"]).sum())
+    others, apart = len(scored) - 1, int((scored["accuracy_high"] < best["accuracy_low"]).sum())
+    which = (
+        "none of the others lies"
+        if not apart
+        else "all others lie"
+        if apart == others
+        else f"{apart} of the {others} others lie"
+    )
     return (
-        f"{best['run']} answers most test examples rightly, {parts.number(best['test accuracy'], 'accuracy')}. The "
-        f"intervals of {apart} of the other {len(scored) - 1} lie wholly below its own; keras-resnets compare tells "
-        f"networks apart by the same examples."
+        f"{best['run']} answers most test examples rightly: {parts.number(best['test accuracy'], 'accuracy')}. By their "
+        f"intervals, {which} wholly below it; keras-resnets compare tells networks apart by the same examples."
     )
 
 
@@ -146,20 +184,18 @@ def _row(run: Found) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": run.name,
         "network": network_of(run),
-        "data": entries(asked.get("data")).get("name"),
-        "recipe": entries(asked.get("recipe")).get("name"),
-        "seed": asked.get("seed"),
         "state": "finished" if results else "not finished",
-        "epochs": results.get("epochs", None if run.history is None else len(run.history)),
-        "best_epoch": results.get("best_epoch"),
     }
-    if run.history is not None and "val_accuracy" in run.history:
-        row["validation accuracy"] = float(run.history["val_accuracy"].max())
     if isinstance(results.get("test_accuracy"), float) and isinstance(results.get("test_examples"), int):
         low, high = wilson(results["test_accuracy"], results["test_examples"])
-        row |= {"test examples": results["test_examples"], "test accuracy": results["test_accuracy"]}
-        row |= {"accuracy_low": low, "accuracy_high": high}
+        row |= {"test accuracy": results["test_accuracy"], "accuracy_low": low, "accuracy_high": high}
+        row |= {"test examples": results["test_examples"]}
     row |= {"test mean IoU": results.get("test_mean_iou"), "test loss": results.get("test_loss")}
+    if run.history is not None and "val_accuracy" in run.history:
+        row["validation accuracy"] = float(run.history["val_accuracy"].max())
+    row["epochs"] = results.get("epochs", None if run.history is None else len(run.history))
+    row |= {"best_epoch": results.get("best_epoch"), "seed": asked.get("seed")}
+    row |= {name: entries(asked.get(name)).get("name") for name in ("data", "recipe")}
     if run.history is not None and "seconds" in run.history:
         row["seconds"] = float(run.history["seconds"].sum())
     return row
@@ -220,6 +256,15 @@ def _asked(found: Found) -> str:
     return f"{text}, with seed {asked.get('seed')}."
 
 
+def _more(found: Found) -> str:
+    """Names the commands that would add to the page of a finished training."""
+    there = {inner.study.name for inner in found.studies if inner.study is not None}
+    place = shlex.quote(str(found.path))
+    wanted = {"evaluate": f"keras-resnets evaluate {place}"}
+    wanted |= {name: f"keras-resnets study {name} {place}" for name in blocks.JOINED}
+    return "; ".join(text for name, text in wanted.items() if name not in there)
+
+
 def _verdict(found: Found) -> list[str]:
     """Says in sentences what a training came to."""
     results, said = found.results, []
@@ -245,7 +290,9 @@ def _verdict(found: Found) -> list[str]:
         total = entries(found.asked.get("recipe")).get("epochs")
         text = f"So far it has seen {int(last['epoch'])}{f' of {total}' if total else ''} epochs"
         said.append(
-            f"{text}; validation accuracy is {100 * last['val_accuracy']:.2f} %." if "val_accuracy" in last else f"{text}."
+            f"{text}; validation accuracy is {100 * last['val_accuracy']:.2f} %."
+            if "val_accuracy" in last
+            else f"{text}."
         )
     return said
 
@@ -279,7 +326,9 @@ def _settings(found: Found) -> Section:
     asked = found.asked
     groups = {name: entries(asked.get(name)) for name in ("data", "recipe", "prune", "space")}
     made.facts = provenance(found.record)
-    made.facts += [("results: " + name.replace("_", " "), parts.number(value, name)) for name, value in found.results.items()]
+    made.facts += [
+        ("results: " + name.replace("_", " "), parts.number(value, name)) for name, value in found.results.items()
+    ]
     for group, values in groups.items():
         for name, value in values.items():
             if value not in (None, "", [], {}) and name != "network":

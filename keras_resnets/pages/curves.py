@@ -38,7 +38,8 @@ def of_training(history: pd.DataFrame, title: str, best_epoch: int | None = None
                 panel.plot(history["epoch"], values, dashes, color=colour, label=words, marker=marker)
         if best_epoch is not None and best_epoch in set(history["epoch"]):
             panel.axvline(best_epoch, color="0.6", lw=1, ls=":", label=f"best validation: epoch {best_epoch}")
-        panel.set(xlabel="epoch", ylabel=label)
+        panel.set_ylabel(label)
+        _epochs(panel)
         panel.grid(axis="y", color="0.9")
         _percent(panel, name)
     figures.finish(figure, title, 3)
@@ -69,7 +70,8 @@ def of_several(histories: Mapping[str, pd.DataFrame], title: str) -> Figure | No
         axes.plot(
             history["epoch"], history[column], label=label, marker="o" if len(history) < 4 else None, ms=4, **style
         )
-    axes.set(xlabel="epoch", ylabel=f"{_SCORES.get(score, 'loss')} in validation")
+    axes.set_ylabel(f"{_SCORES.get(score, 'loss')} in validation")
+    _epochs(axes)
     axes.grid(axis="y", color="0.9")
     _percent(axes, score)
     figures.finish(figure, title, 2)
@@ -104,6 +106,13 @@ def of_results(rows: pd.DataFrame, title: str) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     figures.finish(figure, title)
     return figure
+
+
+def _epochs(axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def _percent(axes, name: str) -> None:

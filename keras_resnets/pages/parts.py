@@ -17,8 +17,28 @@ if TYPE_CHECKING:
 # With more rows a table on the page is cut; the file to download has them all.
 LONGEST = 300
 # Columns whose numbers are shares, by the beginning of their names or the whole of them.
-_SHARES = ("error", "test_error", "top5_error", "accuracy", "val_accuracy", "test_accuracy", "recall", "precision", "iou")
-_SHARES += ("mean_iou", "val_mean_iou", "agreement", "train_error", "calibration_error", "confidence")
+_SHARES = (
+    "error",
+    "test_error",
+    "top5_error",
+    "accuracy",
+    "val_accuracy",
+    "test_accuracy",
+    "recall",
+    "precision",
+    "iou",
+)
+_SHARES += (
+    "mean_iou",
+    "val_mean_iou",
+    "agreement",
+    "train_error",
+    "calibration_error",
+    "confidence",
+    "deleted",
+    "unskipped",
+)
+_SHARES += ("validation accuracy", "test accuracy", "test mean IoU")
 
 
 @dataclass
@@ -72,6 +92,7 @@ class Section:
         notes: warnings.
         verdict: what was found, in sentences.
         command: the command that made it.
+        hint: commands that would add to it.
         figures, facts, tables, images: what is shown; `facts` are names and texts, `images` sample images.
         sections: the sections inside it.
         is_open: whether it is shown without being asked for.
@@ -82,6 +103,7 @@ class Section:
     notes: list[str] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
     command: str = ""
+    hint: str = ""
     figures: list[Picture] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -177,4 +199,6 @@ def drawn(figure: Drawn, name: str, caption: str = "") -> Picture:
 
 def saved(path: Path, name: str) -> Picture:
     """Returns the SVG that a study saved, of which this version has no drawing."""
-    return Picture(address(path.read_bytes(), "image/svg+xml"), f"The figure that the study {name} saved", "", path.name)
+    return Picture(
+        address(path.read_bytes(), "image/svg+xml"), f"The figure that the study {name} saved", "", path.name
+    )

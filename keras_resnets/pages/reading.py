@@ -155,9 +155,10 @@ def _found(path: Path, name: str) -> Found:
     # Trainings: of a search's trials, a study's cells, and after a pruning.
     places = [*_children(path / "cells"), path / "fine_tuning"]
     places += [seed for trial in _children(path / "trials") for seed in _children(trial)]
-    found.trainings = [
-        _found(place, str(place.relative_to(path))) for place in places if (place / "run.json").exists()
-    ]
+    for place in places:
+        if (place / "run.json").exists():
+            inside = place.relative_to(path).parts
+            found.trainings.append(_found(place, "/".join(inside[1:] or inside)))
     _tell_unfinished(found)
     return found
 

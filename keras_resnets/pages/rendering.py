@@ -38,12 +38,13 @@ def render(title: str, sections: list[Section], studies: list[str]) -> str:
         loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     numbers = itertools.count(1)
-    columns = [name.replace(" ", "_") for part in _all(sections) for table in part.tables for name, *_ in table.columns]
-    columns += [name.replace("_", " ") for name in columns]
+    parts = list(_all(sections))
+    columns = [name.replace(" ", "_") for part in parts for table in part.tables for name, *_ in table.columns]
+    is_told = any("interval" in line for part in parts for line in part.verdict)
     return environment.get_template("report.html.jinja").render(
         title=title,
         sections=sections,
-        intervals=intervals(studies, columns),
+        intervals=intervals(studies, columns, is_told),
         mark=Markup(_MARK),
         made=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         version=keras_resnets.__version__,

@@ -1,7 +1,8 @@
 "use strict";
 // Contents, from the headings.
 const list = document.createElement("ul");
-for (const heading of document.querySelectorAll("h2, h3")) {
+const all = document.querySelectorAll("h2, h3");
+for (const heading of all.length > 12 ? document.querySelectorAll("h2") : all) {
   const link = document.createElement("a"), item = document.createElement("li");
   link.href = "#" + heading.id;
   link.textContent = heading.textContent;

@@ -15,16 +15,18 @@ from keras_resnets.runs import whole
 DETAILED = 20
 
 
-def report(*folders: str | os.PathLike, out: str | os.PathLike | None = None) -> Path:
+def report(*folders: str | os.PathLike, images: bool = True, out: str | os.PathLike | None = None) -> Path:
     """Writes a report: one HTML page that needs no network and opens from its file.
 
     It says what was asked and found, in sentences, with the curves of trainings, the figures of studies, tables that sort
     and can be downloaded, what the intervals mean, and versions, hardware and fingerprints. Several runs, or a
     folder that holds some, are compared. What is damaged, unfinished or of another version is said where it
-    would stand. Nothing is measured, and no network is opened.
+    would stand. Nothing is measured, and no network is opened; of an evaluated run, sample images are read from its
+    data, where they are there.
 
     Args:
         *folders: directories of runs, searches or studies, or folders that hold some.
+        images: whether to read sample images.
         out: the file to write; by default `report.html` in the folder, or in the working directory of several folders.
 
     Returns:
@@ -35,10 +37,10 @@ def report(*folders: str | os.PathLike, out: str | os.PathLike | None = None) ->
         OSError: the file cannot be written.
 
     Example:
-        >>> import keras_resnets as kr, os, tempfile
+        >>> import keras_resnets as kr, numpy as np, os, tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> model, images = kr.build("resnet8", input_shape=(8, 8, 1)), kr.data.load("digits").raw()
-        >>> _ = kr.studies.lesion(model, images, examples=8).save(os.path.join(folder, "lesion"))
+        >>> model, x = kr.build("resnet8", input_shape=(8, 8, 1)), np.zeros((4, 8, 8, 1))
+        >>> _ = kr.studies.lesion(model, (x, np.arange(4))).save(os.path.join(folder, "lesion"))
         >>> kr.report(folder).name
         'report.html'
     """
@@ -50,13 +52,13 @@ def report(*folders: str | os.PathLike, out: str | os.PathLike | None = None) ->
         raise ArgumentError(f"out must be a file, such as 'report.html'; {str(file)!r} is a folder.")
     if file.exists() and not rendering.is_report(file):
         raise ArgumentError(f"{str(file)!r} is not a report, and would be replaced by one; give another file (--out).")
-    page = rendering.render(*_page([found for place in places for found in read(place)], places))
+    page = rendering.render(*_page([found for place in places for found in read(place)], places, images))
     with whole(file) as part:
         part.write_text(page, encoding="utf-8")
     return file
 
 
-def _page(found: list[Found], places: list[Path]) -> tuple[str, list[Section], list[str]]:
+def _page(found: list[Found], places: list[Path], images: bool) -> tuple[str, list[Section], list[str]]:
     """Returns the title, the sections and the names of the studies of a page."""
     if len(places) > 1:
         _tell_apart(found)
@@ -67,8 +69,12 @@ def _page(found: list[Found], places: list[Path]) -> tuple[str, list[Section], l
         sections[0].notes.append(
             f"With more than {DETAILED} runs, each has its row alone; keras-resnets report RUN shows one as a whole."
         )
-    sections += [contents.section(one, len(found) == 1) for one in shown]
-    title = sections[-1].title if len(found) == 1 else f"{len(found)} results in {', '.join(p.resolve().name for p in places)}"
+    sections += [contents.section(one, len(found) == 1, images) for one in shown]
+    title = (
+        sections[-1].title
+        if len(found) == 1
+        else f"{len(found)} results in {', '.join(p.resolve().name for p in places)}"
+    )
     return title, sections, [one.study.name for one in _all(found) if one.study is not None]
 
 

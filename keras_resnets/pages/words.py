@@ -41,7 +41,7 @@ COLUMNS = {
     "length": "The number of residual branches on a path.",
     "compute": "The share of the whole network's multiply-adds that a step computes.",
     "deleted": "Error with the block's residual branch deleted, its skip kept.",
-    "unskipped": "Error with the block's skip removed, its residual branch kept.",
+    "unskipped": "Error with the block's skip removed, its residual branch kept; none where the skip is no identity.",
     "response": "Standard deviation of what the block's last convolution puts out.",
     "mean path length": "Residual branches on the paths by which the block's weights learn, on average, weighted by "
     "the norms of the gradients of each length.",
@@ -64,18 +64,19 @@ _INTERVALS = {
 _SEEDS = {"degradation", "shortcuts", "activation", "width_depth", "segment", "effective", "survival", "compare"}
 
 
-def intervals(studies: Iterable[str], columns: Iterable[str]) -> list[str]:
+def intervals(studies: Iterable[str], columns: Iterable[str], is_told: bool) -> list[str]:
     """Returns the sentences that explain the intervals of a page.
 
     Args:
         studies: the names of its studies.
         columns: the names of the columns of its tables.
+        is_told: whether a sentence on the page has an interval.
     """
     studies, columns = set(studies), set(columns)
     shown = {
-        "wilson": any(name.endswith("_low") for name in columns) or "test accuracy" in columns,
+        "wilson": is_told or any(name.endswith("_low") for name in columns),
         "seeds": bool(studies & _SEEDS),
         "paired": "compare" in studies,
-        "images": "segment" in studies or "mean_iou" in columns,
+        "images": "evaluate" in studies and "iou" in columns,
     }
     return [text for name, text in _INTERVALS.items() if shown[name]]
