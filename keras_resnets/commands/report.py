@@ -18,8 +18,8 @@ from keras_resnets.commands import console
 def report(folders, out, images) -> None:
     """Write one page on FOLDERS: runs with their studies, searches, studies, or folders of several.
 
-    The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that sort,
-    and where all of it comes from; several runs are compared. What is unfinished or damaged is said on the page.
+    The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that
+    sort, and where all of it comes from; several runs are compared. What is unfinished or damaged is said on the page.
     """
     missing = next((folder for folder in folders if not folder.is_dir()), None)
     if missing is not None:  # found before Keras is imported

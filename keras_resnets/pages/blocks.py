@@ -17,8 +17,8 @@ JOINED = ("lesion", "unskip", "responses", "paths")
 def joined(studies: Iterable[Study]) -> pd.DataFrame | None:
     """Returns a table with a row for each block, of the studies that are there; None of less than two.
 
-    Columns: `block`; `deleted` (error), `unskipped` (error), `response` (standard deviation of its last convolution) and
-    `mean path length`, each where there is its study.
+    Columns: `block`; `deleted` (error), `unskipped` (error), `response` (standard deviation of its last convolution)
+    and `mean path length`, each where there is its study.
 
     Args:
         studies: of one network; of several of one kind the first counts.

@@ -75,11 +75,13 @@ def _section(found: Found, is_open: bool, images: bool) -> Section:
 
 def of_study(study: Study, found: Found) -> Section:
     """Returns the section of a study: what it is, what it found, its figure and its tables."""
-    made = Section(f"Study: {study.name}", command=command(study.environment))
+    is_other = found.kind == "study" and found.path.name != study.name  # one of several of its kind
+    title = f"Study: {study.name}{f', {found.path.name}' if is_other else ''}"
+    made = Section(title, command=command(study.environment))
     function = getattr(experiments, study.name, None)
     made.lead = _LEADS.get(study.name, "")
     if not made.lead and inspect.isfunction(function):
-        made.lead = (function.__doc__ or "").strip().split("\n")[0]
+        made.lead = (function.__doc__ or "").strip().split("\n")[0].replace("`", "")
     text = told(made.notes, f"The verdict of {study.name}", lambda: describe(study))
     made.verdict = [line.strip() for line in (text or "").splitlines() if line.strip()]
     figure = told(made.notes, f"The figure of {study.name}", lambda: parts.drawn(study.figure(), study.name))
@@ -169,8 +171,8 @@ def _compared(scored: Any, same: bool) -> str:
         else f"{apart} of the {others} others lie"
     )
     return (
-        f"{best['run']} answers most test examples rightly: {parts.number(best['test accuracy'], 'accuracy')}. By their "
-        f"intervals, {which} wholly below it; keras-resnets compare tells networks apart by the same examples."
+        f"{best['run']} answers most test examples rightly: {parts.number(best['test accuracy'], 'accuracy')}. By "
+        f"their intervals, {which} wholly below it; keras-resnets compare tells networks apart by the same examples."
     )
 
 
@@ -240,8 +242,8 @@ def _asked(found: Found) -> str:
         space = entries(asked["space"])
         budget = next((f"{space[name]:,} {name}" for name in ("parameters", "macs") if space.get(name)), "a budget")
         return (
-            f"The networks of {budget} that differ from {entries(space.get('network')).get('name')} in depth, width and "
-            f"the choices below were searched on {space.get('data')} with the oracle {asked.get('oracle')}, in "
+            f"The networks of {budget} that differ from {entries(space.get('network')).get('name')} in depth, width "
+            f"and the choices below were searched on {space.get('data')} with the oracle {asked.get('oracle')}, in "
             f"{asked.get('trials')} trials."
         )
     if "prune" in asked:
@@ -289,11 +291,9 @@ def _verdict(found: Found) -> list[str]:
         last = found.history.iloc[-1]
         total = entries(found.asked.get("recipe")).get("epochs")
         text = f"So far it has seen {int(last['epoch'])}{f' of {total}' if total else ''} epochs"
-        said.append(
-            f"{text}; validation accuracy is {100 * last['val_accuracy']:.2f} %."
-            if "val_accuracy" in last
-            else f"{text}."
-        )
+        score = f"val_{curves.score_of(found.history)}"
+        words = score.removeprefix("val_").replace("_iou", " intersection over union")
+        said.append(f"{text}; in validation its {words} is {100 * last[score]:.2f} %." if score in last else f"{text}.")
     return said
 
 

@@ -51,8 +51,8 @@ def samples(run: Found, study: Found) -> Section | None:
 
     section = Section("Sample images")
     section.lead = (
-        f"From the first {len(answers):,} images of the split {summary['split']!r}: those answered wrongly with the most "
-        f"confidence, then some that are answered rightly, one of each class first."
+        f"From the first {len(answers):,} images of the split {summary['split']!r}: those answered wrongly with the "
+        f"most confidence, then some that are answered rightly, one of each class first."
     )
     for row in chosen.itertuples(index=False):
         is_right = row.label == row.answer

@@ -174,8 +174,9 @@ def _sorted_by(value: Any) -> Any:
         return ""
     if isinstance(value, bool | np.bool_):
         return int(value)
-    if isinstance(value, np.number):
-        return value.item()
+    value = value.item() if isinstance(value, np.number) else value
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"  # as scripts write it
     return value if isinstance(value, int | float) else str(value)
 
 

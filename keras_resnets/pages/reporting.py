@@ -18,11 +18,11 @@ DETAILED = 20
 def report(*folders: str | os.PathLike, images: bool = True, out: str | os.PathLike | None = None) -> Path:
     """Writes a report: one HTML page that needs no network and opens from its file.
 
-    It says what was asked and found, in sentences, with the curves of trainings, the figures of studies, tables that sort
-    and can be downloaded, what the intervals mean, and versions, hardware and fingerprints. Several runs, or a
-    folder that holds some, are compared. What is damaged, unfinished or of another version is said where it
-    would stand. Nothing is measured, and no network is opened; of an evaluated run, sample images are read from its
-    data, where they are there.
+    It says what was asked and found, in sentences, with the curves of trainings, the figures of studies, tables that
+    sort and can be downloaded, what the intervals mean, and versions, hardware and fingerprints. Several runs, or a
+    folder that holds some, are compared. What is damaged, unfinished or of another version is said where it would
+    stand. Nothing is measured, and no network is opened; of an evaluated run, sample images are read from its data,
+    where they are there.
 
     Args:
         *folders: directories of runs, searches or studies, or folders that hold some.

@@ -50,15 +50,15 @@ COLUMNS = {
 }
 
 _INTERVALS = {
-    "wilson": "An interval beside an error or accuracy (low, high, or a bar in a figure) is a 95 % Wilson interval over "
-    "the examples: were the network measured on other examples of the same kind again and again, about 19 of 20 such "
-    "intervals would hold the error over all of them. It does not say what another training would give. Two "
+    "wilson": "An interval beside an error or accuracy (low, high, or a bar in a figure) is a 95 % Wilson interval "
+    "over the examples: were the network measured on other examples of the same kind again and again, about 19 of "
+    "20 such intervals would hold the error over all of them. It does not say what another training would give. Two "
     "networks whose intervals overlap may still differ: measured on the same examples, they are told apart by "
     "keras-resnets compare.",
     "seeds": "An interval over seeds is a 95 % t interval of the mean: it says what trainings with other seeds would "
     "give. With few seeds it is wide.",
-    "paired": "A difference of two networks on the same examples has Tango's 95 % interval and McNemar's exact test, which "
-    "count only the examples that one of the two has right.",
+    "paired": "A difference of two networks on the same examples has Tango's 95 % interval and McNemar's exact test, "
+    "which count only the examples that one of the two has right.",
     "images": "A score of a segmentation has a 95 % bootstrap interval over images.",
 }
 _SEEDS = {"degradation", "shortcuts", "activation", "width_depth", "segment", "effective", "survival", "compare"}
