@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keras_resnets.pages.parts import Section
 from keras_resnets.pages.words import intervals
+from keras_resnets.runs import environment
 
 # What tells a report from other pages, near its beginning.
 _MARK = '<meta name="generator" content="keras_resnets report">'
@@ -31,8 +32,6 @@ def render(title: str, sections: list[Section], studies: list[str]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    import keras_resnets
-
     files = PackageLoader("keras_resnets", "pages")
     environment = Environment(
         loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -47,7 +46,7 @@ def render(title: str, sections: list[Section], studies: list[str]) -> str:
         intervals=intervals(studies, columns, is_told),
         mark=Markup(_MARK),
         made=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
-        version=keras_resnets.__version__,
+        version=environment()["versions"].get("keras_resnets", ""),
         number=lambda: next(numbers),
     )
 
