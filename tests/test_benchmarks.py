@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.mark.backends
 def test_the_benchmark_of_a_gpu_runs_on_a_cpu(tmp_path):
-    """Its network is ours by its counts, its training learns from the data it is given, and started again, it is done."""
+    """Its network is ours by its counts, it trains on the data it is given, and started again, it is done."""
     if importlib.util.find_spec("jax") is None:
         pytest.skip("JAX is not installed here; make test-jax runs it")
     command = [sys.executable, SCRIPTS / "gpu.py", "--tiny", "--out", tmp_path, "--together", "2"]
@@ -33,7 +33,9 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu(tmp_path):
     assert training["epochs"] == 2
     assert kr.load_model(tmp_path / "runs" / "resnet8_0" / "model.keras").input_shape[1:] == (8, 8, 3)
     again = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    tables = [[line for line in said.splitlines() if line.startswith(("resnet8", "products"))] for said in (first, again)]
+    tables = [
+        [line for line in said.splitlines() if line.startswith(("resnet8", "products"))] for said in (first, again)
+    ]
     assert tables[0] == tables[1]  # from what was kept
     assert len(tables[0]) == 7
     assert "ours resnet8 train float32" in first

@@ -46,6 +46,13 @@ class Case:
         return f"{LIBRARIES[self.room]}-{self.function}"
 
 
+def keeping_doubles(_):
+    from keras.src.backend.common import dtypes
+
+    with of_keras.keeping_doubles():
+        return dtypes.BIT64_TO_BIT32_DTYPE["float64"] == keras.backend.result_type("float64", "float32") == "float64"
+
+
 def calls(_):
     x, layer = keras.Input((4,)), keras.layers.Dense(4)
     model = keras.Model(x, layer(layer(x)) + x)
@@ -263,6 +270,9 @@ CASES = [
          "look where keras.losses.SparseCategoricalCrossentropy finds the logits", logits_of),
     Case(of_keras, "index_of", "Optimizer._get_variable_index", "optimizers.SGD",
          "look how keras.optimizers.SGD finds the momentum of a variable", index_of),
+    Case(of_keras, "keeping_doubles", "keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE",
+         "the spectrum in double precision on JAX and torch", "look how keras.backend.result_type ends",
+         keeping_doubles),
     Case(of_keras, "replaced", "the rule that a layer's own call, activation or convolution_op goes first",
          "taps, the study of dynamics, and export", "look where Layer.__call__ now finds them", replaced),
     Case(of_keras, "in_xla", "tensorflow.python.ops.control_flow_util.GraphOrParentsInXlaContext", "layers.BatchNorm",

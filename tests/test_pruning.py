@@ -36,6 +36,7 @@ def found(it):
     return kr.prune(it.model, it.reported, calibration=it.chosen, blocks=3, timed=0)
 
 
+@pytest.mark.backends
 def test_greedy_is_brute_force(it, found):
     names, errors, tie = brute_force(it.model, it.chosen, 3)
     assert tie, "choose other examples: no tie is broken by loss"
@@ -151,6 +152,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.backends
 def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkeypatch, scramble):
     spec = kr.Spec("slim", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), stem_width=4)
     model = scramble(kr.build(spec))
@@ -214,7 +216,7 @@ def test_the_training_split_chooses_where_nothing_is_held_out(digits, scramble):
 def test_exports_that_are_timed_compute_what_the_network_does(it, tmp_path):
     x = it.reported[0][:1]
     for name in costs.timed_forms():
-        call = costs._exported(name, it.model, tmp_path / "net", x)
+        call = costs._runnable(name, it.model, tmp_path / "net", x)
         np.testing.assert_allclose(call(), answers(it.model, x), atol=1e-5)
     rows = costs.costs(it.model, [1, 2], x, timed=2)
     for name in costs.timed_forms():

@@ -102,7 +102,9 @@ def test_a_backend_that_is_not_installed_is_said_in_a_sentence():
     if absent is None:
         pytest.skip("all backends are installed")
     command = [sys.executable, "-m", "keras_resnets", "evaluate", "runs/none", "--data", "digits"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": absent}, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": absent}, check=False
+    )
     assert done.returncode == 1
     known = registered.BACKENDS[absent]
     assert done.stderr.splitlines()[-1] == (

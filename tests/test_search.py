@@ -210,6 +210,7 @@ def test_the_front_is_what_nothing_beats():
     assert 0 < sum(expected) < 40
 
 
+@pytest.mark.backends
 def test_tensorboard_shows_every_trial_with_its_cost(found):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata

@@ -11,6 +11,8 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.search import oracles
 from keras_resnets.search.journal import Journal
 
+pytestmark = pytest.mark.backends
+
 
 def play(oracle, *, workers, seed, stop=None):
     """Drives an oracle by workers that are done in a random order; a trial's score follows from its values."""

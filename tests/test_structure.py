@@ -31,7 +31,17 @@ def test_light_modules_do_not_import_keras(module):
 
 
 # What takes long to import, or is not installed everywhere.
-HEAVY = {"tensorflow", "tensorflow_datasets", "ai_edge_litert", "pandas", "matplotlib", "sklearn", "scipy", "PIL", "rich"}
+HEAVY = {
+    "tensorflow",
+    "tensorflow_datasets",
+    "ai_edge_litert",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "PIL",
+    "rich",
+}
 HEAVY |= {"tensorboard", "keras_tuner", "jax", "torch", "ray", "onnx", "onnxruntime", "tf2onnx", "huggingface_hub"}
 
 

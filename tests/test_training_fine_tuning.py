@@ -10,6 +10,7 @@ import keras_resnets as kr
 from keras_resnets.runs import read_csv
 
 
+@pytest.mark.backends
 def test_fine_tuning_knows_logits_and_weight_decay(digits, tmp_path, scramble):
     """With a rate of next to nothing and still statistics, the loss told is that of the logits."""
     spec = kr.Spec("logits", (kr.Stage(1, (4, 4)),), (8, 8, 1), 10, stem_width=4, frozen_bn=True, weight_decay=1e-3)

@@ -16,6 +16,7 @@ def small():
 @pytest.mark.parametrize("decay", ["kernels", "all"])
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(("form", "momentum"), [("keras", 0.9), ("torch", 0.9), ("keras", 0.0)])
+@pytest.mark.backends
 def test_optimizer_equals_numpy_across_a_drop(form, momentum, nesterov, decay):
     """Three steps at 0.1 and three at 0.01; where the velocity holds the rate, the drop comes later."""
     recipe = kr.recipes.Recipe(
@@ -52,6 +53,7 @@ def test_optimizer_equals_numpy_across_a_drop(form, momentum, nesterov, decay):
 
 
 @pytest.mark.parametrize(("decay", "names"), [("kernels", {"kernel"}), ("weights", {"kernel", "gamma"})])
+@pytest.mark.backends
 def test_adamw_of_a_recipe_equals_numpy(decay, names):
     """Decay is taken off apart from the gradient, at the schedule's rate, and from the named weights alone."""
     recipe = kr.recipes.Recipe(
@@ -76,6 +78,7 @@ def test_adamw_of_a_recipe_equals_numpy(decay, names):
 
 
 @pytest.mark.parametrize("decay", ["kernels", "all"])
+@pytest.mark.backends
 def test_decay_of_the_spec_equals_decay_of_the_optimizer(small, decay):
     """One as a penalty in the loss, the other in the optimiser: the same gradient, `0.1 * weight`."""
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 from helpers.path_training import equal, fit, one_on
 
 import keras_resnets as kr
-from keras_resnets.paths import FixedSize, Schedule, StochasticDepth
+from keras_resnets.paths import FixedSize, StochasticDepth
 
 
 @pytest.mark.parametrize("placement", ["post", "pre"])

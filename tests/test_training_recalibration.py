@@ -6,6 +6,8 @@ import pytest
 
 import keras_resnets as kr
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.fixture
 def normalised(scramble):

@@ -50,10 +50,10 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
 
     # Exports, each with its card.
     click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
+    import keras
+
     from keras_resnets.export.cards import describe as describe_export
     from keras_resnets.runs import read_json, seal, sound
-
-    import keras
 
     exports = ("saved_model", "network.tflite") if keras.config.backend() == "tensorflow" else ()
     if not exports:

@@ -93,8 +93,8 @@ def check_tensorflow() -> None:
     )
     if (backend := keras.config.backend()) != "tensorflow":
         raise ArgumentError(
-            f"Export needs Keras to compute with TensorFlow, which traces the network; it computes with {backend}. Save "
-            f"the network, and export the file in a process of its own: keras-resnets export NET.keras --out NET."
+            f"Export needs Keras to compute with TensorFlow, which traces the network; it computes with {backend}. "
+            f"Save the network, and export the file in a process of its own: keras-resnets export NET.keras --out NET."
         )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-
 CONTROL_FLOW = {"IF", "WHILE", "CALL", "CALL_ONCE", "If", "StatelessIf", "While", "StatelessWhile", "Case", "Loop"}
 # Operations of a SavedModel that only connect others or compute nothing.
 _PLUMBING = {

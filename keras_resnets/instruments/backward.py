@@ -1,4 +1,4 @@
-"""Takes gradients back through one link of a chain, whole, by path length, or along paths, as `TracedOnce` traces it."""
+"""Takes gradients back through a link of a chain, whole, by path length, or along paths, as `TracedOnce` traces it."""
 
 from __future__ import annotations
 

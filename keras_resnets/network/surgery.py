@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from typing import Any
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 

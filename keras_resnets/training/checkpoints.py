@@ -159,8 +159,8 @@ class Checkpoint(keras.callbacks.Callback):
         backend, begun = keras.config.backend(), (self.run.record or {}).get("backend")
         if begun not in (None, backend):
             notice(
-                f"The run in {str(self.run.path)!r} was begun with Keras on {begun}, and goes on on {backend}: what comes "
-                f"is not, to the bit, what would have come there."
+                f"The run in {str(self.run.path)!r} was begun with Keras on {begun}, and goes on on {backend}: what "
+                f"comes is not, to the bit, what would have come there."
             )
         return self.state["epoch"]
 

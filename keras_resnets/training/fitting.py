@@ -118,7 +118,8 @@ def fit(
         freezing = Freezing(recipe.freeze)
         how = team.described(model)
         note(run, how, first)
-        say(f"execution {words([how])}")
+        if team.execution != Execution():
+            say(f"execution {words([how])}")
         arguments, turning = team.trained(data.epochs(first, last), model.input_shape, steps, weights)
         watched, watched_steps = team.evaluated(data.watched, model.input_shape)
         try:

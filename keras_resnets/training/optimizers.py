@@ -23,17 +23,19 @@ def _check_rate(rate) -> None:
         number("learning_rate", rate, least=0)
 
 
-class _OfSome:
+class _OfSome(keras.optimizers.Optimizer):
     """An optimiser that updates the variables that are trainable now, of those that it was built for.
 
     Keras' own do so on every backend except JAX, where they ask for all of them; so layers could not be frozen after
     the optimiser was built.
     """
 
+    _known: list[keras.Variable]
+
     def build(self, variables):
         if not self.built:
             # Past `__setattr__`, by which Keras would count them among the optimiser's own.
-            vars(self)["_known"] = list(variables)
+            object.__setattr__(self, "_known", list(variables))
         super().build(variables)
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
