@@ -33,14 +33,14 @@ def render(title: str, sections: list[Section], studies: list[str]) -> str:
     from markupsafe import Markup
 
     files = PackageLoader("keras_resnets", "pages")
-    environment = Environment(
+    templates = Environment(
         loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     numbers = itertools.count(1)
     parts = list(_all(sections))
     columns = [name.replace(" ", "_") for part in parts for table in part.tables for name, *_ in table.columns]
     is_told = any("interval" in line for part in parts for line in part.verdict)
-    return environment.get_template("report.html.jinja").render(
+    return templates.get_template("report.html.jinja").render(
         title=title,
         sections=sections,
         intervals=intervals(studies, columns, is_told),
