@@ -206,6 +206,7 @@ def test_damage_costs_its_part_alone(tmp_path):
     (folder / "studies/responses/study.json").write_text(json.dumps({**record, "summary": [1, 2]}))
     (folder / "studies/delete/study.json").write_text(json.dumps({**record, "study": "of another version"}))
     (folder / "studies/delete/figure.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (folder / "studies/prune/study.json").write_text(json.dumps({**record, "study": ["a list"], "environment": 3}))
     (folder / "studies/later/.unfinished").mkdir(parents=True)
     asked = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**asked, "results": [], "command": {"a": 1}}))
@@ -221,7 +222,7 @@ def test_damage_costs_its_part_alone(tmp_path):
     ):
         assert sentence in page.text, sentence
     assert page.tables["unskip: rows"] == {"a": ["1"], "b": ["2"]}
-    assert "dropped" in page.tables["prune: rows"]
+    assert "dropped" in page.tables["['a list']: rows"]
     assert [image for image in page.of("img") if "that the study of another version saved" in image["alt"]]
 
 

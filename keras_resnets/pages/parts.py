@@ -17,28 +17,12 @@ if TYPE_CHECKING:
 # With more rows a table on the page is cut; the file to download has them all.
 LONGEST = 300
 # Columns whose numbers are shares, by the beginning of their names or the whole of them.
-_SHARES = (
-    "error",
-    "test_error",
-    "top5_error",
-    "accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "recall",
-    "precision",
-    "iou",
-)
-_SHARES += (
-    "mean_iou",
-    "val_mean_iou",
-    "agreement",
-    "train_error",
-    "calibration_error",
-    "confidence",
-    "deleted",
-    "unskipped",
-)
-_SHARES += ("validation accuracy", "test accuracy", "test mean IoU")
+_SHARES = {
+    *("error", "train_error", "test_error", "top5_error", "deleted", "unskipped", "calibration_error"),
+    *("accuracy", "val_accuracy", "test_accuracy", "top5_accuracy", "validation accuracy", "test accuracy"),
+    *("iou", "mean_iou", "val_mean_iou", "test_mean_iou", "test mean IoU", "pixel_accuracy"),
+    *("recall", "precision", "balanced_accuracy", "agreement", "confidence"),
+}
 
 
 @dataclass

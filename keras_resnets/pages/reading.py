@@ -140,7 +140,7 @@ def _found(path: Path, name: str) -> Found:
     found = Found(path, name, "study")
     found.record = told(found.notes, f"The record of {name}", lambda: entries(Run(path, {}).record)) or {}
     if (path / "study.json").exists():
-        found.study = told(found.notes, f"The study in {name}", lambda: Study.load(path))
+        found.study = told(found.notes, f"The study in {name}", lambda: _study(path))
     found.kind = _kind(found)
 
     # The table of epochs, and the studies of a run.
@@ -161,6 +161,12 @@ def _found(path: Path, name: str) -> Found:
             found.trainings.append(_found(place, "/".join(inside[1:] or inside)))
     _tell_unfinished(found)
     return found
+
+
+def _study(path: Path) -> Study:
+    """Loads a study; what is no text or dictionary in its file becomes one, so that all else is shown."""
+    study = Study.load(path)
+    return Study(str(study.name), study.rows, entries(study.summary), entries(study.environment), study.tables)
 
 
 def _kind(found: Found) -> str:
