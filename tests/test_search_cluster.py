@@ -11,7 +11,7 @@ from helpers.searches import ASKED, MOMENTS, STUCK, check, until
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
-from keras_resnets.search import cluster
+from keras_resnets.training import cluster
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = pytest.mark.ray

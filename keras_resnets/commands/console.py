@@ -49,6 +49,27 @@ _data = [
 ]
 
 
+def worker_options(what: str, each: str):
+    """Returns a decorator that adds the options of processes on a Ray cluster.
+
+    Args:
+        what: what they do, for the help.
+        each: what has GPUs of its own.
+    """
+    options = [
+        click.option("--workers", default=0, show_default=True, help=f"{what}, by Ray; 0 for no Ray."),
+        click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers."),
+        click.option("--gpus", type=float, help=f"GPUs for each {each}; one where there are any, by default."),
+    ]
+
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 _execution = [
     click.option(
         "--precision",
@@ -68,13 +89,15 @@ def execution_options(command):
     return command
 
 
-def read_execution(options: dict[str, Any]):
-    """Takes the options of `execution_options` out of a command's, and returns what they say."""
+def read_execution(options: dict[str, Any], *others: str):
+    """Takes the options that say how a training is executed out of a command's, and returns what they say."""
     from keras_resnets.training.execution import Execution
 
-    names = ("precision", "jit", "steps_per_execution", "devices")
-    precision, jit, steps, devices = (options.pop(name) for name in names)
-    return Execution(precision, jit, steps, int(devices) if devices and devices.isdecimal() else devices)
+    names = ("precision", "jit", "steps_per_execution", "devices", *others)
+    given = {name: options.pop(name) for name in names}
+    if (devices := given.get("devices")) and devices.isdecimal():
+        given["devices"] = int(devices)
+    return Execution(**given)
 
 
 def data_options(command):

@@ -18,6 +18,7 @@ from keras_resnets.commands.console import (
     read_recipe,
     read_spec,
     start,
+    worker_options,
 )
 
 
@@ -43,9 +44,7 @@ from keras_resnets.commands.console import (
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
 @execution_options
 @click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
-@click.option("--workers", default=0, show_default=True, help="Trials to train at a time, by Ray; 0 for no Ray.")
-@click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers.")
-@click.option("--gpus", type=float, help="GPUs for each of these trials; one where there are any, by default.")
+@worker_options("Trials to train at a time", "of these trials")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
 def search(network, out, **options) -> None:
     """Search networks of different depths at one budget, from which their widths follow.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def _recipe_options(command):
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
 @console.execution_options
+@console.worker_options("Processes that train it together, on JAX", "of them")
 @console.seed
 @console.out
 def train(
@@ -74,12 +76,20 @@ def train(
     """Train MODEL, a variant or a spec's JSON file, in a run directory; without --data on scikit-learn's digits.
 
     The same command resumes a run that was interrupted.
+
+    On a Ray cluster whose machines share a folder:
+
+    \b
+    KERAS_BACKEND=jax keras-resnets train ... --ray 10.0.0.1:6379 --workers 8 --out /shared/run
     """
+    if rest["workers"]:
+        # This process only waits for them, and leaves the GPUs to them.
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
     console.start()
     from keras_resnets.training import feeding
     from keras_resnets.training.training import train as run
 
-    execution = console.read_execution(rest)
+    execution = console.read_execution(rest, "workers", "ray", "gpus")
     values = {name: rest.pop(name) for name in _FIELDS}
     replaced = {name: value for name, value in values.items() if value is not None}
     replaced |= dict(console.parse_field(text, "--set-recipe", "momentum=0.95") for text in recipe_fields)

@@ -24,9 +24,10 @@ from keras_resnets.errors import whole_number
 class Data:
     """A data set, ready for `fit`: training, validation and test batches of images and labels.
 
-    Made by `load`. Batches are a `keras.utils.PyDataset` of arrays, which works on every backend, and whose `stream()` is
-    the same as `tf.data`; those of sets of tensorflow-datasets that do not fit into memory are `tf.data`. Images are float32, normalised with statistics of the training split; labels
-    are int32 class numbers, one per image or, for segmentation, (batch, height, width).
+    Made by `load`. Batches are a `keras.utils.PyDataset` of arrays, which works on every backend, and whose `stream()`
+    is the same as `tf.data`; those of sets of tensorflow-datasets that do not fit into memory are `tf.data`. Images are
+    float32, normalised with statistics of the training split; labels are int32 class numbers, one per image or, for
+    segmentation, (batch, height, width).
 
     Attributes:
         name: the name given to `load`.

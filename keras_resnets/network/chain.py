@@ -16,6 +16,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.data_format import check_channels_last
+from keras_resnets.network.devices import laid_out
 from keras_resnets.network.gating import Gated
 from keras_resnets.network.inside import find, graph_to
 
@@ -271,13 +272,15 @@ class ResidualNetwork(private.BuiltByShape):
         self.rescale()
         return history
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, x=None, *args, **kwargs):
         self.rescale()
-        return super().evaluate(*args, **kwargs)
+        with laid_out(x):
+            return super().evaluate(x, *args, **kwargs)
 
     def predict(self, *args, **kwargs):
         self.rescale()
-        return super().predict(*args, **kwargs)
+        with laid_out(None):
+            return super().predict(*args, **kwargs)
 
     def predict_on_batch(self, x):
         # On several devices, TensorFlow's replicas each predict all of it.

@@ -26,7 +26,7 @@ from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, sound, whole
 from keras_resnets.training import fine_tuning, recalibration, recipes
-from keras_resnets.training.execution import Execution
+from keras_resnets.training.execution import Execution, check_one_process
 from keras_resnets.training.opening import load_model
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def prune(
         (4, True)
     """
     # How many of which blocks may be dropped, and what chooses them.
+    check_one_process(execution, "Fine-tuning")
     network, how = adopt(model), Choosing.of(choosing)
     whole_number("fine_tune", fine_tune, 0)
     kept = set(select(network, keep))

@@ -1,5 +1,6 @@
 """Run directories: settings, atomically written and checked files, and a lock for one process at a time."""
 
+from keras_resnets.runs.channel import Channel
 from keras_resnets.runs.facts import environment, fingerprint
 from keras_resnets.runs.files import from_json, read_csv, read_json, to_json, whole, write_json
 from keras_resnets.runs.run import FORMAT, LAST, UNFINISHED, Busy, Run, usable
@@ -10,6 +11,7 @@ __all__ = [
     "LAST",
     "UNFINISHED",
     "Busy",
+    "Channel",
     "Damaged",
     "Run",
     "environment",

@@ -11,11 +11,12 @@ from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
 from keras_resnets.search import hparams, oracles, results
-from keras_resnets.search.cluster import LOCAL, Cluster, connected
+from keras_resnets.search.cluster import Cluster
 from keras_resnets.search.journal import Journal
 from keras_resnets.search.space import DepthWidth
 from keras_resnets.search.trials import Here, Setting, train_trials
-from keras_resnets.training.execution import Execution
+from keras_resnets.training.cluster import LOCAL, connected
+from keras_resnets.training.execution import Execution, check_one_process
 
 STUDY = "study"
 
@@ -82,6 +83,7 @@ def search(
         [[8, 'completed'], [14, 'completed']]
     """
     # Check the arguments.
+    check_one_process(execution, "Each trial of a search", "Give workers to the search, for trials at the same time.")
     for name, value, least in (("seeds", seeds, 1), ("workers", workers, 0), ("patience", patience, 1)):
         if value is not None:
             whole_number(name, value, least)

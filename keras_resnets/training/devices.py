@@ -21,6 +21,7 @@ from keras_resnets.data import Data
 from keras_resnets.data.indexed import Batches
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private, saving
+from keras_resnets.network.devices import Parallel, entire
 from keras_resnets.network.layers import BatchNorm
 from keras_resnets.training.execution import Execution
 
@@ -72,7 +73,7 @@ class Team:
         if asked == 1:
             return cls(execution, used)
         if backend == "jax":
-            return cls(execution, used, rank, ranks, _DataParallel(used, ranks))
+            return cls(execution, used, rank, ranks, Parallel(used, ranks))
         _check_mirrored(execution)
         return cls(execution, used, strategy=_mirrored(used))
 
@@ -139,19 +140,7 @@ class Team:
 
     def check(self, data: Data) -> None:
         """Raises `ArgumentError` unless all devices get equal parts of every training batch."""
-        batch, size = data.options["batch_size"], data.sizes["train"]
-        last = 0 if data.options["drop_remainder"] else size % batch
-        if batch % self.size:
-            raise ArgumentError(
-                f"batch_size must be a multiple of {self.size}, so that the devices share each batch evenly; got "
-                f"{batch}. Give {_even(batch, self.size)}, or other devices."
-            )
-        if last % self.size or size < self.size:
-            raise ArgumentError(
-                f"The {self.size} devices must share each batch evenly, and the {size} training images of "
-                f"{data.name!r} leave a last batch of {last or size}. Drop it (drop_remainder=True in the recipe), or "
-                f"give another batch_size or other devices."
-            )
+        check_even(data, self.size)
 
     def trained(
         self, batches: Any, shape: tuple, steps: int, weights: dict[int, float] | None = None
@@ -198,7 +187,7 @@ class Team:
         if keras.config.backend() == "tensorflow":
             # Keras goes on in one iterator where the steps are given.
             return self._per_replica(batches, shape, copies=not splits, again=True), len(batches)
-        return (self._part(batches) if splits else self.strategy.entire(batches)), None
+        return (self._part(batches) if splits else entire(batches)), None
 
     def _part(self, batches: Any) -> Any:
         """Returns the part of each batch that this process feeds."""
@@ -261,30 +250,6 @@ class Team:
         each = batches.flat_map(split)
         each = (each.repeat() if again else each).prefetch(tf.data.AUTOTUNE)
         return self.strategy.distribute_datasets_from_function(lambda _: each)
-
-
-class _DataParallel(keras.distribution.DataParallel):
-    """Shares batches among devices on JAX, but for those that each device is to have whole."""
-
-    def __init__(self, devices: tuple[str, ...], ranks: int):
-        super().__init__(devices=list(devices), auto_shard_dataset=False)
-        self._each = len(devices) // ranks
-        self._entire: set[int] = set()
-
-    def get_data_layout(self, data_shape):
-        # Keras asks for the first batch only, and lays out those behind it alike.
-        if data_shape[0] in self._entire or data_shape[0] % self._each:
-            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
-        return super().get_data_layout(data_shape)
-
-    def entire(self, batches: Any) -> Any:
-        """Returns batches that each device has whole, of a size by which they are known."""
-        rows = len(next(iter(batches.take(1)))[0])
-        if rows % self._each == 0:
-            rows = max(1, rows - 1)
-            batches = batches.rebatch(rows)
-        self._entire.add(rows)
-        return batches
 
 
 class _Epoch(keras.utils.PyDataset):
@@ -365,6 +330,23 @@ def _check_mirrored(execution: Execution) -> None:
         raise ArgumentError(
             "jit must be off with several devices on TensorFlow; got True. Leave it out, or set KERAS_BACKEND=jax, "
             "which compiles every step."
+        )
+
+
+def check_even(data: Data, devices: int) -> None:
+    """Raises `ArgumentError` unless every training batch can be shared evenly by so many devices."""
+    batch, size = data.options["batch_size"], data.sizes["train"]
+    last = 0 if data.options["drop_remainder"] else size % batch
+    if batch % devices:
+        raise ArgumentError(
+            f"batch_size must be a multiple of {devices}, so that the devices share each batch evenly; got {batch}. "
+            f"Give {_even(batch, devices)}, or other devices."
+        )
+    if last % devices or size < devices:
+        raise ArgumentError(
+            f"The {devices} devices must share each batch evenly, and the {size} training images of {data.name!r} "
+            f"leave a last batch of {last or size}. Drop it (drop_remainder=True in the recipe), or give another "
+            f"batch_size or other devices."
         )
 
 

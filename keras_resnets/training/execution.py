@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_resnets.errors import ArgumentError, notice, one_of, whole_number
+from keras_resnets.errors import ArgumentError, notice, number, one_of, whole_number
 from keras_resnets.runs import Run
+from keras_resnets.training.cluster import LOCAL
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What the last digits of the weights depend on, and how that is called.
@@ -30,6 +31,10 @@ class Execution:
             a small network. Each step still has its own batch, rate and blocks; an epoch ends where it did.
         devices: how many devices of this machine share each batch, or `"all"`; None for one. GPUs, if there are any.
             The weights are those of one device, but for rounding.
+        workers: processes that train together on JAX, each on an equal part of every batch; Ray places them, and starts
+            them anew from the last whole epoch if one is lost. 0 to train in this process.
+        ray: the address of a Ray cluster for them, whose machines share the run directory; `"local"` for this machine.
+        gpus: GPUs for each of the workers; None for one if the cluster has as many.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -44,6 +49,9 @@ class Execution:
     jit: bool | None = None
     steps_per_execution: int = 1
     devices: int | str | None = None
+    workers: int = 0
+    ray: str = LOCAL
+    gpus: float | None = None
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, (None, *PRECISIONS))
@@ -53,6 +61,34 @@ class Execution:
             if isinstance(self.devices, str):
                 raise ArgumentError(f"devices must be a whole number or 'all'; got {self.devices!r}.")
             whole_number("devices", self.devices, 1)
+        whole_number("workers", self.workers, 0)
+        if self.workers and self.devices is not None:
+            raise ArgumentError(
+                f"devices are those of one process; got {self.devices!r} and {self.workers} workers. Leave it out, and "
+                f"give the gpus of each worker."
+            )
+        if self.ray != LOCAL and not self.workers:
+            raise ArgumentError(f"workers must be at least 1 for a training on the Ray cluster {self.ray!r}; got 0.")
+        if self.gpus is not None and not self.workers:
+            raise ArgumentError(f"gpus are those of each of the workers; got {self.gpus!r} and no workers. Give both.")
+        if self.gpus is not None:
+            number("gpus", self.gpus, least=0)
+            if self.gpus != int(self.gpus):
+                raise ArgumentError(
+                    f"gpus must be a whole number for each of the workers that train one network; got {self.gpus!r}."
+                )
+
+
+def check_one_process(execution: Execution | None, what: str, remedy: str = "Leave it out.") -> None:
+    """Raises `ArgumentError` where several processes are asked for and one is all that there can be.
+
+    Args:
+        execution: what was asked for.
+        what: what runs in one process, the beginning of the sentence.
+        remedy: what to do.
+    """
+    if execution is not None and execution.workers:
+        raise ArgumentError(f"{what} runs in one process; got an execution with {execution.workers} workers. {remedy}")
 
 
 def check_precision(out: str | os.PathLike, precision: str) -> None:
@@ -115,5 +151,6 @@ def _parts(entry: dict[str, Any]) -> list[str]:
     if entry["steps_per_execution"] > 1:
         parts.append(f"{entry['steps_per_execution']} steps per execution")
     if entry["devices"] > 1:
-        parts.append(f"{entry['devices']} devices")
+        processes = f" of {entry['processes']} processes" if entry.get("processes", 1) > 1 else ""
+        parts.append(f"{entry['devices']} devices{processes}")
     return parts

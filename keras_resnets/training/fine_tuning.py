@@ -15,7 +15,7 @@ from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import places, recipes
 from keras_resnets.training.devices import Team
-from keras_resnets.training.execution import Execution
+from keras_resnets.training.execution import Execution, check_one_process
 from keras_resnets.training.feeding import fed
 from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
@@ -70,6 +70,7 @@ def fine_tune(
         0.0
     """
     # The network, the shortened recipe and the data in its batches.
+    check_one_process(execution, "Fine-tuning")
     network, team = adopt(model), Team.of(execution)
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)

@@ -144,8 +144,9 @@ def fit(
                 )
         except BaseException:
             freezing.lift()
-            with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
-                _keep_best(model, run)
+            if team.ranks == 1:  # of several, the others may not come to this
+                with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
+                    _keep_best(model, run)
             raise
     else:
         checkpoint.end(model)

@@ -24,6 +24,8 @@ from keras_resnets.training.devices import Team
 from keras_resnets.training.execution import Execution, check_precision
 from keras_resnets.training.fitting import check_recipe, fit
 from keras_resnets.training.opening import load_model
+from keras_resnets.training.workers import check as check_workers
+from keras_resnets.training.workers import run_ranks
 
 
 def train(
@@ -208,6 +210,8 @@ def _train(
 
     check_callbacks(callbacks, recipe.optimizer(data.steps_per_epoch), recipe.name)
     check_recipe(recipe, data)
+    if team.execution.workers:
+        check_workers(team.execution, data, callbacks)
     with Run(out, asked) as run:
         places.note(run, model, data)
         if is_complete(run) and not _goes_on(run, end or recipe.total_epochs(data.steps_per_epoch)):
@@ -218,8 +222,17 @@ def _train(
         if end is not None:
             total = recipe.total_epochs(data.steps_per_epoch)
             say(f"end       after {end} epochs of the {total} that this run was begun with, by the schedule of those")
-        finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell, team=team)
-        return None if finished else model
+        if not team.execution.workers:
+            finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell, team=team)
+            return None if finished else model
+    job = {"recipe": recipe, "policy": policy, "callbacks": tuple(callbacks), "until": until, "end": end, "seed": seed}
+    run_ranks(model, data, team.execution, tell, verbose, out=out, asked=asked, from_logits=False, **job)
+    with Run(out, asked) as run:
+        if not is_complete(run):
+            # They stopped at `until`: what they reached is restored, and nothing is trained.
+            fit(model, data, recipe, policy, run, callbacks, 0, until, end=end, team=team)
+            return model
+    return None
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:

@@ -22,9 +22,9 @@ STUCK = 240
 class Process:
     """A `keras-resnets` that writes what it says to a file."""
 
-    def __init__(self, arguments, out, log):
+    def __init__(self, arguments, out, log, **environment):
         self.log = log
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment}
         with open(log, "a") as said:
             command = [sys.executable, "-m", "keras_resnets", *map(str, arguments), "--out", str(out)]
             self.process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
