@@ -6,6 +6,8 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -238,7 +240,57 @@ def test_folders_that_are_none_of_ours_are_refused(tmp_path, capsys):
     with pytest.raises(ArgumentError, match="is a folder"):
         kr.report(study, out=tmp_path)
     assert main(["report", str(tmp_path / "nowhere")]) == 2
-    assert "'" + str(tmp_path / "nowhere") + "' is not one" in capsys.readouterr().err
+    assert "nowhere' is not there" in capsys.readouterr().err
+
+
+def test_folders_are_refused_before_keras_is_imported(tmp_path):
+    script = f"""
+import sys
+from keras_resnets.commands.cli import main
+status = main(["report", {str(tmp_path)!r}])
+sys.exit(status != 2 or "keras" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert "holds no run, search or study" in ended.stderr
+
+
+def test_texts_stand_out_from_their_ground_in_both_themes(run):
+    """By a ratio of 4.5 at least, WCAG 2.2, 1.4.3 (AA)."""
+
+    def luminance(colour):
+        digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    themes = re.findall(r":root \{(.*?)\}", (run.folder / "report.html").read_text(), re.DOTALL)
+    assert len(themes) == 2
+    for theme in themes:
+        colours = dict(re.findall(r"--([\w-]+): (#\w+)", theme))
+        for text in ("text", "quiet", "link"):
+            for ground in ("page", "soft", "note"):
+                low, high = sorted(luminance(colours[name]) for name in (text, ground))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not shutil.which("chromium"), reason="the browser, chromium, is not installed")
+def test_tables_sort_in_a_browser(run, tmp_path):
+    click = """<script>
+const table = [...document.querySelectorAll("table")].find(t => t.caption.textContent.startsWith("lesion"));
+const heads = [...table.tHead.rows[0].cells], column = heads.findIndex(head => head.textContent === "error");
+const values = () => [...table.tBodies[0].rows].map(row => row.cells[column].dataset.value);
+const seen = [0, 1].map(() => { heads[column].querySelector("button").click(); return values(); });
+document.body.textContent = JSON.stringify(seen);
+</script></body>"""
+    page = tmp_path / "page.html"
+    page.write_text((run.folder / "report.html").read_text().replace("</body>", click))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    shown = subprocess.run(["chromium", *options, page.as_uri()], check=True, capture_output=True, text=True).stdout
+    up, down = json.loads(re.search(r"<body>(.*)</body>", shown, re.DOTALL)[1])
+    errors = sorted(run.page.tables["lesion: rows"]["error"], key=float)
+    assert up == errors
+    assert down == errors[::-1]
 
 
 def test_the_command_writes_the_page_and_replaces_its_own(tmp_path, capsys):

@@ -68,7 +68,7 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
             click.echo(f"   {line}")
 
     # What to look at: first the page with all of it.
-    from keras_resnets.pages import report
+    from keras_resnets.pages.reporting import report
 
     page = report(out)
     card_line = f"   {out / 'saved_model.card.md'}\n" if exports else ""

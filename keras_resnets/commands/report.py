@@ -21,10 +21,11 @@ def report(folders, out, images) -> None:
     The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that
     sort, and where all of it comes from; several runs are compared. What is unfinished or damaged is said on the page.
     """
-    missing = next((folder for folder in folders if not folder.is_dir()), None)
-    if missing is not None:  # found before Keras is imported
-        raise click.UsageError(f"A report is of folders; {str(missing)!r} is not one.")
+    from keras_resnets.pages.reading import located
+
+    for folder in folders:  # before Keras is imported, which takes long
+        located(folder)
     console.start()
-    from keras_resnets.pages import report as run
+    from keras_resnets.pages.reporting import report as run
 
     console.print_written([run(*folders, images=images, out=out)])

@@ -334,6 +334,8 @@ def _settings(found: Found) -> Section:
             if value not in (None, "", [], {}) and name != "network":
                 text = parts.number(value, name) if not isinstance(value, dict | list) else to_json(value, None).strip()
                 made.facts.append((f"{group}: {name.replace('_', ' ')}", text))
+    names = entries(found.record.get("carries")).get("class_names")
+    made.facts += [("class names", ", ".join(map(str, names)))] if isinstance(names, list) else []
     made.facts += [("seed", str(asked["seed"]))] if "seed" in asked else []
     record = parts.address(to_json(found.record), "application/json")
     made.tables.append(parts.Table("The whole record, with the network's spec", [], [], 0, record, "run.json", False))

@@ -97,6 +97,19 @@ def read(folder: Path) -> list[Found]:
     """Returns what a folder holds: one entry if it is a run, a search or a study, else one for each that it contains.
 
     Raises:
+        ArgumentError: as for `located`.
+    """
+    places = located(folder)
+    found = [_found(place, name) for place, name in places[:MOST]]
+    if len(places) > MOST:
+        found[0].notes.append(f"There are more than {MOST} runs and studies in {folder.name!r}; the rest is left out.")
+    return found
+
+
+def located(folder: Path) -> list[tuple[Path, str]]:
+    """Returns the folders of the runs, searches and studies that a folder is or holds, with their names on the page.
+
+    Raises:
         ArgumentError: there is no such folder, or nothing that this package wrote in it.
     """
     if not folder.is_dir():
@@ -105,18 +118,14 @@ def read(folder: Path) -> list[Found]:
             f"A report is of a folder: of a run, a search or a study, or one that holds several; {str(folder)!r} is "
             f"{kind}."
         )
-    name = folder.resolve().name
     if is_ours(folder):
-        return [_found(folder, name)]
-    found = [_found(place, str(place.relative_to(folder))) for place in itertools.islice(_places(folder), MOST + 1)]
+        return [(folder, folder.resolve().name)]
+    found = [(place, str(place.relative_to(folder))) for place in itertools.islice(_places(folder), MOST + 1)]
     if not found:
         raise ArgumentError(
             f"{str(folder)!r} holds no run, search or study: there is no run.json and no study.json in it, nor in its "
             f"folders. Give the folder that was the --out of a command."
         )
-    if len(found) > MOST:
-        found = found[:MOST]
-        found[0].notes.append(f"There are more than {MOST} runs and studies in {folder.name!r}; the rest is left out.")
     return found
 
 
