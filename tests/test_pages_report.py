@@ -19,6 +19,7 @@ from PIL import Image
 import keras_resnets as kr
 from keras_resnets.commands.cli import main
 from keras_resnets.errors import ArgumentError
+from keras_resnets.reports import study as study_module
 from keras_resnets.studies.answers import Answers
 from keras_resnets.studies.evaluate import of_answers
 from tests.helpers.pages import Page
@@ -299,3 +300,13 @@ def test_the_command_writes_the_page_and_replaces_its_own(tmp_path, capsys):
         assert main(["report", str(study)]) == 0
     assert f"wrote {study / 'report.html'}" in capsys.readouterr().out
     assert "reorder: rows" in Page((study / "report.html").read_text()).tables
+
+
+def test_words_in_columns_stay_in_columns(tmp_path, monkeypatch):
+    folder = copied("studies/reorder", tmp_path / "reorder")
+    told = SimpleNamespace(describe=lambda study: "network  error\na        1 %\nb       20 %\nb is worse", draw=None)
+    monkeypatch.setitem(study_module.DRAWINGS, "reorder", told)
+    kr.report(folder, out=tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert re.search(r"<pre[^>]*>network  error\na        1 %\nb       20 %</pre>", text)
+    assert "<li>b is worse</li>" in text

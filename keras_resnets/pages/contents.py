@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 from typing import Any
 
@@ -21,6 +22,8 @@ _LEADS = {
     "search": "Searches depth against width, and further choices, at an equal budget.",
     "prune": "Drops the residual branches that cost least, one after the other.",
 }
+# A line of words in columns.
+_COLUMNS = re.compile(r"\S {2,}\S")
 _KINDS = {"run": "Run", "search": "Search", "study": "Study", "cells": "Trainings of a study", "unfinished": "Study"}
 
 
@@ -83,7 +86,9 @@ def of_study(study: Study, found: Found) -> Section:
     if not made.lead and inspect.isfunction(function):
         made.lead = (function.__doc__ or "").strip().split("\n")[0].replace("`", "")
     text = told(made.notes, f"The verdict of {study.name}", lambda: describe(study))
-    made.verdict = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    lines = [line.rstrip() for line in (text or "").splitlines() if line.strip()]
+    made.aligned = [line for line in lines if _COLUMNS.search(line)]
+    made.verdict = [line.strip() for line in lines if not _COLUMNS.search(line)]
     figure = told(made.notes, f"The figure of {study.name}", lambda: parts.drawn(study.figure(), study.name))
     svg = found.path / "figure.svg"
     if figure is None and svg.is_file():

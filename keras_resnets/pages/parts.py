@@ -75,6 +75,7 @@ class Section:
         lead: a sentence below the heading.
         notes: warnings.
         verdict: what was found, in sentences.
+        aligned: lines of what was found whose words stand in columns.
         command: the command that made it.
         hint: commands that would add to it.
         figures, facts, tables, images: what is shown; `facts` are names and texts, `images` sample images.
@@ -86,6 +87,7 @@ class Section:
     lead: str = ""
     notes: list[str] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
+    aligned: list[str] = field(default_factory=list)
     command: str = ""
     hint: str = ""
     figures: list[Picture] = field(default_factory=list)
