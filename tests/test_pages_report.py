@@ -19,6 +19,7 @@ from PIL import Image
 import keras_resnets as kr
 from keras_resnets.commands.cli import main
 from keras_resnets.errors import ArgumentError
+from keras_resnets.pages import curves
 from keras_resnets.reports import study as study_module
 from keras_resnets.studies.answers import Answers
 from keras_resnets.studies.evaluate import of_answers
@@ -310,3 +311,13 @@ def test_words_in_columns_stay_in_columns(tmp_path, monkeypatch):
     text = (tmp_path / "page.html").read_text()
     assert re.search(r"<pre[^>]*>network  error\na        1 %\nb       20 %</pre>", text)
     assert "<li>b is worse</li>" in text
+
+
+@pytest.mark.parametrize("best", [0, 3])
+def test_of_many_curves_the_best_stands_out(best):
+    scores = {str(i): [0.5, 0.9 if i == best else 0.6] for i in range(8)}
+    histories = {name: pd.DataFrame({"epoch": [1, 2], "val_accuracy": values}) for name, values in scores.items()}
+    figure = curves.of_several(histories, "eight")
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {f"best: {best}", "the other 7"}
+    strong = [line for line in figure.axes[0].lines if line.get_color() != "0.7"]
+    assert [list(line.get_ydata()) for line in strong] == [[0.5, 0.9]]

@@ -65,8 +65,7 @@ def of_several(histories: Mapping[str, pd.DataFrame], title: str) -> Figure | No
         style = {"color": figures.COLOURS[i % 5], "ls": _DASHES[i]} if few else {"color": "0.7", "lw": 0.8}
         if not few and name == best:
             style = {"color": figures.OURS, "lw": 1.8, "zorder": 4}
-        others = None if i else f"the other {len(shown) - 1}"
-        label = name if few else f"best: {name}" if name == best else others
+        label = name if few else f"best: {name}" if name == best else f"the other {len(shown) - 1}"
         axes.plot(
             history["epoch"], history[column], label=label, marker="o" if len(history) < 4 else None, ms=4, **style
         )
