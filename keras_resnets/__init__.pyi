@@ -47,6 +47,7 @@ from .network import (
     reorder,
     unskip,
 )
+from .pages.reporting import report
 from .prediction import Prediction, predict
 from .pruning import Pruned, prune
 from .studies import callbacks, compare, evaluate

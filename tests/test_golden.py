@@ -477,7 +477,8 @@ def test_a_run_can_be_exported_from_the_command_line(commands):
     folder, result = commands
     result("export")
     card, old = json.loads((folder / "saved.card.json").read_text()), expected("cards/saved_model.card.json")
-    assert card.keys() - old.keys() == {"class_names", "ends_in", "signatures"}
+    assert card.keys() - old.keys() == {"class_names", "ends_in", "signatures", "training"}
+    assert card["training"] == {"recipe": "digits", "epochs": 2, "seed": 0, "data": "digits", "execution": ""}
     assert card.keys() >= old.keys()
     assert card["network"] == old["network"]
     assert {name: card["preprocessing"][name] for name in old["preprocessing"]} == old["preprocessing"]

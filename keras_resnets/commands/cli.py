@@ -20,6 +20,7 @@ from keras_resnets.commands.evaluate import evaluate
 from keras_resnets.commands.export import export
 from keras_resnets.commands.predict import predict
 from keras_resnets.commands.prune import prune
+from keras_resnets.commands.report import report
 from keras_resnets.commands.search import search
 from keras_resnets.commands.study import study
 from keras_resnets.commands.train import train
@@ -72,6 +73,7 @@ cli.add_command(prune)
 cli.add_command(convert)
 cli.add_command(export)
 cli.add_command(weights)
+cli.add_command(report)
 
 
 @cli.command()

@@ -67,11 +67,15 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
         for line in describe_export(read_json(card)).splitlines():
             click.echo(f"   {line}")
 
-    # What to look at.
+    # What to look at: first the page with all of it.
+    from keras_resnets.pages.reporting import report
+
+    page = report(out)
     card_line = f"   {out / 'saved_model.card.md'}\n" if exports else ""
     figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
     click.echo(
         f"\nLook at\n"
+        f"   {page}    all of it on one page, in a browser\n"
         f"{figures}\n"
         f"{card_line}"
         f"   tensorboard --logdir {out}    learning curves, weights, graph, the figures\n"

@@ -67,6 +67,7 @@ def markdown(report: dict[str, Any]) -> str:
     blocks = f", {network['blocks']} blocks" if network["blocks"] else ""
     facts = [
         ("network", f"{network['name']}: {network['parameters']:,} parameters{macs}{blocks}"),
+        ("training", _training(report.get("training"))),
         ("format", f"{report['format']}, {report['bytes']:,} bytes"),
         ("input", _end(report["input"], report["input"]["name"])),
         ("preprocessing", _preprocessing(report["preprocessing"])),
@@ -97,6 +98,17 @@ def markdown(report: dict[str, Any]) -> str:
     if report["sensitivity"]:
         parts += ["## Blocks in 8 bits", _sensitivity(report["sensitivity"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _training(training: dict[str, Any] | None) -> str:
+    """Returns how the network was trained; early reports do not say it."""
+    if training is None:
+        return ""
+    count = training["epochs"]
+    epochs = f"{count} epoch{'s' if count != 1 else ''} of " if count else ""
+    seed = "" if training["seed"] is None else f", seed {training['seed']}"
+    executed = f"; on {training['execution']}" if training["execution"] else ""
+    return f"{epochs}the recipe {training['recipe']} on {training['data']}{seed}{executed}"
 
 
 def _end(end: dict[str, Any], name: str | None) -> str:

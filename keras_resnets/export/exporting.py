@@ -269,6 +269,7 @@ def _export(
             "operators": opened.operators,
             "checks": opened.facts.get("checks"),
             "sensitivity": None,
+            "training": report_fields.training(served),
             "environment": runs.environment(*file_format.packages),
         }
 

@@ -38,6 +38,12 @@ def ends(served: Inference, opened: Opened, comparison: Comparison, output: str)
     }
 
 
+def training(served: Inference) -> dict[str, Any] | None:
+    """Describes how the network was trained and executed; None if it did not come from a run directory."""
+    provenance = getattr(served.model, "provenance", None)
+    return None if provenance is None else dict(provenance)
+
+
 def preprocessing(served: Inference) -> dict[str, Any] | None:
     """Describes the preprocessing of raw pixels, and whether the file contains it."""
     steps = served.preprocessing or getattr(served.model, "preprocessing", None)

@@ -63,6 +63,8 @@ class ResidualNetwork(private.BuiltByShape):
         self._spec = spec
         self.preprocessing = preprocessing
         self.class_names = None
+        # How it was trained, of a network that was opened from a run directory; told by an export's card.
+        self.provenance: dict[str, Any] | None = None
         self._paths: policies.Policy | None = None
         self._gated = Gated()
 

@@ -16,6 +16,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import LAST, Damaged, Run, sound, verified, whole
 from keras_resnets.training import places
 from keras_resnets.training.checkpoints import OF_CALLBACK, assign, state_of
+from keras_resnets.training.execution import words
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -40,6 +41,28 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         'resnet20'
     """
     run = Run(path, {})
+    model = _opened(path, run)
+    if run.path.is_dir() and isinstance(model, ResidualNetwork):
+        model.provenance = _provenance(run.record or {})
+    return model
+
+
+def _provenance(record: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns how the network of a run was trained, as its record has it; None if there is none."""
+    asked, results = record.get("asked") or {}, record.get("results") or {}
+    if not isinstance(asked.get("recipe"), dict):
+        return None
+    return {
+        "recipe": asked["recipe"].get("name"),
+        "epochs": results.get("epochs"),
+        "seed": asked.get("seed"),
+        "data": (asked.get("data") or {}).get("name"),
+        "execution": words(record.get("execution") or []),
+    }
+
+
+def _opened(path: str | os.PathLike, run: Run) -> keras.Model:
+    """Opens a network as `load_model` does."""
     file = run.path / "model.keras"
     if run.path.is_dir():
         tell_divergence(run.path, ((run.record or {}).get("results") or {}).get("diverged"))

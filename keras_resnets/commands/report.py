@@ -1,0 +1,31 @@
+"""The subcommand `report`: one page of what a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from keras_resnets.commands import console
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to write; by default report.html in the one folder given."
+)
+@click.option("--images/--no-images", default=True, show_default=True, help="Read sample images from a run's data.")
+def report(folders, out, images) -> None:
+    """Write one page on FOLDERS: runs with their studies, searches, studies, or folders of several.
+
+    The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that
+    sort, and where all of it comes from; several runs are compared. What is unfinished or damaged is said on the page.
+    """
+    from keras_resnets.pages.reading import located
+
+    for folder in folders:  # before Keras is imported, which takes long
+        located(folder)
+    console.start()
+    from keras_resnets.pages.reporting import report as run
+
+    console.print_written([run(*folders, images=images, out=out)])
