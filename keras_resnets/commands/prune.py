@@ -48,6 +48,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
     console.start()
     execution = console.read_execution(options)
+    from keras_resnets.data.indexed import unlabelled
     from keras_resnets.pruning import prune as run
     from keras_resnets.training import feeding
 
@@ -63,7 +64,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
             network, data, lambda image_size: _data(source, data, plain, {**where, "image_size": image_size})
         ).prepared(preprocess)
         if not console.has_labels_for(loaded, network):
-            splits = (split.map(lambda x, y: x) for split in (loaded.test, loaded.validation))
+            splits = (unlabelled(split) for split in (loaded.test, loaded.validation))
             loaded, options["calibration"] = splits
     _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), execution=execution, **options)
     console.print_written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])

@@ -288,11 +288,11 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
+    from keras_resnets.data.indexed import unlabelled
     from keras_resnets.training.feeding import in_size_of
 
     load = functools.partial(datasets.load, data, normalize=None, validation=0)
     loaded = in_size_of(network, data, lambda image_size: load(**{**where, "image_size": image_size}))
     loaded = loaded.first(examples) if examples else loaded
-    if has_labels_for(loaded, network):
-        return loaded.unseen.map(lambda x, y: (preprocess(x), y))
-    return loaded.unseen.map(lambda x, y: preprocess(x))
+    unseen = loaded.prepared(preprocess).unseen
+    return unseen if has_labels_for(loaded, network) else unlabelled(unseen)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-Pair = tuple[np.ndarray, np.ndarray]
+Pair = tuple[np.ndarray, Any]
 # Makes an example of an image, its label or mask, and the source of its random draws, None in evaluation.
 Example = Callable[[np.ndarray, Any, np.random.Generator | None], tuple[Any, Any]]
 
@@ -81,7 +81,7 @@ class Batches(keras.utils.PyDataset):
 
         def read(index: int) -> Pair:
             images, labels = self[index]
-            return images[: sizes[index]], labels[: sizes[index]]
+            return images[: sizes[index]], None if labels is None else labels[: sizes[index]]
 
         return Batches(sizes, read, workers=self.workers)
 
@@ -93,6 +93,10 @@ class Batches(keras.utils.PyDataset):
             return function(images), labels
 
         return Batches(self.sizes, read, self._turning, self.workers)
+
+    def unlabelled(self) -> Batches:
+        """Returns the same batches with None for labels, for measurements that need none."""
+        return Batches(self.sizes, lambda index: (self._read(index)[0], None), self._turning, self.workers)
 
     def rebatch(self, size: int) -> Batches:
         """Returns the same examples in batches of another size."""
@@ -106,11 +110,11 @@ class Batches(keras.utils.PyDataset):
             for number in range(int(np.searchsorted(ends, begin, "right")), int(np.searchsorted(ends, end)) + 1):
                 images, labels = last(number)
                 there = slice(max(0, begin - int(starts[number])), end - int(starts[number]))
-                parts.append((images[there], labels[there]))
+                parts.append((images[there], None if labels is None else labels[there]))
             if len(parts) == 1:
                 return parts[0]
-            images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-            return images, labels
+            images, labels = zip(*parts, strict=True)
+            return np.concatenate(images), None if labels[0] is None else np.concatenate(labels)
 
         return Batches([min(size, total - begin) for begin in range(0, total, size)], read, workers=self.workers)
 
@@ -127,10 +131,15 @@ class Batches(keras.utils.PyDataset):
         """Returns the batches as `tf.data`."""
         import tensorflow as tf
 
-        found = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in self[0]]
-        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=tuple(found)).apply(
-            tf.data.experimental.assert_cardinality(len(self))
-        )
+        found = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in self[0] if part is not None]
+        pairs = len(found) == 2
+
+        def parts():
+            for images, labels in self:
+                yield (images, labels) if pairs else images
+
+        dataset = tf.data.Dataset.from_generator(parts, output_signature=tuple(found) if pairs else found[0])
+        return dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
 
 
 def joined(parts: Sequence[Any]) -> Any:
@@ -146,6 +155,18 @@ def first_of(batches: Any, examples: int) -> Any:
         return batches.first(examples)
     size = next(iter(batches.take(1).as_numpy_iterator()))
     return batches.unbatch().take(examples).batch(len(size[0] if isinstance(size, tuple) else size))
+
+
+def mapped(batches: Any, function: Callable) -> Any:
+    """Returns batches with their images passed through a function; as `tf.data`, if they are."""
+    if isinstance(batches, Batches):
+        return batches.mapped(function)
+    return batches.map(lambda x, *y: (function(x), *y) if y else function(x))
+
+
+def unlabelled(batches: Any) -> Any:
+    """Returns batches without their labels; as `tf.data`, if they are."""
+    return batches.unlabelled() if isinstance(batches, Batches) else batches.map(lambda x, y: x)
 
 
 class Indexed:

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_resnets import runs
 from keras_resnets.data.batches import batches
+from keras_resnets.data.indexed import mapped
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.export import inspection, report_fields
 from keras_resnets.export.cards import card_path, markdown
@@ -373,4 +374,4 @@ def _prepare(served: Inference, data):
         return data
     if isinstance(data, tuple):
         return served.prepared(np.asarray(data[0])), data[1]
-    return getattr(data, "test", data).map(lambda x, *y: (preprocessing(x), *y) if y else preprocessing(x))
+    return mapped(getattr(data, "test", data), preprocessing)
