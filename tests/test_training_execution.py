@@ -86,6 +86,7 @@ def test_an_execution_that_changes_the_last_digits_is_told_and_recorded(plain, t
     assert not [warning for warning in recwarn if "goes on after epoch" in str(warning.message)]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX takes minutes where it does not compile")
 def test_compilation_is_told_where_it_changes(tmp_path, plain):
     train(tmp_path, until=1, jit=True)

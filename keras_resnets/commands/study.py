@@ -295,4 +295,6 @@ def _unseen(network, preprocess, data: str, examples: int | None, **where):
     loaded = in_size_of(network, data, lambda image_size: load(**{**where, "image_size": image_size}))
     loaded = loaded.first(examples) if examples else loaded
     unseen = loaded.prepared(preprocess).unseen
-    return unseen if has_labels_for(loaded, network) else unlabelled(unseen)
+    unseen = unseen if has_labels_for(loaded, network) else unlabelled(unseen)
+    unseen.name = loaded.name  # for the study's summary and figure
+    return unseen

@@ -44,6 +44,9 @@ class Batches(keras.utils.PyDataset):
         workers: threads that read ahead in `fit`.
     """
 
+    # Of the data set that they are of, where that is said.
+    name: str | None = None
+
     def __init__(self, sizes: Sequence[int], read: Callable[[int], Pair], turning: bool = False, workers: int = 1):
         super().__init__(workers=workers)
         self.sizes, self._read, self._turning, self._pass = tuple(sizes), read, turning, 0
