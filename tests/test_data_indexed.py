@@ -44,6 +44,15 @@ def test_examples_keep_their_order_and_labels_in_other_batches(split):
         batches[4]
 
 
+def test_what_tf_data_has_is_found_there(split):
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'map'; stream\(\) gives these batches as tf.data, which has"
+    ):
+        split.batches(7).map(lambda x, y: x)
+    with pytest.raises(AttributeError, match=r"no attribute 'mop'\.$"):
+        split.batches(7).mop  # noqa: B018
+
+
 def test_labels_can_be_left_out(split):
     bare = unlabelled(split.batches(7))
     for batches in (bare, bare.rebatch(10), bare.first(12), mapped(bare, lambda x: x)):

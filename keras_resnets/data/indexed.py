@@ -30,6 +30,21 @@ def order(size: int, seed: int, epoch: int) -> np.ndarray:
     return draws(seed, epoch).permutation(size)
 
 
+# What users of `tf.data` may look for.
+_OF_TF_DATA = {
+    "batch",
+    "cache",
+    "cardinality",
+    "element_spec",
+    "filter",
+    "map",
+    "prefetch",
+    "repeat",
+    "shuffle",
+    "unbatch",
+}
+
+
 class Batches(keras.utils.PyDataset):
     """Batches that can be read in any order, each a pair of arrays: images and labels.
 
@@ -66,6 +81,10 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self._pass += 1
+
+    def __getattr__(self, name: str) -> Any:
+        remedy = "; stream() gives these batches as tf.data, which has it" if name in _OF_TF_DATA else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}.")
 
     def as_numpy_iterator(self) -> Iterator[Pair]:
         """Reads all batches, one after the other, as the method of `tf.data` of this name does."""
