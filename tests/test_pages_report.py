@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.pages import Page
 from PIL import Image
 
 import keras_resnets as kr
@@ -23,7 +24,6 @@ from keras_resnets.pages import curves
 from keras_resnets.reports import study as study_module
 from keras_resnets.studies.answers import Answers
 from keras_resnets.studies.evaluate import of_answers
-from tests.helpers.pages import Page
 
 GOLDEN = Path(__file__).parent / "golden"
 JOINED = ("lesion", "unskip", "responses", "paths")
