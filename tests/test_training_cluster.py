@@ -34,6 +34,7 @@ def start_train(tmp_path_factory):
     place, started = tmp_path_factory.mktemp("trainings"), []
     cache = {
         "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": "",  # a device in each process, whatever other tests have set in this one
         "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
