@@ -49,6 +49,13 @@ _data = [
 ]
 
 
+def _with(options, command):
+    """Returns a command with options, in their order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def worker_options(what: str, each: str):
     """Returns a decorator that adds the options of processes on a Ray cluster.
 
@@ -62,12 +69,7 @@ def worker_options(what: str, each: str):
         click.option("--gpus", type=float, help=f"GPUs for each {each}; one where there are any, by default."),
     ]
 
-    def add(command):
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    return lambda command: _with(options, command)
 
 
 _execution = [
@@ -84,9 +86,7 @@ _execution = [
 
 def execution_options(command):
     """Adds the options that say how a training is executed."""
-    for option in reversed(_execution):
-        command = option(command)
-    return command
+    return _with(_execution, command)
 
 
 def read_execution(options: dict[str, Any], *others: str):
@@ -102,9 +102,7 @@ def read_execution(options: dict[str, Any], *others: str):
 
 def data_options(command):
     """Adds the options that name the data and where they are stored."""
-    for option in reversed(_data):
-        command = option(command)
-    return command
+    return _with(_data, command)
 
 
 def start(backend: str | None = None) -> None:
