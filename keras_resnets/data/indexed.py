@@ -45,6 +45,13 @@ _OF_TF_DATA = {
 }
 
 
+def fitted(picture: np.ndarray, random: np.random.Generator | None, evaluated, trained) -> np.ndarray:
+    """Brings a picture to its size: as in training, given draws and where that differs; else as in evaluation."""
+    if random is not None and trained:
+        return trained(picture, random)
+    return evaluated(picture) if evaluated else picture
+
+
 class Batches(keras.utils.PyDataset):
     """Batches that can be read in any order, each a pair of arrays: images and labels.
 
@@ -290,10 +297,7 @@ class Pictures(Indexed):
     def read(self, index, draw=None, example=None):
         def one(number, random):
             picture, label = self.get(number)
-            if random is not None and self.trained:
-                picture = self.trained(picture, random)
-            elif self.evaluated:
-                picture = self.evaluated(picture)
+            picture = fitted(picture, random, self.evaluated, self.trained)
             return (picture, label) if example is None else example(picture, label, random)
 
         images, labels = self._each(index, draw, one)

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_resnets.data import arrays, folders, pictures
 from keras_resnets.data.augmentation import Augmentation, resized_crop
-from keras_resnets.data.indexed import Arrays, Example, Pictures, draws
+from keras_resnets.data.indexed import Arrays, Example, Pictures, draws, fitted
 from keras_resnets.data.pictures import decoded
 from keras_resnets.data.resizing import OF_IMAGE_SIZE, resized
 from keras_resnets.errors import ArgumentError, needs
@@ -57,10 +57,7 @@ class Stream:
 
         def one(number, epoch, image, label):
             random = None if draw is None else draws(draw[0], int(epoch), 1, int(number))
-            if random is not None and self.trained:
-                image = self.trained(image, random)
-            elif self.evaluated:
-                image = self.evaluated(image)
+            image = fitted(image, random, self.evaluated, self.trained)
             return (image, label) if example is None else example(image, label, random)
 
         def prepare(number, item):
@@ -206,8 +203,8 @@ def _brought(
         shape = found.images.shape[1:] if isinstance(found, Arrays) else (None, None, channels)
         size = (image_size, image_size) if image_size else shape[:2]
         get = (lambda i, held=found: (held.images[i], held.labels[i])) if isinstance(found, Arrays) else found.get
-        fitted = Pictures(found.size, get, found.labels, *_fitting(size, image_size, augmentation, cropped))
-        brought[split] = fitted if cropped else in_memory(fitted, (*size, shape[2]))
+        pictured = Pictures(found.size, get, found.labels, *_fitting(size, image_size, augmentation, cropped))
+        brought[split] = pictured if cropped else in_memory(pictured, (*size, shape[2]))
     return brought
 
 
