@@ -48,7 +48,7 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
     console.start()
     execution = console.read_execution(options)
-    from keras_resnets.data.indexed import unlabelled
+    from keras_resnets.data.passes import unlabelled
     from keras_resnets.pruning import prune as run
     from keras_resnets.training import feeding
 

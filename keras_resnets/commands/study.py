@@ -288,7 +288,7 @@ def _measure(name: str, function, source: str, data, weights, examples, out, whe
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
-    from keras_resnets.data.indexed import unlabelled
+    from keras_resnets.data.passes import unlabelled
     from keras_resnets.training.feeding import in_size_of
 
     load = functools.partial(datasets.load, data, normalize=None, validation=0)

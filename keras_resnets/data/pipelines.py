@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation, white
-from keras_resnets.data.indexed import Batches, draws, first_of, joined, order
+from keras_resnets.data.indexed import draws, order
 from keras_resnets.data.resizing import resizing_of
 from keras_resnets.errors import whole_number
 
@@ -153,6 +152,8 @@ class Data:
                 images = augment(self._normalize(images), augmentation, draws(seed, epoch, 0, step))
             return images, labels
 
+        from keras_resnets.data.passes import Batches
+
         sizes = [min(batch, split.size - step * batch) for step in range(steps)]
         return Batches(sizes * count, read, last is None, split.workers)
 
@@ -190,7 +191,9 @@ class Data:
 
     def _normalize(self, images: np.ndarray) -> np.ndarray:
         if self.prepare is not None:
-            return np.asarray(keras.ops.convert_to_numpy(self.prepare(images.astype("float32"))), "float32")
+            from keras import ops
+
+            return np.asarray(ops.convert_to_numpy(self.prepare(images.astype("float32"))), "float32")
         if self._channels == "bgr":
             images = images[..., ::-1]
         return (images.astype("float32") - self._mean) / self._std
@@ -227,6 +230,8 @@ class Data:
 
         batches = split.batches(size, example, self._frame or (None, None))
         if self._most is not None:
+            from keras_resnets.data.passes import first_of
+
             batches = first_of(batches, self._most)
         if example is None:
 
@@ -395,6 +400,8 @@ class Data:
     @property
     def unseen(self):
         """Batches for a network not trained on this set: the set's own test split, or all splits if it has none."""
+        from keras_resnets.data.passes import joined
+
         splits = [self._evaluation(split) for split in self._splits] if self._held_out else [self.test]
         return joined(splits)
 

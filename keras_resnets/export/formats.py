@@ -76,6 +76,28 @@ class Format:
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
+def check_place(name: str, path: Path) -> None:
+    """Raises an error unless a format can be written to a path, as far as can be told without Keras.
+
+    Raises:
+        ImportError: what writes it is not installed.
+        ArgumentError: the path has another ending, or holds something else.
+    """
+    form = FORMATS[name]
+    if form.missing:
+        raise ImportError(
+            f"To write ONNX, {', '.join(form.missing)} must be installed: pip install 'keras_resnets[onnx]'."
+        )
+    if form.suffix is None:
+        if path.exists() and not (path / "saved_model.pb").is_file():
+            raise ArgumentError(f"path: {str(path)!r} exists and is no SavedModel; give a new folder.")
+        return
+    if path.suffix != form.suffix:
+        raise ArgumentError(f"path must end in {form.suffix} for {name}; got {str(path)!r}.")
+    if path.is_dir():
+        raise ArgumentError(f"path: {str(path)!r} is a folder; give a file.")
+
+
 def check_tensorflow() -> None:
     """Raises a sentence unless Keras computes with TensorFlow, which traces the network for every format.
 
