@@ -6,6 +6,7 @@ Nothing heavy is imported before a file is written or opened: the command line l
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,21 @@ def check_place(name: str, path: Path) -> None:
         raise ArgumentError(f"path must end in {form.suffix} for {name}; got {str(path)!r}.")
     if path.is_dir():
         raise ArgumentError(f"path: {str(path)!r} is a folder; give a file.")
+
+
+def form_of(path: str | os.PathLike) -> str | None:
+    """Returns the format of an exported file, as `FORMATS` names it; None for anything else.
+
+    Raises:
+        ArgumentError: a file of such a name is not there.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        return "saved_model"
+    form = {".tflite": "litert", ".onnx": "onnx"}.get(path.suffix.lower())
+    if form and not path.exists():
+        raise ArgumentError(f"There is no file {str(path)!r}.")
+    return form
 
 
 def check_tensorflow() -> None:
