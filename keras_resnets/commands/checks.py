@@ -84,7 +84,7 @@ def out(path: Path | None, *, is_file: bool = False) -> None:
     from keras_resnets.runs import check_usable
 
     if path is not None:
-        check_usable(path.absolute().parent if is_file else path)
+        check_usable(path, is_file=is_file)
 
 
 def is_public(source: str) -> bool:

@@ -301,10 +301,11 @@ def usable(path: Path) -> Iterator[None]:
         raise
 
 
-def check_usable(path: str | os.PathLike) -> None:
-    """Raises the `OSError` of `usable` where it can be told without creating the directory."""
+def check_usable(path: str | os.PathLike, *, is_file: bool = False) -> None:
+    """Raises the `OSError` of `usable` of a directory, or of a file's, where it can be told without creating it."""
     path = Path(path)
-    there = next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
+    places = (*(() if is_file else (path,)), *path.absolute().parents)
+    there = next((place for place in places if place.exists()), Path("/"))
     if not there.is_dir():
         raise _unwritable(path, os.strerror(errno.EEXIST if there == path else errno.ENOTDIR))
     if not os.access(there, os.W_OK | os.X_OK):
