@@ -14,13 +14,15 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation, white
+from keras_resnets.data.folders import listed
 from keras_resnets.data.indexed import draws, order
 from keras_resnets.data.resizing import resizing_of
 from keras_resnets.errors import whole_number
+from keras_resnets.showing import Description, Shown, Table, describes
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Shown):
     """A data set, ready for `fit`: training, validation and test batches of images and labels.
 
     Made by `load`. Batches are a `keras.utils.PyDataset` of arrays, which works on every backend, and whose `stream()`
@@ -411,3 +413,21 @@ def _as_numbers(array: np.ndarray):
     if np.ndim(array) > 1:
         return tuple(_as_numbers(part) for part in array)
     return tuple(float(value) for value in np.atleast_1d(array))
+
+
+@describes(Data)
+def _shown(data: Data) -> Description:
+    """Returns what notebooks show."""
+    options = data.options
+    augmentation = [
+        f"{name} {value}" for name, value in options["augmentation"].items() if value not in (0, False, None)
+    ]
+    facts = [
+        ("task", data.task),
+        ("images", "x".join("any" if side is None else str(side) for side in data.input_shape)),
+        ("classes", f"{data.classes}: {listed(data.class_names)}"),
+        ("batch size", options["batch_size"]),
+        ("normalisation", "by a function of its own" if data.prepare else options["normalize"]),
+        ("augmentation", ", ".join(a for a in augmentation if not a.startswith("pad_mode")) or "none"),
+    ]
+    return Description(str(data.name), facts, tables=[Table(("split", "examples"), list(data.sizes.items()))])

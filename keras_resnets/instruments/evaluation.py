@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
+import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -201,9 +202,19 @@ def progress(task: str, total: int | None, verbose: bool):
         return
     from rich.progress import Progress
 
-    with Progress(transient=True) as bar:
+    with Progress(transient=True, console=_console()) as bar:
         job = bar.add_task(task, total=total)
         yield lambda amount: bar.advance(job, amount)
+
+
+def _console():
+    """Returns where bars are drawn: a notebook's widgets, or text where it has none; else standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        return Console(stderr=True, force_jupyter=False, force_terminal=True)
+    return console
 
 
 class Kept:
