@@ -419,15 +419,13 @@ def _as_numbers(array: np.ndarray):
 def _shown(data: Data) -> Description:
     """Returns what notebooks show."""
     options = data.options
-    augmentation = [
-        f"{name} {value}" for name, value in options["augmentation"].items() if value not in (0, False, None)
-    ]
+    changes = {name: value for name, value in options["augmentation"].items() if value and name != "pad_mode"}
     facts = [
         ("task", data.task),
         ("images", "x".join("any" if side is None else str(side) for side in data.input_shape)),
         ("classes", f"{data.classes}: {listed(data.class_names)}"),
         ("batch size", options["batch_size"]),
         ("normalisation", "by a function of its own" if data.prepare else options["normalize"]),
-        ("augmentation", ", ".join(a for a in augmentation if not a.startswith("pad_mode")) or "none"),
+        ("augmentation", ", ".join(f"{name} {value}" for name, value in changes.items()) or "none"),
     ]
     return Description(str(data.name), facts, tables=[Table(("split", "examples"), list(data.sizes.items()))])
