@@ -39,10 +39,16 @@ class Table:
     caption: str = ""
 
     @property
-    def cells(self) -> list[list[tuple[str, bool]]]:
-        """The text of each cell that is shown, and whether it is a number."""
+    def sides(self) -> list[str]:
+        """On which side of a column its cells stand: numbers on the right."""
+        columns = zip(*self.rows[:MOST_ROWS], strict=True) if self.rows else ((),) * len(self.columns)
+        return ["right" if any(map(_is_number, column)) else "left" for column in columns]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The text of each cell that is shown."""
         shown = [zip(self.columns, row, strict=True) for row in self.rows[:MOST_ROWS]]
-        return [[(number(value, name), _is_number(value)) for name, value in row] for row in shown]
+        return [[number(value, name) for name, value in row] for row in shown]
 
     @property
     def left(self) -> int:

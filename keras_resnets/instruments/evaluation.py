@@ -22,6 +22,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import UNFINISHED, fingerprint, sound, whole
+from keras_resnets.showing import in_notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,7 +203,8 @@ def progress(task: str, total: int | None, verbose: bool):
         return
     from rich.progress import Progress
 
-    with Progress(transient=True, console=_console()) as bar:
+    # Notebooks keep every state of a bar that is text.
+    with Progress(transient=True, console=_console(), refresh_per_second=2 if in_notebook() else 10) as bar:
         job = bar.add_task(task, total=total)
         yield lambda amount: bar.advance(job, amount)
 
