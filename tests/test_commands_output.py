@@ -83,7 +83,7 @@ def test_models_are_grouped_by_purpose_and_sorted_by_number(capsys):
     assert cli.main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["models"]
     assert sorted(row["name"] for row in rows) == variants.list_models()
-    assert all(row["for"] for row in rows), "a new variant needs its purpose in variants._PURPOSES"
+    assert all(row["for"] for row in rows), "a new variant needs its purpose in architecture/purposes.py"
     names = [row["name"] for row in rows]
     depths = [name for name in names if name.startswith("resnet") and name[6:].isdigit()]
     assert depths == [f"resnet{n}" for n in (18, 34, 50, 101, 152, 38, 20, 32, 44, 56, 110, 1202)]

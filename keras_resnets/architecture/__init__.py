@@ -13,7 +13,6 @@ __all__ = [
     "counting",
     "dilation",
     "list_models",
-    "shown",
     "unit",
     "variants",
 ]

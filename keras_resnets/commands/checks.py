@@ -21,7 +21,7 @@ def source(name: str, *, exported: bool = False) -> None:
         exported: whether exported files will do.
     """
     from keras_resnets.export.formats import form_of
-    from keras_resnets.runs import check_network
+    from keras_resnets.runs.saved import check_network
 
     if is_public(name) or name.startswith("keras.applications:") or (exported and form_of(name)):
         return
@@ -30,7 +30,7 @@ def source(name: str, *, exported: bool = False) -> None:
 
 def weights(name: str | None, variant: str, out: Path) -> None:
     """Refuses weights to start from that are not there. A run that was begun with them goes on without."""
-    from keras_resnets.runs import saved_file
+    from keras_resnets.runs.saved import saved_file
     from keras_resnets.weights import public
 
     if name is None or out.is_dir() or variant.endswith(".json"):
@@ -81,7 +81,7 @@ def pictures(paths: Iterable[str]) -> None:
 
 def out(path: Path | None, *, is_file: bool = False) -> None:
     """Refuses a place that cannot be written to."""
-    from keras_resnets.runs import check_usable
+    from keras_resnets.runs.run import check_usable
 
     if path is not None:
         check_usable(path, is_file=is_file)

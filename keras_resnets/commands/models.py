@@ -21,9 +21,9 @@ def models(name: str | None, say: Output) -> None:
     With NAME, one variant; names of the patterns resnet{6n+2}, plain{6n+2}, preresnet{6n+2} and
     wrn_{6n+4}_{k} work too.
     """
-    from keras_resnets.architecture import variants
+    from keras_resnets.architecture.purposes import families
 
-    listed = [name] if name else [variant for known in variants.families().values() for variant in known]
+    listed = [name] if name else [variant for known in families().values() for variant in known]
     rows = [_row(variant) for variant in listed]
     say.result({"models": rows}, *_tables(rows))
 
@@ -31,12 +31,13 @@ def models(name: str | None, say: Output) -> None:
 def _row(name: str) -> dict[str, Any]:
     """Returns a variant as plain data."""
     from keras_resnets.architecture import counting, variants
+    from keras_resnets.architecture.purposes import purpose
 
     spec = variants.spec(name)
     counts = counting.count(spec)
     return {
         "name": name,
-        "for": variants.purpose(name),
+        "for": purpose(name),
         "depth": spec.depth,
         "blocks": spec.blocks,
         "parameters": counts.parameters,

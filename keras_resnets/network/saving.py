@@ -9,7 +9,7 @@ import keras
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.trusted import check_file
-from keras_resnets.runs import saved_file
+from keras_resnets.runs.saved import saved_file
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:

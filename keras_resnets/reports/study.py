@@ -255,11 +255,8 @@ def _shown(study: Study) -> Description:
         return Description(study.name, [(k, v) for k, v in study.summary.items()], tables=[table])
     import io
 
-    from matplotlib import pyplot
-
     figure, file = study.figure(), io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
-    pyplot.close(figure)  # or the notebook draws it a second time
     panels = [f"{axes.get_ylabel()} against {axes.get_xlabel()}" for axes in figure.axes if axes.get_xlabel()]
     alt = f"Figure of the study {study.name}: {'; '.join(panels)}"
     return Description(study.name, (), describe(study).splitlines(), [table], file.getvalue(), alt)

@@ -3,8 +3,7 @@
 from keras_resnets.runs.channel import Channel
 from keras_resnets.runs.facts import environment, fingerprint
 from keras_resnets.runs.files import from_json, read_csv, read_json, to_json, whole, write_json
-from keras_resnets.runs.run import FORMAT, LAST, UNFINISHED, Busy, Run, check_usable, usable
-from keras_resnets.runs.saved import check_network, saved_file
+from keras_resnets.runs.run import FORMAT, LAST, UNFINISHED, Busy, Run, usable
 from keras_resnets.runs.sums import Damaged, has_sum, seal, sound, verified
 
 __all__ = [
@@ -15,15 +14,12 @@ __all__ = [
     "Channel",
     "Damaged",
     "Run",
-    "check_network",
-    "check_usable",
     "environment",
     "fingerprint",
     "from_json",
     "has_sum",
     "read_csv",
     "read_json",
-    "saved_file",
     "seal",
     "sound",
     "to_json",

@@ -13,7 +13,8 @@ from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network import saving
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.runs import LAST, Damaged, Run, check_network, sound, verified, whole
+from keras_resnets.runs import LAST, Damaged, Run, sound, verified, whole
+from keras_resnets.runs.saved import check_network
 from keras_resnets.training import places
 from keras_resnets.training.checkpoints import OF_CALLBACK, assign, state_of
 from keras_resnets.training.execution import words
