@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -15,14 +15,12 @@ from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments import teaching
 from keras_resnets.instruments.path_lengths import by_amplitude, by_energy
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import Run
-from keras_resnets.studies.watch import FILE, EffectiveDepth, by_epoch
+from keras_resnets.studies.watch import DEPTHS, FILE, EffectiveDepth, by_epoch
 from keras_resnets.training import recipes, training
 from keras_resnets.training.feeding import data_for
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def dynamics(
@@ -104,10 +102,10 @@ def dynamics(
     return callback.study()
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: effective depth by epoch."""
     depth = by_epoch(study.rows)
-    return {name: depth[name].dropna() for name in depth}
+    return {DEPTHS[name]: Curve(depth[name].dropna(), "finished epochs", follows=True) for name in depth}
 
 
 def draw(study: Study):
