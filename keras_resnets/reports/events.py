@@ -2,7 +2,7 @@
 
 TensorBoard sorts tags by their names, and shows a group for what stands before the first slash. The curves of a
 training have the names of `keras.callbacks.TensorBoard`, beside whose they can be seen, and come first in the order of
-letters, accuracy before loss; then come `study/...` and `weights/...`.
+letters, accuracy before loss; then come `study/...` and `weights of ...`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def of_study(study: str, what: str) -> str:
 
 
 def of_weights(path: str) -> str:
-    """Returns the tag of the histogram of a variable."""
-    return f"weights/{path}"
+    """Returns the tag of the histogram of a variable; those of a block are a group."""
+    return f"weights of {path}"
 
 
 def about(what: str) -> str:

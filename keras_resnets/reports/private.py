@@ -61,9 +61,12 @@ def event(summary: Any, step: int = 0, version: str | None = None) -> Any:
 
 def scalar(tag: str, value: float, what: str = "") -> Any:
     """Returns the summary of a number; `what` is shown beside the name of its chart, in Markdown."""
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
-    metadata = SummaryMetadata(summary_description=what) if what else None
+    metadata = None
+    if what:
+        plugin = SummaryMetadata.PluginData(plugin_name="scalars")
+        metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_SCALAR, summary_description=what)
     return Summary(value=[Summary.Value(tag=tag, simple_value=value, metadata=metadata)])
 
 

@@ -84,7 +84,10 @@ def dynamics(
         >>> study.rows["epoch"].tolist()
         [0, 0, 0, 1, 1, 1]
     """
-    recipe, logs, run = recipes.get(recipe), Path(out) / "logs" / "depth", Run(out, {})
+    recipe, run = recipes.get(recipe), Run(out, {})
+    # In early versions below `logs`, where TensorBoard takes scalars for metrics of the training.
+    early = Path(out) / "logs" / "depth"
+    logs = early if (early / FILE).exists() else Path(out) / "depth"
     if (run.finished or (run.path / "checkpoints").exists()) and not (logs / FILE).exists():
         raise ArgumentError(
             f"{str(out)!r} holds a training that was not measured from the start; give another --out to train again."
