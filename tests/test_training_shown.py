@@ -18,9 +18,9 @@ def begun(digits, tmp_path_factory):
     logs = tmp_path_factory.mktemp("run") / "logs"
     stages = (kr.Stage(1, (4, 4)), kr.Stage(2, (4, 4, 16), (1, 3, 1), stride=2))
     spec = kr.Spec("shown", stages, (8, 8, 1), 10, stem_width=4, placement="pre", dropout=0.25)
-    curves = Curves(logs, 3)
+    curves, model = Curves(logs, 3), kr.build(spec)
     for _ in range(2):  # a training that is started again in its first epoch replaces what it wrote
-        curves.begin(kr.build(spec), digits, RECIPE, ASKED)
+        curves.begin(model, digits, RECIPE, ASKED)
     curves.end({"epochs": 3, "test_examples": 64, "test_accuracy": 0.75, "test_loss": 0.5, "best_epoch": 2})
     return logs, spec
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # What a training writes below its folder: each is a run of TensorBoard.
 TRAIN, VALIDATION, TEST, IMAGES = "train", "validation", "test", "images"
-# Rows of a table in the Text tab; a study's `rows.csv` has all.
-MOST_ROWS = 200
+# Rows and columns of a table in the Text tab; the CSV file has all.
+MOST_ROWS, MOST_COLUMNS = 200, 40
 
 
 def of_epoch(metric: str) -> tuple[str, str]:
@@ -182,12 +182,16 @@ class Node:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Returns a table in Markdown, of its first rows if there are many."""
-    lines = [list(map(str, rows.columns)), ["---"] * len(rows.columns)]
-    lines += [[_cell(value) for value in row] for row in rows.head(MOST_ROWS).itertuples(index=False)]
+    """Returns a table in Markdown, of its first rows and columns if there are many."""
+    shown = rows.iloc[:MOST_ROWS, :MOST_COLUMNS]
+    lines = [[_cell(str(name)) for name in shown], ["---"] * shown.shape[1]]
+    lines += [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    rest = len(rows) - MOST_ROWS
-    return text if rest <= 0 else f"{text}\n\nThe first {MOST_ROWS} of {len(rows):,} rows; the CSV file has all."
+    if shown.shape == rows.shape:
+        return text
+    sizes = zip(shown.shape, rows.shape, ("rows", "columns"), strict=True)
+    left = " and ".join(f"{some} of {every:,} {what}" for some, every, what in sizes if some < every)
+    return f"{text}\n\nThe first {left}; the CSV file has all."
 
 
 def listing(values: Mapping[str, Any]) -> str:
@@ -209,7 +213,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
         text = f"{value:.6g}"
     elif isinstance(value, list | tuple | dict):
-        text = json.dumps(value)
+        text = json.dumps(value, default=str)
     else:
         text = "none" if value is None else str(value)
     return re.sub(r"\s+", " ", text.replace("|", "\\|"))

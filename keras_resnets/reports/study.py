@@ -118,7 +118,7 @@ class Study:
                 figure.savefig(part, format=suffix, **options)
         Events.remove(folder / "logs")
         with Events(folder / "logs") as events:
-            self.tell(events, figure)
+            self._tell(events, figure)
 
         # The summary comes last: with it, the study is complete and the partial results can go.
         content = {"study": self.name, "summary": self.summary, "environment": self.environment}
@@ -128,14 +128,9 @@ class Study:
         tables = [f"{name}.csv" for name in ("rows", *self.tables)]
         return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
 
-    def tell(self, events: Events, figure: Figure | None = None) -> None:
-        """Writes the study for TensorBoard: its figure, curves, result and rows.
-
-        Args:
-            events: where to write.
-            figure: its figure, if it was drawn already.
-        """
-        events.figure(of_study(self.name, "figure"), figure or self.figure(), 0)
+    def _tell(self, events: Events, figure: Figure) -> None:
+        """Writes the study for TensorBoard: its figure, curves, result and tables."""
+        events.figure(of_study(self.name, "figure"), figure, 0)
         title = " on ".join(str(self.summary[key]) for key in ("model", "data") if self.summary.get(key))
         for name, curve in self._drawing.curves(self).items():
             events.curve(self.name, name, curve, title)
