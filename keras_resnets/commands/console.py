@@ -148,6 +148,47 @@ def open_source(source: str, weights: str, image_size: int | None):
     return applications.foreign(name, None if weights == "random" else weights, shape)
 
 
+def open_to_train(source: str, data: str | None, recipe: str | None, weights: str, where: dict[str, Any]):
+    """Opens a SOURCE with data to train it further on.
+
+    Args:
+        source: as for `open_source`.
+        data: the name of the data; None for those of the run directory.
+        recipe: of the training; None for that of the run directory, or the one that fits.
+        weights: as for `open_source`.
+        where: further arguments of `keras_resnets.data.load`.
+
+    Returns:
+        The network, the data in its form, the recipe, and whether the network is a foreign one, whose classes may be
+        others than the data's.
+    """
+    from keras_resnets.training.feeding import as_needed, data_for, data_of, in_size_of
+
+    network, preprocess = open_source(source, weights, where["image_size"])
+    chosen = _recipe(source, data, recipe, network.name)
+    if preprocess is None:
+        loaded = data_of(source, **where) if data is None else as_needed(data_for(chosen, data, **where), network)
+        return network, loaded, chosen, False
+    assert data is not None
+    plain = chosen.replace(normalize=None)
+    loaded = in_size_of(network, data, lambda size: data_for(plain, data, **{**where, "image_size": size}))
+    return network, loaded.prepared(preprocess), chosen, True
+
+
+def _recipe(source: str, data: str | None, recipe: str | None, network: str):
+    """Returns the recipe that is named, else that of the run, else the one that fits."""
+    from keras_resnets.runs import Run
+    from keras_resnets.training import recipes
+
+    if recipe is not None:
+        return checks.read_recipe(recipe)
+    asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
+    if asked.get("recipe"):
+        return recipes.Recipe.from_dict(asked["recipe"])
+    name = data or (asked.get("data") or {}).get("name", "")
+    return recipes.get(recipes.default(network.removesuffix("_pruned"), name))
+
+
 def network_of(source: str, image_size: int | None = None):
     """Returns the path of a run directory or file as it is, and of any other SOURCE the network.
 

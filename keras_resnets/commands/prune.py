@@ -59,47 +59,16 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, sa
     console.start()
     from keras_resnets.data.passes import unlabelled
     from keras_resnets.pruning import prune as run
-    from keras_resnets.training import feeding
 
-    network, preprocess = console.open_source(source, weights, image_size)
-    chosen = _recipe(source, data, recipe, network.name)
-    if preprocess is None:
-        loaded = _data(source, data, chosen, where)
-        loaded = feeding.as_needed(loaded, network) if data else loaded
-    else:
-        plain = chosen.replace(normalize=None)
-        loaded = feeding.in_size_of(
-            network, data, lambda image_size: _data(source, data, plain, {**where, "image_size": image_size})
-        ).prepared(preprocess)
-        if not console.has_labels_for(loaded, network):
-            splits = (unlabelled(split) for split in (loaded.test, loaded.validation))
-            loaded, options["calibration"] = splits
+    network, loaded, chosen, is_foreign = console.open_to_train(source, data, recipe, weights, where)
+    if is_foreign and not console.has_labels_for(loaded, network):
+        splits = (unlabelled(split) for split in (loaded.test, loaded.validation))
+        loaded, options["calibration"] = splits
     _, study = run(network, loaded, recipe=chosen, out=out, verbose=say.verbose, execution=execution, **options)
     from keras_resnets.reports.study import describe
 
     say.written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
     say.result(output.of_study(study), _table(study), describe(study))
-
-
-def _recipe(source: str, data: str | None, recipe: str | None, network: str):
-    """Returns the recipe that is named, else that of the run, else the one that fits."""
-    from keras_resnets.runs import Run
-    from keras_resnets.training import recipes
-
-    if recipe is not None:
-        return checks.read_recipe(recipe)
-    asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
-    if asked.get("recipe"):
-        return recipes.Recipe.from_dict(asked["recipe"])
-    name = data or (asked.get("data") or {}).get("name", "")
-    return recipes.get(recipes.default(network.removesuffix("_pruned"), name))
-
-
-def _data(source: str, data: str | None, recipe, where):
-    """Returns the data of the run, or other data as the recipe batches them."""
-    from keras_resnets.training.feeding import data_for, data_of
-
-    return data_of(source, **where) if data is None else data_for(recipe, data, **where)
 
 
 def _table(study):

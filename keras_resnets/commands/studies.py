@@ -47,6 +47,7 @@ class Entry:
         validation: the share of the training split that a study that trains holds out, or `"test"`.
         verbose: whether a study that trains is to print a line for each network.
         resumes: whether a study of a trained network keeps finished batches to resume from.
+        tunes: whether a study of a trained network trains it further, by a recipe, below its folder.
     """
 
     about: str
@@ -57,6 +58,7 @@ class Entry:
     validation: float | str = 0.1
     verbose: bool = True
     resumes: bool = True
+    tunes: bool = False
 
     @property
     def trains(self) -> bool:
@@ -69,6 +71,7 @@ class Entry:
         own = [OPTIONS[name](help=words) if words else OPTIONS[name]() for name, words in self.options.items()]
         if not self.trains:
             own += [] if "examples" in self.options else [OPTIONS["examples"]()]
+            own += [console.recipe(help="Of the fine-tuning; by default that of the run.")] if self.tunes else []
             return [_SOURCES[self.source], *own, console.data_options, console.weights, _out(required=False)]
         source = [] if self.source is Source.NONE else [_SOURCES[self.source]]
         fields = [console.fields(help="Replace a field of the spec.")] if source else []
@@ -150,6 +153,19 @@ STUDIES = {
         Source.TRAINED,
         "runs/second --draws 1000",
         {"draws": "Random draws for each length.", "seed": "Seed of the draws.", "examples": ""},
+    ),
+    "recovery": Entry(
+        "remove a skip, and let batch-norm and training recover",
+        Source.TRAINED,
+        "runs/second --blocks 4 --epochs 1",
+        {
+            "blocks": "How many blocks to take, evenly spread.",
+            "epochs": "Length of the fine-tuning; 0 for none.",
+            "seed": "Seed of the fine-tuning.",
+            "examples": "",
+        },
+        resumes=False,
+        tunes=True,
     ),
     "degradation": Entry(
         "plain and residual networks, by depth",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from keras_resnets.commands import checks, output
-from keras_resnets.commands.console import has_labels_for, open_source, start
+from keras_resnets.commands.console import has_labels_for, open_source, open_to_train, start
 from keras_resnets.commands.groups import Group
 from keras_resnets.commands.output import Output
 from keras_resnets.commands.studies import STUDIES, Entry, Source
@@ -168,6 +168,9 @@ def _trainer(name: str, source: str | None, data: str | None, where: dict[str, A
 def _measurer(name: str, source: str, data: str | None, where: dict[str, Any], options: dict[str, Any]):
     """Checks what a study of a trained network is given; returns what runs it once Keras is there."""
     beside, weights = options.pop("beside", ()), options.pop("weights")
+    asked = options.pop("recipe", None)
+    if asked is not None:
+        checks.read_recipe(asked)
     for network in (source, *beside):
         checks.source(network)
     checks.data(data, run=source, **where)
@@ -177,6 +180,9 @@ def _measurer(name: str, source: str, data: str | None, where: dict[str, Any], o
     def run(function, out: Path, say: Output):
         from keras_resnets.training.feeding import as_needed, data_of
 
+        if STUDIES[name].tunes:
+            network, loaded, chosen, _ = open_to_train(source, data, asked, weights, where)
+            return function(network, loaded, chosen, out=out, verbose=say.verbose, **options)
         network, preprocess = open_source(source, weights, where["image_size"])
         if beside:
             options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in beside]
