@@ -23,6 +23,7 @@ from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import copied, delete, select, unskip
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.training import fine_tuning, recipes
 from keras_resnets.training.recalibration import recalibrate
@@ -159,13 +160,13 @@ def medians(study: Study) -> pd.DataFrame:
     return table.reindex(index=[WHOLE, *EDITS], columns=[state for state in STATES if state in table])
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: error by number of the edited block, for each edit and state."""
-    series = {}
-    for (kind, state), rows in study.rows.groupby(["kind", "state"], sort=False):
-        if kind != WHOLE:
-            series[f"{kind}/{state}"] = rows["error"].set_axis(np.arange(1, len(rows) + 1))
-    return series
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: error by edited block, for each edit and state."""
+    return {
+        f"error, {kind}, {state}, by block": Curve(rows.set_index("block")["error"], "edited block")
+        for (kind, state), rows in study.rows.groupby(["kind", "state"], sort=False)
+        if kind != WHOLE
+    }
 
 
 def draw(study: Study):
