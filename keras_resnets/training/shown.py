@@ -140,11 +140,11 @@ def _policy(asked: Mapping[str, Any] | None) -> str:
     return " ".join([asked["class_name"], *(str(value) for value in settings.values())])
 
 
-def _weights(asked: Mapping[str, Any] | None) -> str:
-    """Returns which weights a training starts from: the name of a set, or of a file."""
+def _weights(asked: Mapping[str, Any] | str | None) -> str:
+    """Returns which weights a training starts from: the name of a set or a file, or a fingerprint of given ones."""
     if asked is None:
         return "random"
-    return Path(str(asked["name"])).name
+    return f"given, {asked[:8]}" if isinstance(asked, str) else Path(str(asked["name"])).name
 
 
 def nodes(model: ResidualNetwork) -> Iterator[Node]:
