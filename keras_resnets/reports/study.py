@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.reports.events import Curve, Events, of_study, table
 from keras_resnets.runs import UNFINISHED, Damaged, environment, has_sum, read_csv, read_json, whole, write_json
+from keras_resnets.showing import Description, Shown, Table, describes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ DRAWINGS: dict[str, Drawing] = {}
 
 
 @dataclass
-class Study:
+class Study(Shown):
     """The result of one experiment.
 
     Attributes:
@@ -190,3 +191,18 @@ class Study:
 def describe(study: Study) -> str:
     """Returns the result of a study in a few lines of text."""
     return study._drawing.describe(study)
+
+
+@describes(Study)
+def _shown(study: Study) -> Description:
+    """Returns what notebooks show: the result in words, the figure, and the first rows."""
+    table = Table([str(name) for name in study.rows], study.rows.values.tolist(), "rows")
+    if study.name not in DRAWINGS:  # another version's
+        return Description(study.name, [(k, v) for k, v in study.summary.items()], tables=[table])
+    import io
+
+    figure, file = study.figure(), io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    panels = [f"{axes.get_ylabel()} against {axes.get_xlabel()}" for axes in figure.axes if axes.get_xlabel()]
+    alt = f"Figure of the study {study.name}: {'; '.join(panels)}"
+    return Description(study.name, (), describe(study).splitlines(), [table], file.getvalue(), alt)

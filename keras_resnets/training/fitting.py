@@ -16,6 +16,7 @@ from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.events import IMAGES
 from keras_resnets.runs import Damaged, Run, whole
+from keras_resnets.showing import in_notebook
 from keras_resnets.training import recipes, telling
 from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
 from keras_resnets.training.curves import Curves
@@ -110,7 +111,7 @@ def fit(
 
     # The epochs from there on.
     if verbose == "auto":
-        verbose = 1 if sys.stdout.isatty() else 2
+        verbose = 1 if sys.stdout.isatty() or in_notebook() else 2
     if first < last and not checkpoint.state["stopped"]:
         for line in telling.describe(model, data, recipe):
             say(line)
