@@ -6,6 +6,7 @@ from keras_resnets.network.assembly import assemble
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.cost import macs, parameters
+from keras_resnets.network.folding import fold
 from keras_resnets.network.surgery import compact, delete, reorder, unskip
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "assemble",
     "compact",
     "delete",
+    "fold",
     "layers",
     "macs",
     "parameters",
