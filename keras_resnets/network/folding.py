@@ -17,6 +17,7 @@ from keras_resnets.network.blocks import is_link, without_build
 from keras_resnets.network.chain import Folded, ResidualNetwork
 from keras_resnets.network.graph import Graph, Step, Value
 from keras_resnets.network.inside import steps_of
+from keras_resnets.network.saving import assign
 
 # Layers that are linear but for their activation, with the axis of their kernel that the outputs stand on; a kernel of
 # a depthwise convolution has two for them.
@@ -232,7 +233,9 @@ class _Folding:
         config = config if _is_foreign(operation) else _for_inference(config)
         if item.behind is not None or item.before is not None:
             config["config"]["use_bias"] = True
-        copy = keras.saving.deserialize_keras_object(config if built or _is_foreign(operation) else without_build(config))
+        copy = keras.saving.deserialize_keras_object(
+            config if built or _is_foreign(operation) else without_build(config)
+        )
         self._copies[id(operation)] = copy
         self._filling.append(lambda: _fill(copy, operation, item))
         return copy
@@ -306,12 +309,11 @@ def _fill(copy: keras.Layer, original: keras.Layer, item: _Kept) -> None:
     """Gives a copy the weights of its original, with what is folded into it."""
     if item.behind is None and item.before is None:
         for variable, value in zip(copy.weights, original.weights, strict=True):
-            variable.assign(value)
+            assign(variable, value)
         return
     name, axis = _LINEAR[type(original)]
-    for part in ("depthwise_kernel",):
-        if name != "kernel":
-            getattr(copy, part).assign(getattr(original, part))
+    if name == "pointwise_kernel":
+        assign(copy.depthwise_kernel, original.depthwise_kernel)
     kernel = _values(getattr(original, name))
     width = _widths(original)[1]
     bias = _values(original.bias) if original.use_bias else np.zeros(width)
@@ -345,5 +347,3 @@ def _for_inference(config: Any) -> Any:
             value = "zeros"
         changed[key] = _for_inference(value)
     return changed
-
-

@@ -72,6 +72,7 @@ def fine_tune(
     # The network, the shortened recipe and the data in its batches.
     check_one_process(execution, "Fine-tuning")
     network, team = adopt(model), Team.of(execution)
+    network.check_trainable()
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)
     check_data(network, data)
