@@ -28,19 +28,19 @@ _LINEAR: dict[type, tuple[str, int | tuple[int, int]]] = {
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), ("pointwise_kernel", -1)),
 }
 # Those that take a batch-norm before them, too: the axis that the inputs stand on is the last but one.
-_TAKES_BEFORE = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D)
-_TAKES_BEFORE += (layers.DepthwiseConv2D,)
+_TAKES_BEFORE = {layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D}
+_TAKES_BEFORE |= {layers.DepthwiseConv1D, layers.DepthwiseConv2D}
 
 
 def fold(model: keras.Model, *, tell: Callable[[str], None] | None = None) -> ResidualNetwork:
     """Returns a copy of the network for inference, with batch-norm folded into convolutions and dense layers.
 
-    Behind a convolution, batch-norm multiplies each channel by a number and adds another, and so does the convolution
-    itself with other kernels and a bias. Before one, it is folded where neither an activation nor a border of zeros
-    stands between. Factors behind a convolution (`skip="scale:..."`) are folded likewise. Anything else stays, among it
-    the batch-norm at the beginning of a pre-activation branch, and one behind an addition: it would have to go into both
-    branches, and neither could be deleted then. Parts of a block stay apart, so that the copy can be edited, studied,
-    saved and exported as the network can, block by block with the same results.
+    In inference, batch-norm multiplies each channel by a number and adds another. Behind a convolution, other kernels
+    and a bias do the same; before one as well, where neither an activation nor a border of zeros stands between. A
+    factor behind a convolution (`skip="scale:..."`) is folded likewise. The rest stays, and is computed as before: the
+    batch-norm at the beginning of a pre-activation branch, and one behind an addition, which would have to go into both
+    branches, so that neither could be deleted. Since nothing moves from one part of a block to another, the copy can be
+    edited, studied, saved and exported block by block, with the same results.
 
     Outputs are those of the network in inference, within 1e-5 of the largest in float32, and within rounding in other
     precisions. Kernels are computed in float64 and stored in their own type.
