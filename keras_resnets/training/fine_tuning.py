@@ -10,7 +10,8 @@ from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.outputs import are_probabilities, check_classifier
+from keras_resnets.network.outputs import check_classifier
+from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import places, recipes

@@ -1,0 +1,23 @@
+from . import (
+    arrays,
+    augmentation,
+    batches,
+    batching,
+    folders,
+    indexed,
+    labels,
+    loading,
+    masks,
+    moments,
+    pairs,
+    pictures,
+    pipelines,
+    resizing,
+    scenes,
+    sources,
+)
+from .augmentation import Augmentation, augment
+from .batching import Batching
+from .labels import palette
+from .loading import load
+from .pipelines import Data
