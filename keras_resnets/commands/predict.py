@@ -32,9 +32,7 @@ def predict(source, images, top, as_json, class_names, preprocessing, batch_size
 
     A picture that cannot be read is named; the status is 1 then.
     """
-    from keras_resnets.prediction.opening import WITHOUT_KERAS
-
-    if Path(source).suffix.lower() not in WITHOUT_KERAS:
+    if Path(source).suffix.lower() not in (".tflite", ".onnx"):  # their runtimes need neither Keras nor TensorFlow
         console.start()
     from keras_resnets.prediction.predicting import as_plain
     from keras_resnets.prediction.predicting import predict as run

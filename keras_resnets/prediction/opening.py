@@ -15,9 +15,6 @@ import numpy as np
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.errors import ArgumentError
 
-# Files that are run without Keras and its backend, whose import takes most of the time of a prediction.
-WITHOUT_KERAS = {".tflite": "litert", ".onnx": "onnx"}
-
 
 @dataclass(frozen=True)
 class Network:
@@ -55,7 +52,7 @@ def opened(source: Any) -> Network:
         network = _of_model(source, source)
     else:
         path = Path(source)
-        form = WITHOUT_KERAS.get(path.suffix.lower())
+        form = {".tflite": "litert", ".onnx": "onnx"}.get(path.suffix.lower())
         if form is None and path.is_dir() and (path / "saved_model.pb").is_file():
             form = "saved_model"
         network = _of_file(path, form) if form else _of_saved(path)
