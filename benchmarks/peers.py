@@ -4,10 +4,10 @@
     python benchmarks/peers.py --case resnet20 --what prediction one table
     python benchmarks/peers.py --quick                           does it run? the numbers mean nothing
 
-Each side is a process of its own, since torch may be installed elsewhere (`--torch` names the Python that has it; without
-it, the columns of torch are left out). The processes take turns, one works at a time, each with as many threads as there
-are cores, on the same batch, in float32. A ratio is a side's time divided by ours, taken within each round: above 1, ours
-is the faster. `cpu` is the processor time of a call.
+Each side is a process of its own, since torch may be installed elsewhere (`--torch` names the Python that has it;
+without it, torch is left out). The processes take turns, one works at a time, each with as many threads as there are
+cores, on the same batch, in float32. A ratio is a side's time divided by ours, taken within each round: above 1, ours is
+the faster. `cpu` is the processor time of a call. `resnet50` of torch has its stride on the 3x3 convolutions.
 """
 
 import argparse
@@ -41,8 +41,9 @@ SECONDS, ROUNDS = 0.5, 15
 
 def of_keras(side, case, what, batch):
     """Returns a function that runs one batch by Keras, by our folded network or by LiteRT."""
-    import keras_resnets as kr
     import throughput
+
+    import keras_resnets as kr
 
     model = throughput.network(case, "theirs" if side == "keras" else "ours")
     x, y = throughput.batch_of(throughput.CASES[case], batch)
@@ -116,7 +117,7 @@ class Worker:
 
     def __init__(self, python, side, case, what, batch):
         command = [python, __file__, "--side", side, "--case", case, "--what", what, "--batch", str(batch)]
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
         )

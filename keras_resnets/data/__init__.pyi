@@ -21,3 +21,28 @@ from .batching import Batching
 from .labels import palette
 from .loading import load
 from .pipelines import Data
+
+__all__ = [
+    "Augmentation",
+    "Batching",
+    "Data",
+    "arrays",
+    "augment",
+    "augmentation",
+    "batches",
+    "batching",
+    "folders",
+    "indexed",
+    "labels",
+    "load",
+    "loading",
+    "masks",
+    "moments",
+    "pairs",
+    "palette",
+    "pictures",
+    "pipelines",
+    "resizing",
+    "scenes",
+    "sources",
+]

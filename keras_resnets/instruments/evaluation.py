@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
+import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -17,11 +18,13 @@ import numpy as np
 
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, name_of
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
+from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import check_classifier
 from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import UNFINISHED, fingerprint, sound, whole
+from keras_resnets.showing import in_notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +81,7 @@ def evaluate(
     check_classifier(model)
     programs = [program(model), *programs]
     weights = fingerprint(model.weights)
-    kept = Kept(resume, repr([p.steps for p in programs]) + weights)
+    kept = Kept(resume, repr([p.steps for p in programs]) + weights, model)
     engine = engine or engine_for(model, budget)
     read = batches(data, engine.rows(BATCH), shape=model.input_shape[1:], classes=model.output_shape[1])
     totals = _measure(engine, programs, read, examples_in(data), kept, task, verbose)
@@ -202,9 +205,20 @@ def progress(task: str, total: int | None, verbose: bool):
         return
     from rich.progress import Progress
 
-    with Progress(transient=True) as bar:
+    # Notebooks keep every state of a bar that is text.
+    with Progress(transient=True, console=_console(), refresh_per_second=2 if in_notebook() else 10) as bar:
         job = bar.add_task(task, total=total)
         yield lambda amount: bar.advance(job, amount)
+
+
+def _console():
+    """Returns where bars are drawn: a notebook's widgets, or text where it has none; else standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        return Console(stderr=True, force_jupyter=False, force_terminal=True)
+    return console
 
 
 class Kept:
@@ -213,9 +227,12 @@ class Kept:
     Args:
         folder: the study's folder; None stores nothing.
         description: identifies the measurement and the weights; its hash names the folder of the results.
+        model: the network, whose layers identify it, too: an edited one may have the weights of the whole.
     """
 
-    def __init__(self, folder: str | os.PathLike | None, description: str):
+    def __init__(self, folder: str | os.PathLike | None, description: str, model: ResidualNetwork):
+        layers = [(link.name, *(type(part).__name__ for part in private.flattened(link))) for link in model.chain]
+        description += repr(layers)
         self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(description.encode()).hexdigest()[:16]
 
     def file(self, number: int, x: np.ndarray, y: np.ndarray | None) -> Path | None:

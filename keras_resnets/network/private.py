@@ -161,6 +161,7 @@ class BuiltByShape(keras.Model):
     """
 
     _only_shape = False
+    train_function: Any
 
     def _symbolic_build(self, *args, **kwargs):
         self._only_shape = True
