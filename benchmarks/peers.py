@@ -6,8 +6,8 @@
 
 Each side is a process of its own, since torch may be installed elsewhere (`--torch` names the Python that has it;
 without it, torch is left out). The processes take turns, one works at a time, each with as many threads as there are
-cores, on the same batch, in float32. A ratio is a side's time divided by ours, taken within each round: above 1, ours is
-the faster. `cpu` is the processor time of a call. `resnet50` of torch has its stride on the 3x3 convolutions.
+cores, on the same batch, in float32. A ratio is a side's time divided by ours, taken within each round: above 1, ours
+is the faster. `cpu` is the processor time of a call. `resnet50` of torch has its stride on the 3x3 convolutions.
 """
 
 import argparse
