@@ -65,6 +65,7 @@ def test_a_file_of_litert_is_run_without_keras(tmp_path):
     assert len(json.loads(answer.stdout)[0]["top"]) == 5
 
 
+@pytest.mark.thorough
 def test_keras_is_imported_without_what_no_command_needs():
     script = (
         "import sys; from keras_resnets.commands import console; console.start(); "
