@@ -41,6 +41,7 @@ from .network import (
     adopt,
     compact,
     delete,
+    fold,
     layers,
     macs,
     parameters,

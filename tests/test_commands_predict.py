@@ -2,10 +2,14 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import shapes
+from PIL import Image
 
 import keras_resnets as kr
 
@@ -45,3 +49,26 @@ def test_a_folder_ends_in_the_same_class_and_name_everywhere(tmp_path, monkeypat
     for answer in found:
         assert answer["class"] == found[0]["class"]
         assert answer["probability"] == pytest.approx(found[0]["probability"], abs=1e-5)
+
+
+def test_a_file_of_litert_is_run_without_keras(tmp_path):
+    """The import of Keras and TensorFlow would take ten times as long as the rest."""
+    script = (
+        "import sys; from keras_resnets.commands.cli import main; status = main(sys.argv[1:]); "
+        "assert not {'keras', 'tensorflow', 'pandas', 'matplotlib', 'scipy'} & sys.modules.keys(); sys.exit(status)"
+    )
+    Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "black.png")
+    net = Path(__file__).parent.parent / "saved_models" / "digits_resnet20" / "int8.tflite"
+    options = ["--preprocessing", '{"mean": [0], "std": [1]}', "--json"]
+    command = [sys.executable, "-c", script, "predict", str(net), str(tmp_path / "black.png"), *options]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(json.loads(answer.stdout)[0]["top"]) == 5
+
+
+@pytest.mark.thorough
+def test_keras_is_imported_without_what_no_command_needs():
+    script = (
+        "import sys; from keras_resnets.commands import console; console.start(); "
+        "assert not {'sklearn', 'matplotlib'} & sys.modules.keys(); import matplotlib.pyplot, sklearn.base"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -15,7 +15,7 @@ from PIL import Image
 import keras_resnets as kr
 from keras_resnets.architecture.preprocessing import Resizing
 from keras_resnets.errors import ArgumentError
-from keras_resnets.network.outputs import class_probabilities
+from keras_resnets.network.probabilities import class_probabilities
 
 ONNX = all(map(importlib.util.find_spec, ("onnx", "tf2onnx", "onnxruntime")))
 

@@ -10,6 +10,7 @@ from helpers.notices import told
 from safetensors.numpy import load_file, save_file
 
 import keras_resnets as kr
+from keras_resnets.network.saving import copy_weights
 from keras_resnets.runs import write_json
 
 # Written on TensorFlow by `python tests/test_training_backends.py`.
@@ -71,6 +72,17 @@ def _write(folder):
         (folder / case).mkdir()
         written |= {f"{case} {path}": value for path, value in _trained(folder / case, **fields).items()}
     save_file(written, GOLDEN)
+
+
+@pytest.mark.backends
+def test_weights_that_are_copied_have_memory_of_their_own(tiny, images):
+    """JAX gives up the arrays of a network that is trained, and another that shared them would lose them."""
+    source, target = kr.build(tiny), kr.build(tiny)
+    expected = np.asarray(source.predict_on_batch(images[0]))
+    copy_weights(source, target, "source")
+    target.compile(kr.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    target.train_on_batch(*images)
+    np.testing.assert_array_equal(source.predict_on_batch(images[0]), expected)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def predict(source, images, top, class_names, preprocessing, batch_size, say: Ou
     checks.source(source, exported=True)
     checks.pictures(images)
 
-    console.start()
+    if Path(source).suffix.lower() not in (".tflite", ".onnx"):  # their runtimes need neither Keras nor TensorFlow
+        console.start()
     from keras_resnets.prediction.predicting import as_plain
     from keras_resnets.prediction.predicting import predict as run
 

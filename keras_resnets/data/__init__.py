@@ -1,7 +1,8 @@
-"""Data sets for image classification and semantic segmentation, ready for `fit`."""
+"""Data sets for image classification and semantic segmentation, ready for `fit`.
 
-from keras_resnets.data.augmentation import Augmentation, augment
-from keras_resnets.data.batching import Batching
-from keras_resnets.data.labels import palette
-from keras_resnets.data.loading import load
-from keras_resnets.data.pipelines import Data
+The names are listed in `__init__.pyi` and imported when first used: parts of the room need no Keras.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,7 +20,8 @@ from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_la
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
 from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.outputs import are_probabilities, check_classifier
+from keras_resnets.network.outputs import check_classifier
+from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import UNFINISHED, fingerprint, sound, whole
 from keras_resnets.showing import in_notebook

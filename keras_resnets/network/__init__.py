@@ -1,24 +1,8 @@
-"""A residual network as a chain of blocks: its layers, assembly from a spec, edits, costs and saving."""
+"""A residual network as a chain of blocks: its layers, assembly from a spec, edits, costs and saving.
 
-from keras_resnets.network import layers
-from keras_resnets.network.adoption import adopt
-from keras_resnets.network.assembly import assemble
-from keras_resnets.network.blocks import ResidualBlock, Segment
-from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.cost import macs, parameters
-from keras_resnets.network.surgery import compact, delete, reorder, unskip
+The names are listed in `__init__.pyi` and imported when first used: parts of the room need no Keras.
+"""
 
-__all__ = [
-    "ResidualBlock",
-    "ResidualNetwork",
-    "Segment",
-    "adopt",
-    "assemble",
-    "compact",
-    "delete",
-    "layers",
-    "macs",
-    "parameters",
-    "reorder",
-    "unskip",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

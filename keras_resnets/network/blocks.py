@@ -60,15 +60,15 @@ def is_link(layer) -> bool:
 
 def _serialize(part: keras.Layer) -> dict:
     """Returns the part's configuration without its build state: the link's `build` gives the variables their paths."""
-    return _without_build(keras.saving.serialize_keras_object(part))
+    return without_build(keras.saving.serialize_keras_object(part))
 
 
-def _without_build(config: dict) -> dict:
+def without_build(config: dict) -> dict:
     """Returns a serialized layer's configuration without what makes Keras build the layer on loading."""
     config = {key: value for key, value in config.items() if key != "build_config"}
     if config["class_name"] == "Sequential":
         inner = {key: value for key, value in config["config"].items() if key != "build_input_shape"}
-        inner["layers"] = [_without_build(layer) for layer in inner["layers"] if layer["class_name"] != "InputLayer"]
+        inner["layers"] = [without_build(layer) for layer in inner["layers"] if layer["class_name"] != "InputLayer"]
         config["config"] = inner
     return config
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -19,6 +20,31 @@ from keras_resnets.network.data_format import check_channels_last
 from keras_resnets.network.devices import laid_out
 from keras_resnets.network.gating import Gated
 from keras_resnets.network.inside import find, graph_to
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What `keras_resnets.fold` did with the batch-norms of a network.
+
+    Attributes:
+        behind: how many it folded into the layer before them.
+        before: how many it folded into the layer behind them.
+        kept: how many stay.
+    """
+
+    behind: int
+    before: int
+    kept: int
+
+    def sentence(self, name: str) -> str:
+        """Returns the counts in words."""
+        total = self.behind + self.before + self.kept
+        if not total:
+            return f"{name!r} has no batch-norm to fold."
+        parts = [f"{self.behind} are folded into the layers before them"]
+        parts += [f"{self.before} into those behind them"] * bool(self.before)
+        parts += [f"{self.kept} stay"] * bool(self.kept)
+        return f"Of the {total} batch-norms of {name!r}, {', '.join(parts)}."
 
 
 @keras.saving.register_keras_serializable("keras_resnets")
@@ -65,6 +91,8 @@ class ResidualNetwork(private.BuiltByShape):
         self.class_names = None
         # How it was trained, of a network that was opened from a run directory; told by an export's card.
         self.provenance: dict[str, Any] | None = None
+        # What was folded, of a network that `fold` returned, and of one that it was edited to.
+        self.folded: Folded | None = None
         self._paths: policies.Policy | None = None
         self._gated = Gated()
 
@@ -269,7 +297,21 @@ class ResidualNetwork(private.BuiltByShape):
                 block.scale = scale
             self.test_function = self.predict_function = None
 
+    def check_trainable(self) -> None:
+        """Raises `ArgumentError` if the network was folded: its batch-norms could no longer normalise."""
+        if self.folded is not None:
+            raise ArgumentError(
+                f"{self.name!r} was folded for inference (kr.fold): the statistics of its batch-norms are part of its "
+                f"kernels, and it can be neither trained nor recalibrated. Train the network that it was folded from, "
+                f"and fold the result."
+            )
+
+    def train_on_batch(self, *args, **kwargs):
+        self.check_trainable()
+        return super().train_on_batch(*args, **kwargs)
+
     def fit(self, *args, **kwargs):
+        self.check_trainable()
         history = super().fit(*args, **kwargs)
         self.rescale()
         return history
@@ -352,6 +394,7 @@ class ResidualNetwork(private.BuiltByShape):
             "spec": self.spec and self.spec.to_dict(),
             "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
             "class_names": self.class_names,
+            **({"folded": asdict(self.folded)} if self.folded is not None else {}),
         }
 
     @classmethod
@@ -364,6 +407,8 @@ class ResidualNetwork(private.BuiltByShape):
         preprocessing = Preprocessing.from_dict(preprocessing) if preprocessing else None
         network = cls(chain, source, spec, config["name"], policy, preprocessing, trainable=config["trainable"])
         network.class_names = config.get("class_names")
+        if config.get("folded"):
+            network.folded = Folded(**config["folded"])
         return network
 
 

@@ -185,6 +185,11 @@ class Graph(private.Expanded, keras.layers.Layer):
         return self._output
 
     @property
+    def owns(self) -> bool:
+        """Whether the layers belong to the graph."""
+        return self._owns
+
+    @property
     def layers(self) -> list[Any]:
         """The operations, as a model has its layers."""
         return list(self.operations)

@@ -7,6 +7,7 @@ No other file uses these names; `make check` enforces it. If a new version of Ke
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -160,6 +161,7 @@ class BuiltByShape(keras.Model):
     """
 
     _only_shape = False
+    train_function: Any
 
     def _symbolic_build(self, *args, **kwargs):
         self._only_shape = True
@@ -167,6 +169,40 @@ class BuiltByShape(keras.Model):
             super()._symbolic_build(*args, **kwargs)
         finally:
             self._only_shape = False
+
+    def make_train_function(self, force=False):
+        """Has Keras make the function of a training step, which makes no variables.
+
+        Keras makes those of the optimiser and of metrics at the first step, while TensorFlow traces it, which traces a
+        function for each of them, and then the step once more: half of the time to the first step of a deep network.
+        Nothing public makes those of metrics.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        known = self.train_function
+        super().make_train_function(force)
+        if keras.config.backend() == "tensorflow" and self.train_function is not known:
+            step = self.train_function
+
+            def with_metrics(batches):
+                return step(self._make_metrics(batches))
+
+            self.train_function = with_metrics
+
+    def _make_metrics(self, batches: Any) -> Any:
+        """Makes the variables of metrics for batches of this kind, unless there are some; returns the batches."""
+        metrics = self._compile_metrics
+        if metrics is None or metrics.built:
+            return batches
+        if hasattr(batches, "element_spec"):
+            batch = batches.element_spec
+        else:
+            batch = next(batches)
+            batches = itertools.chain([batch], batches)
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if hasattr(y, "dtype") and getattr(y.shape, "rank", 0) is not None:
+            metrics.build(keras.KerasTensor(tuple(y.shape), keras.backend.standardize_dtype(y.dtype)), self.outputs[0])
+        return batches
 
 
 class Expanded:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.chain import ResidualNetwork
@@ -75,4 +77,12 @@ def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathL
                 f"{start} its {path!r} has shape {tuple(have[path].shape)}, not {tuple(variable.shape)}. {remedy}"
             )
     for path, variable in want.items():
-        variable.assign(have[path])
+        assign(variable, have[path])
+
+
+def assign(variable: keras.Variable, value) -> None:
+    """Gives a variable the value of another one, in memory of its own.
+
+    JAX would let both hold one array, which training one of them gives up (`donate_argnums`), and the other is lost.
+    """
+    variable.assign(np.array(ops.convert_to_numpy(value)))

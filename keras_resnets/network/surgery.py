@@ -274,7 +274,7 @@ def _rebuild(
     source = keras.Input(tuple(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="input")
     links = [link for link in chain if link is not None]
     edited = ResidualNetwork(links, source, spec, name or model.name, model.dtype_policy, model.preprocessing)
-    edited.class_names = model.class_names
+    edited.class_names, edited.folded = model.class_names, model.folded
     return copied(edited) if copy else edited
 
 

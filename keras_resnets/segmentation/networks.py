@@ -115,4 +115,6 @@ def _append_head(
     scores = layout.scores(spec, activation)
     chain = [*(link.rewrap() for link in network.chain), Segment(keras.Sequential(scores, name="body"), name="scores")]
     source = keras.Input(network.input_shape[1:], dtype=network.inputs[0].dtype, name="input")
-    return ResidualNetwork(chain, source, None, network.name, network.dtype_policy, network.preprocessing)
+    whole = ResidualNetwork(chain, source, None, network.name, network.dtype_policy, network.preprocessing)
+    whole.folded = network.folded
+    return whole

@@ -19,7 +19,8 @@ from keras_resnets.data.labels import IGNORE
 from keras_resnets.data.passes import joined
 from keras_resnets.errors import ArgumentError, notice, one_of
 from keras_resnets.instruments.evaluation import measure_examples, progress
-from keras_resnets.network.outputs import answer_one_class, are_probabilities, check_classifier
+from keras_resnets.network.outputs import answer_one_class, check_classifier
+from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix

@@ -10,7 +10,8 @@ from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.outputs import are_probabilities, check_classifier
+from keras_resnets.network.outputs import check_classifier
+from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.network.surgery import copied
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.training import places, recipes
@@ -72,6 +73,7 @@ def fine_tune(
     # The network, the shortened recipe and the data in its batches.
     check_one_process(execution, "Fine-tuning")
     network, team = adopt(model), Team.of(execution)
+    network.check_trainable()
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)
     check_data(network, data)

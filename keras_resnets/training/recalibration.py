@@ -15,6 +15,7 @@ from keras_resnets.data.batches import batches as batches_of
 from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.network import private
+from keras_resnets.network.chain import ResidualNetwork
 
 DROPOUTS = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.AlphaDropout)
 
@@ -51,6 +52,8 @@ def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_siz
     """
     if not isinstance(model, keras.Model):
         raise ArgumentError(f"model must be a Keras model; got {type(model).__name__}.")
+    if isinstance(model, ResidualNetwork):
+        model.check_trainable()
     whole_number("batches", 1 if batches is None else batches, 1)
     whole_number("batch_size", batch_size, 1)
     layers = [layer for layer in private.flattened(model) if isinstance(layer, keras.layers.BatchNormalization)]

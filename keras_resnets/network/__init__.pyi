@@ -1,0 +1,66 @@
+from . import (
+    adoption,
+    assembly,
+    blocks,
+    chain,
+    cost,
+    data_format,
+    devices,
+    folding,
+    gating,
+    graph,
+    inside,
+    layers,
+    layout,
+    outputs,
+    private,
+    probabilities,
+    saving,
+    skips,
+    surgery,
+    tracing,
+    trusted,
+)
+from .adoption import adopt
+from .assembly import assemble
+from .blocks import ResidualBlock, Segment
+from .chain import ResidualNetwork
+from .cost import macs, parameters
+from .folding import fold
+from .surgery import compact, delete, reorder, unskip
+
+__all__ = [
+    "ResidualBlock",
+    "ResidualNetwork",
+    "Segment",
+    "adopt",
+    "adoption",
+    "assemble",
+    "assembly",
+    "blocks",
+    "chain",
+    "compact",
+    "cost",
+    "data_format",
+    "delete",
+    "devices",
+    "fold",
+    "folding",
+    "gating",
+    "graph",
+    "inside",
+    "layers",
+    "layout",
+    "macs",
+    "outputs",
+    "parameters",
+    "private",
+    "probabilities",
+    "reorder",
+    "saving",
+    "skips",
+    "surgery",
+    "tracing",
+    "trusted",
+    "unskip",
+]
