@@ -47,7 +47,6 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
 autodoc_default_options = {"members": True, "show-inheritance": False}
 napoleon_google_docstring = True
