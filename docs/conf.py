@@ -45,6 +45,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 # The reference: a page for each name that api.md lists; `tests/test_site.py` holds that these are all.
 autosummary_generate = True
 autosummary_ignore_module_all = False
+toc_object_entries = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_inherit_docstrings = False
@@ -78,4 +79,5 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": []}
+# Pages without others below them.
+html_sidebars = {"index": [], "start": [], "results": []}

@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT
 def listed():
     """The names of the reference, with what they stand for."""
     text = (ROOT / "docs" / "api.md").read_text()
-    names = [name for block in re.findall(r":nosignatures:\n\n((?: {3}\S+\n)+)", text) for name in block.split()]
+    names = [name for block in re.findall(r":nosignatures:\n\n((?: {3}\S+\n)+)", text) for name in block.replace("~", "").split()]
     assert len(names) == len(set(names)) > 150
     found = {}
     for name in names:

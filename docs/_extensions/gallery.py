@@ -10,17 +10,17 @@ from sphinx_gallery.scrapers import figure_rst
 ROOT = Path(__file__).parents[2]
 RUNS = ROOT / "docs" / "_build" / "runs"
 
-# Options of the scripts that are run, for some minutes in all.
+# Options of the scripts that are run, for some minutes in all, in the order of the pages.
 OPTIONS = {
+    "lesion_study": "--network preresnet20 --epochs 6",
+    "skip_removal": "--network preresnet20 --epochs 6",
+    "paths": "--network preresnet20 --epochs 4",
+    "grad_cam": "--epochs 3",
+    "segmentation": "--tiny --epochs 5",
+    "width_or_depth": "--epochs 3 --trials 6",
+    "export_and_serve": "--tiny",
     "backbone": "--tiny",
     "custom_network": "",
-    "export_and_serve": "--tiny",
-    "grad_cam": "--epochs 3",
-    "lesion_study": "--network preresnet20 --epochs 6",
-    "paths": "--network preresnet20 --epochs 4",
-    "segmentation": "--tiny --epochs 5",
-    "skip_removal": "--network preresnet20 --epochs 6",
-    "width_or_depth": "--epochs 3 --trials 6",
 }
 # Why the others are not.
 SHOWN = {
@@ -29,6 +29,16 @@ SHOWN = {
 }
 # Beside `--out`, which this one does not have.
 WRITES_NOTHING = {"backbone"}
+
+
+class Order:
+    """Sorts the scripts as they stand above."""
+
+    def __init__(self, folder):
+        self.names = [*OPTIONS, *SHOWN]
+
+    def __call__(self, file):
+        return self.names.index(Path(file).stem)
 
 
 def options(gallery_conf, script_vars):
@@ -72,8 +82,9 @@ CONFIG = {
     "image_scrapers": ("gallery.written",),
     "reset_argv": "gallery.options",
     "reset_modules": ("matplotlib", "gallery.fresh"),
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "gallery.Order",
     "first_notebook_cell": FIRST_CELL,
+    "default_thumb_file": str(ROOT / "docs" / "block.svg"),
     "capture_repr": (),
     "download_all_examples": False,
     "write_computation_times": False,
@@ -86,7 +97,7 @@ CONFIG = {
 
 
 def say_how(app, docname, text):
-    """Adds to a script's page with which options it was run."""
+    """Adds to a script's page with which options it was run; what it wrote lies in another place than for a reader."""
     folder, _, name = docname.partition("/")
     if folder == "gallery" and name in OPTIONS:
         command = f"python examples/{name}.py {OPTIONS[name]}".rstrip()
@@ -95,6 +106,7 @@ def say_how(app, docname, text):
         said = f"This script was not run for this page: {SHOWN[name]}."
     else:
         return
+    text[0] = text[0].replace(f"{RUNS}/{name}", f"runs/{name}")
     text[0] = re.sub(r"^Command: `.*`$", lambda match: f"{match[0]}\n\n.. note:: {said}", text[0], count=1, flags=re.MULTILINE)
 
 
