@@ -156,7 +156,7 @@ class Killed(BaseException):
 def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkeypatch, scramble):
     spec = kr.Spec("slim", (kr.Stage(2, (4, 4)), kr.Stage(1, (8, 8), stride=2)), (8, 8, 1), stem_width=4)
     model = scramble(kr.build(spec))
-    how = {"blocks": 1, "keep": [2], "fine_tune": 2, "timed": 0, "seed": 3}
+    how = {"blocks": 1, "keep": [2], "fine_tune": 2, "control": True, "timed": 0, "seed": 3}
     network, study = kr.prune(model, digits, out=tmp_path / "whole", **how)
     rows, summary = study.rows, study.summary
     assert summary["chosen_on"] == "the validation split"
@@ -170,6 +170,11 @@ def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkey
     assert (last["error"], last["loss"]) == pytest.approx(measured(network, *test), rel=1e-4)
     whole = answers(model, test[0]).argmax(1)
     assert last["agreement"] == np.mean(answers(network, test[0]).argmax(1) == whole)
+    # The control is the whole network after the same fine-tuning.
+    tuned = kr.fine_tune(model, digits, out=tmp_path / "control", epochs=2, seed=3, verbose=0)
+    control = rows[rows["state"] == "whole fine-tuned"].squeeze()
+    assert (control["dropped"], control["macs"]) == (0, rows["macs"].iloc[0])
+    assert (control["error"], control["loss"]) == pytest.approx(measured(tuned, *test), rel=1e-4)
     history = read_csv(tmp_path / "whole" / "fine_tuning" / "history.csv")
     # The recipe's 0.1 by a tenth, on a cosine over two epochs.
     assert history["learning_rate"].tolist() == pytest.approx([0.005, 0], abs=1e-8)
@@ -239,6 +244,7 @@ WRONG = {
     "no calibration": ({"blocks": 1, "calibration": None}, ["calibration", "not chosen on", "got None"]),
     "examples": ({"blocks": 1, "examples": 0}, ["examples", "at least 1"]),
     "timed": ({"blocks": 1, "timed": 1}, ["timed", "unless it is 0", "at least 2", "got 1"]),
+    "a control without fine-tuning": ({"blocks": 1, "control": True}, ["fine_tune", "at least 1", "got 0"]),
     "fine-tuning of arrays": ({"blocks": 1, "fine_tune": 1}, ["data", "keras_resnets.data.load", "tuple"]),
     "labels": ({"blocks": 1, "calibration": (np.zeros((2, 8, 8, 1)), np.array([0, 9]))}, ["labels", "0 to 4", "got 9"]),
 }

@@ -56,6 +56,11 @@ def test_no_page_of_the_reference_is_empty():
             assert unsaid == [], f"{name} does not say what these are"
 
 
+def test_numbers_of_what_there_is_are_those_of_the_package():
+    sets = {number for page in PAGES for number in re.findall(r"(\d+) sets (?:of|by|\|)", page.read_text())}
+    assert sets == {str(len(kr.weights.available()))}
+
+
 def commands(text):
     """The lines of a page that call the command, each with its output left out."""
     lines = re.findall(r"^\s*(?:\$ |KERAS_BACKEND=\w+ )?(keras-resnets(?: .*)?)$", text, re.MULTILINE)

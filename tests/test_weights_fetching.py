@@ -1,11 +1,13 @@
 """Public weights are fetched from a server on this machine, and from a folder laid out as the hub's client does."""
 
+import configparser
 import dataclasses
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path, PurePosixPath
 
 import keras
 import numpy as np
@@ -303,3 +305,38 @@ def test_without_the_hubs_client_the_sentence_names_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ArgumentError, match=r"pip install 'keras_resnets\[hf\]'"):
         kr.weights.network("hf:timm/resnet18.a1_in1k")
+
+
+def test_own_networks_come_with_every_installation(monkeypatch, tmp_path, folder):
+    setup = configparser.ConfigParser()
+    setup.read(Path(kr.__file__).parents[1] / "setup.cfg")
+    shipped = dict(setup["options.data_files"].items())
+    own = [known for known in public.table() if known.is_own]
+    assert {f"share/keras_resnets/saved_models/{known.file.partition('/')[0]}": known.file for known in own} == {
+        place: file.removeprefix("saved_models/") for place, file in shipped.items()
+    }
+
+    # As pip installs it: the files stand in the list of the distribution, and not beside the package.
+    known = next(known for known in own if known.variant == "resnet20")
+    checkout = Path(kr.__file__).parents[1] / "saved_models" / known.file
+    installed = tmp_path / "share" / "saved_models" / known.file
+    installed.parent.mkdir(parents=True)
+    installed.write_bytes(checkout.read_bytes())
+
+    class Listed(PurePosixPath):
+        def locate(self):
+            return installed
+
+    monkeypatch.setattr(fetching.importlib.metadata, "files", lambda name: [Listed("..", "saved_models", known.file)])
+    monkeypatch.setattr(fetching, "__file__", str(tmp_path / "site-packages" / "keras_resnets" / "weights" / "x.py"))
+    fetching._shipped.cache_clear()
+    try:
+        assert fetching.fetch(known)[0] == installed
+        assert kr.weights.network(known.name).class_names == kr.weights.classes.names("cifar10")
+
+        # A file that was damaged is not used.
+        installed.write_bytes(checkout.read_bytes()[:-1])
+        with pytest.raises(OSError, match=r"this installation came without it, or with another one\. Put the file"):
+            kr.build("resnet20", weights=known.name)
+    finally:
+        fetching._shipped.cache_clear()

@@ -29,6 +29,7 @@ from keras_resnets.commands import console
     "--recalibrate/--no-recalibrate", default=True, show_default=True, help="Recompute batch-norm statistics."
 )
 @click.option("--fine-tune", type=int, default=0, metavar="EPOCHS", help="Fine-tune at the end.")
+@click.option("--control/--no-control", default=False, help="Fine-tune the whole network in the same way, too.")
 @click.option("--recipe", help="As for train; by default that of the run directory, or the one that fits.")
 @click.option("--timed", default=5, show_default=True, help="How many of the networks to export and time; 0 for none.")
 @click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")

@@ -17,7 +17,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import copy_weights, load_model
-from keras_resnets.weights import public, recognition, transfer
+from keras_resnets.weights import fetching, public, recognition, transfer
 from keras_resnets.weights.opening import open_archive
 
 
@@ -82,6 +82,8 @@ def build(
     known = public.find(weights, variant, include_top=include_top)
     if known is not None:
         overrides = _for_public(known, name_or_spec, overrides, include_top)
+        if known.is_own:  # a file that this package saved, as any other
+            weights, known = fetching.fetch(known)[0], None
     spec = variants.spec(name_or_spec, **overrides)
 
     # Random weights, or those that a network of this package was saved with.

@@ -26,6 +26,8 @@ class Choosing:
             split, to recompute statistics on.
         examples: choose the blocks on at most this many examples; None for all.
         recalibrate: whether to recompute batch-norm statistics (`keras_resnets.recalibrate`).
+        control: whether to fine-tune the whole network, too, with the same recipe, epochs and seed; so what fine-tuning
+            gains is told from what dropping costs.
         timed: how many of the networks to export and time on one image of the data: at least two, among them the whole
             and the last; 0 for none.
         budget: bytes for intermediate values, as for `keras_resnets.studies.lesion`.
@@ -38,6 +40,7 @@ class Choosing:
     calibration: Any = None
     examples: int | None = None
     recalibrate: bool = True
+    control: bool = False
     timed: int = 5
     budget: int = MEMORY
 
@@ -47,6 +50,13 @@ class Choosing:
             whole_number("timed, unless it is 0,", self.timed, 2)
         if self.examples is not None:
             whole_number("examples", self.examples, 1)
+
+    def check_control(self, fine_tune: int) -> None:
+        """Raises `ArgumentError` where the whole network is to be fine-tuned, and the pruned one is not."""
+        if self.control and not fine_tune:
+            raise ArgumentError(
+                "control fine-tunes the whole network like the pruned one: fine_tune must be at least 1 epoch; got 0."
+            )
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Choosing:

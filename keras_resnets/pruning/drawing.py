@@ -16,6 +16,8 @@ STATES = {
     "recalibrated": ("tab:green", "s", "and batch-norm statistics recomputed"),
     "fine-tuned": (figures.OTHER, "D", "and fine-tuned"),
 }
+# The state of the whole network that was fine-tuned like the pruned one.
+CONTROL = "whole fine-tuned"
 # What is timed, with its name: exports, or where Keras does not compute with TensorFlow, which writes them, Keras.
 FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT", "keras": "Keras"}
 
@@ -26,10 +28,13 @@ def timed(rows: pd.DataFrame) -> list[str]:
 
 
 def ends(rows: pd.DataFrame) -> list[pd.Series]:
-    """Returns the rows of the whole network, and of the one after the last drop in each of its states."""
-    whole = rows[rows["state"] == "whole"]
-    last = rows[(rows["dropped"] == rows["dropped"].max()) & (rows["state"] != "whole")]
-    return [whole.iloc[0], *(row for _, row in last.iterrows())]
+    """Returns the rows of the whole network, and of the one after the last drop in each of its states.
+
+    The whole network that was fine-tuned like the pruned one, if there is one, comes second.
+    """
+    whole = rows["state"].isin(["whole", CONTROL])
+    last = rows[(rows["dropped"] == rows["dropped"].max()) & ~whole]
+    return [row for part in (rows[whole], last) for _, row in part.iterrows()]
 
 
 def curves(study: Study) -> dict[str, pd.Series]:
@@ -52,6 +57,10 @@ def draw(study: Study):
     for axes, (column, unit, label) in zip(panels, [("dropped", 1, ""), *axis], strict=True):
         intact, ordered = s["intact"]["error"], column in ("dropped", "macs")
         axes.axhline(intact, color=figures.INTACT, lw=1.2, label=f"left whole: {intact:.1%}", zorder=1)
+        for _, row in rows[rows["state"] == CONTROL].iterrows():
+            axes.axhline(
+                row["error"], color=figures.OTHER, lw=1.2, ls="--", label=f"whole, fine-tuned: {row['error']:.1%}"
+            )
         for i, (state, (colour, marker, name)) in enumerate(STATES.items()):
             points = rows[rows["state"].isin([state] if state != "dropped" else ["whole", state])].dropna(subset=column)
             places = unit * points[column] + (0.18 * (i - 1) if column == "dropped" else 0)

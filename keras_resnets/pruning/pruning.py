@@ -23,6 +23,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import compact, copied, delete, select
 from keras_resnets.pruning.choosing import Choosing, choose, choosing_examples, count_limit
 from keras_resnets.pruning.costs import costs as costs_of
+from keras_resnets.pruning.drawing import CONTROL
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, sound, whole
 from keras_resnets.training import fine_tuning, recalibration, recipes
@@ -91,13 +92,14 @@ def prune(
         verbose: whether to draw progress bars.
         execution: of the fine-tuning, as for `keras_resnets.fine_tune`.
         **choosing: fields of `keras_resnets.pruning.Choosing`: `method`, `calibration`, `examples`, `recalibrate`,
-            `timed` and `budget`.
+            `control`, `timed` and `budget`.
 
     Returns:
         The network, not compiled unless it was fine-tuned, and a `Study` with a row for each number of `dropped` blocks
         and each `state`: `"whole"`; `"dropped"`, with the statistics of the whole network; `"recalibrated"`, also for
-        the whole network; and, at the end, `"fine-tuned"`. Each has `block`, the last one dropped,
-        `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`, `macs`, and, if it
+        the whole network; `"whole fine-tuned"` with `control`; and, at the end, `"fine-tuned"`. Each has `block`, the
+        last one dropped, `calibration_error`, on the examples that chose, the measures of `lesion`, `parameters`,
+        `macs`, and, if it
         was timed, the seconds for one image by the export in its own runtime, `saved_model_latency` (median) with its
         quartiles `saved_model_latency_low` and `_high`, and `litert_latency` likewise; on other backends than
         TensorFlow, which writes them, by Keras, `keras_latency`. All are timed in turn. The
@@ -133,9 +135,11 @@ def prune(
     work: dict[str, Any] = {"network": network.name, "weights": fingerprint(network.weights), "prune": asked}
     if isinstance(data, Data) and data.prepare is None:  # else its options would not load the same data
         work["data"] = {"name": data.name, **data.options}
+    how.check_control(fine_tune)
     if fine_tune:
         fine_tuning.check_data(network, data)
         work |= {"recipe": recipes.get(recipe).to_dict(), "fine_tune": fine_tune, "seed": seed}
+        work |= {"control": True} if how.control else {}
 
     with _directory(out) as folder, Run(folder, work) as run:
         if run.finished and sound(run.path / "model.keras") and Study.is_whole(run.path):
@@ -152,14 +156,17 @@ def prune(
             own, read, recalibrated = _measure_recalibrated(network, data, gone, source, lanes, how.budget, **options)
             parts += recalibrated
 
-        # The network that is left, fine-tuned if asked for.
+        # The network that is left, fine-tuned if asked for, and the whole one likewise.
         name = f"{network.name.removesuffix('_pruned')}_pruned"
         left = compact(delete(own, gone), spec=network.spec, name=name, copy=True)
+        tuning: dict[str, Any] = {"epochs": fine_tune, "seed": seed, "verbose": verbose, "execution": execution}
+        beside = (network, data, lanes, how.budget)
+        if how.control:
+            control = _fine_tune(network, data, recipe, run, "control", **tuning)
+            parts.append(_measure_tuned(control, *beside, **options).assign(state=CONTROL, dropped=0))
         if fine_tune:
-            left = _fine_tune(left, data, recipe, fine_tune, run, seed, verbose, execution)
-            beside = _Beside(lanes, network, engine_for(left, how.budget))
-            tuned, _ = evaluate(left, data, [program(left)], task="fine-tuned", engine=beside, **options)
-            parts.append(tuned.assign(state=TUNED, dropped=len(gone)))
+            left = _fine_tune(left, data, recipe, run, "fine_tuning", **tuning)
+            parts.append(_measure_tuned(left, *beside, **options).assign(state=TUNED, dropped=len(gone)))
 
         # The costs of all these networks.
         names = [network.blocks[i].name for i in gone]
@@ -266,15 +273,23 @@ class _Beside:
 
 
 def _fine_tune(
-    left: ResidualNetwork, data, recipe, epochs: int, run: Run, seed: int, verbose: bool, execution: Execution | None
+    left: ResidualNetwork, data, recipe, run: Run, name: str, *, epochs: int, seed: int, verbose: bool, execution
 ) -> ResidualNetwork:
     """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it."""
-    start = run.path / "before_fine_tuning.keras"
+    start = run.path / f"before_{name}.keras"
     if not start.exists():
         with whole(start, sealed=True) as part:
             left.save(part)
-    options: dict[str, Any] = {"out": run.path / "fine_tuning", "epochs": epochs, "seed": seed, "execution": execution}
+    options: dict[str, Any] = {"out": run.path / name, "epochs": epochs, "seed": seed, "execution": execution}
     return fine_tuning.fine_tune(load_model(start), data, recipe, verbose="auto" if verbose else 0, **options)
+
+
+def _measure_tuned(
+    tuned: ResidualNetwork, network: ResidualNetwork, data, lanes: Lanes, budget: int, **options
+) -> pd.DataFrame:
+    """Measures a fine-tuned network beside the whole one before it."""
+    engine = _Beside(lanes, network, engine_for(tuned, budget))
+    return evaluate(tuned, data, [program(tuned)], task="fine-tuned", engine=engine, **options)[0]
 
 
 def _join(parts: Sequence[pd.DataFrame], costs: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -19,6 +21,8 @@ VARIABLE = "KERAS_RESNETS_WEIGHTS"
 # Seconds that a server may take to accept a connection, or between two pieces of a file.
 TIMEOUT = 30.0
 _PIECE = 1 << 20
+# The folder of the networks that come with this package.
+SHIPPED = "saved_models"
 # In the repositories of the hub; the second is that of older ones.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -36,6 +40,8 @@ def fetch(known: PublicSet) -> tuple[Path, PublicSet]:
             return file, known
     if known.on_hub:
         return _from_hub(known)
+    if known.is_own:
+        _fail(known, "this installation came without it, or with another one", again=False)
     if not known.address:
         _fail(known, "its publisher no longer serves it", again=False)
     target = folders(known)[0] / known.stored
@@ -61,8 +67,22 @@ def folders(known: PublicSet) -> list[Path]:
     own = Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else cache / "keras_resnets"
     if is_of_keras:
         return [own, of_keras] if os.environ.get(VARIABLE) else [of_keras, own]
+    if known.is_own:
+        return [own, *_shipped()]
     torch = Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints"
     return [own] if known.on_hub else [own, torch]
+
+
+@functools.cache
+def _shipped() -> list[Path]:
+    """Returns the folders of the networks that come with this package: in a checkout, and where pip has put them."""
+    checkout = Path(__file__).parents[2] / SHIPPED
+    try:
+        files = importlib.metadata.files("keras_resnets") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    installed = [Path(str(file.locate())).parents[1] for file in files if SHIPPED in file.parts]
+    return [folder for folder in dict.fromkeys([checkout, *installed]) if folder.is_dir()]
 
 
 def identify(file: Path) -> PublicSet | None:

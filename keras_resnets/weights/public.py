@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HUB = "hf:"
+# The publisher of the networks that come with this package, as whole files that this package saved.
+OWN = "keras_resnets/"
 _TABLE = Path(__file__).with_name("sets.csv")
 _NUMBERS = ("megabytes", "top1", "top5", "crop", "scale")
 
@@ -30,14 +32,15 @@ class PublicSet:
         variant: the network, as for `keras_resnets.build`; `"ResNet50V2"` and the like are functions of this package.
         fields: fields of the variant's spec that differ in its network, as in "shortcut=B".
         data: what it was trained on: `"imagenet"`, `"cifar10"` or `"cifar100"`; `""` if it is not known.
-        address: where it is fetched from; `""` if it is no longer served.
+        address: where it is fetched from; `""` if it is no longer served, or comes with this package.
         file: the file's name.
         sha256: its SHA-256, or the beginning that the publisher states.
         md5: its MD5.
         megabytes: its size in units of 2^20 bytes, as the publisher states it.
         licence: an SPDX name.
         size: height and width of the images; None if any.
-        preprocessing: what the network's images go through, with how pictures are resized.
+        preprocessing: what the network's images go through, with how pictures are resized; None where the file says so
+            itself, and where it is not known.
         top1: share of the images of the test set (ImageNet: validation set) classified right, in per cent.
         top5: the same for the right class among the first five.
         measured: the size of the images, and how they were cut, for these accuracies.
@@ -84,6 +87,11 @@ class PublicSet:
         return self.name.startswith(HUB)
 
     @property
+    def is_own(self) -> bool:
+        """Whether it comes with this package, as a file that this package saved: a whole network."""
+        return self.name.startswith(OWN)
+
+    @property
     def stored(self) -> str:
         """The file's name in this package's folder."""
         if not self.on_hub:
@@ -102,10 +110,11 @@ def _set_of(row: dict[str, str]) -> PublicSet:
     values: dict[str, Any] = dict(row)
     values |= {key: float(row[key]) if row[key] else None for key in _NUMBERS}
     # Publishers state means of pixels from 0 to 255 or from 0 to 1; `scale` says which.
-    mean, std = (tuple(values["scale"] * float(number) for number in row[key].split()) for key in ("mean", "std"))
+    scale = values["scale"] or 1.0
+    mean, std = (tuple(scale * float(number) for number in row[key].split()) for key in ("mean", "std"))
     # Sets of images of one size, CIFAR's, were not resized: other pictures are, as in our own trainings on such sets.
     resizing = Resizing(values["crop"], row["interpolation"]) if row["crop"] else None
-    values["preprocessing"] = Preprocessing(mean, std, row["channels"], resizing)
+    values["preprocessing"] = Preprocessing(mean, std, row["channels"], resizing) if mean else None
     values["size"] = int(row["size"])
     names = {field.name for field in dataclasses.fields(PublicSet)}
     return PublicSet(**{key: value for key, value in values.items() if key in names})

@@ -20,7 +20,8 @@ from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
-from keras_resnets.weights import keras_families, matching, plans, recognition
+from keras_resnets.network.saving import copy_weights, load_model
+from keras_resnets.weights import fetching, keras_families, matching, plans, public, recognition
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
 from keras_resnets.weights.roles import Role
@@ -153,9 +154,12 @@ def network(
         >>> kr.weights.network(file).preprocessing.mean
         (127.5,)
     """
+    options: dict[str, Any] = {"pooling": pooling, "classifier_activation": classifier_activation}
+    own = public.find(file)
+    if own is not None and own.is_own:
+        return _saved(own, name, include_top, input_shape, options, overrides)
     with recognition.as_archive(file, prefix) as archive:
         family, contents = recognition.require_family(archive)
-        options: dict[str, Any] = {"pooling": pooling, "classifier_activation": classifier_activation}
         if family is keras_families.SECOND:
             given = [*([] if name is None else ["name"]), *overrides]
             if given:
@@ -189,6 +193,24 @@ def network(
             shape = {} if input_shape is None else {"input_shape": tuple(input_shape)}
             model = assemble(spec.replace(**{**shape, **overrides}), include_top=top, **options)
         fill(model, archive, given=overrides, derived=True, named=name is not None)
+    return model
+
+
+def _saved(
+    known: public.PublicSet, name: str | None, top: bool | None, input_shape, options: dict[str, Any], overrides
+) -> ResidualNetwork:
+    """Returns a network that comes with this package, as it was saved, or what a caller asks for with its weights."""
+    public.check_use(known, name or known.variant, classes=None, channels=None, include_top=top is not False)
+    saved = load_model(fetching.fetch(known)[0], compile=False)
+    assert isinstance(saved, ResidualNetwork)
+    assert saved.spec is not None
+    if options["classifier_activation"] == "auto":
+        options = {**options, "classifier_activation": "softmax"}
+    shape = {} if input_shape is None else {"input_shape": tuple(input_shape)}
+    model = assemble(saved.spec.replace(**{**shape, **overrides}), include_top=top is not False, **options)
+    copy_weights(saved, model, known.name)
+    model.preprocessing = saved.preprocessing
+    model.class_names = saved.class_names if top is not False else None
     return model
 
 
