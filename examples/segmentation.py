@@ -9,8 +9,8 @@ Trains a ResNet-38 of a sixteenth of its width on scenes, digits before textures
 about ten minutes. Expect: a mean IoU far above that of answering background everywhere, and overlays.png, each row an
 image, its labels, and what the network answers.
 
-With `--tiny`: a smaller network for one epoch, under half a minute, which has not learned anything yet; `--epochs` gives it
-more.
+With `--tiny`: a smaller network for one epoch, under half a minute, which has not learned anything yet.
+`--epochs` sets their number.
 """
 
 import argparse

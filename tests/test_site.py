@@ -1,4 +1,4 @@
-"""The site: the reference has every public name, the commands of the pages are accepted, an example runs as a notebook."""
+"""The site: its reference has every public name, its commands are accepted, an example runs as a notebook."""
 
 import importlib
 import inspect
@@ -21,7 +21,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT
 def listed():
     """The names of the reference, with what they stand for."""
     text = (ROOT / "docs" / "api.md").read_text()
-    names = [name for block in re.findall(r":nosignatures:\n\n((?: {3}\S+\n)+)", text) for name in block.replace("~", "").split()]
+    names = [
+        name
+        for block in re.findall(r":nosignatures:\n\n((?: {3}\S+\n)+)", text)
+        for name in block.replace("~", "").split()
+    ]
     assert len(names) == len(set(names)) > 150
     found = {}
     for name in names:
@@ -67,7 +71,9 @@ def commands(text):
     return [shlex.split(line, comments=True) for line in lines if not line.endswith("\\")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page.read_text())], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_the_commands_of_a_page_are_accepted(page, monkeypatch):
     """Each is read as the command reads it, and stops before it acts."""
     monkeypatch.setattr(click.Command, "invoke", lambda *_: None)
@@ -80,12 +86,20 @@ def test_the_commands_of_a_page_are_accepted(page, monkeypatch):
 
 def test_code_that_needs_files_from_elsewhere_is_python():
     """The other blocks are run by `test_structure.py`."""
-    blocks = [b for page in PAGES for b in re.findall(r"```\{code-block\} python\n(.*?)```", page.read_text(), re.DOTALL)]
+    blocks = [
+        b for page in PAGES for b in re.findall(r"```\{code-block\} python\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
     assert blocks
     for block in blocks:
         compile(block, "a page", "exec")
-    indented = [line for page in PAGES for line in re.findall(r"^ {4}(?:import|from|model|kr\.).*", page.read_text(), re.MULTILINE)]
-    assert [line for line in indented if re.match(r" {4}(import|from) \w+", line)] == [], "Python in a fence, not indented"
+    indented = [
+        line
+        for page in PAGES
+        for line in re.findall(r"^ {4}(?:import|from|model|kr\.).*", page.read_text(), re.MULTILINE)
+    ]
+    assert [line for line in indented if re.match(r" {4}(import|from) \w+", line)] == [], (
+        "Python in a fence, not indented"
+    )
 
 
 @pytest.mark.thorough
@@ -95,8 +109,25 @@ def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch):
     assert [line[1] for line in lines] == ["train", "study", "report"]
     for _, *arguments in lines:
         cli.main(arguments, standalone_mode=False)
-    page = (tmp_path / "runs" / "first" / "report.html").read_text()
-    assert "stage2_block1" in page
+    assert "stage2_block1" in (tmp_path / "runs" / "first" / "report.html").read_text()
+    # The Python of the page goes on in the same run: it trains nothing again.
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "start.md").read_text(), re.DOTALL)
+    before = (tmp_path / "runs" / "first" / "model.keras").stat().st_mtime_ns
+    exec(block, {"__name__": "__main__"})
+    assert (tmp_path / "runs" / "first" / "model.keras").stat().st_mtime_ns == before
+
+
+def test_every_example_has_its_page(monkeypatch):
+    pytest.importorskip("sphinx_gallery")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_extensions")
+    from gallery import OPTIONS, SHOWN, WRITES_NOTHING
+
+    scripts = {script.stem: script.read_text() for script in (ROOT / "examples").glob("*.py")}
+    assert sorted([*OPTIONS, *SHOWN]) == sorted(scripts)
+    for name, options in OPTIONS.items():
+        taken = set(re.findall(r'add_argument\("(--\w+)"', scripts[name]))
+        assert {option for option in options.split() if option.startswith("--")} <= taken
+        assert ("--out" in taken) == (name not in WRITES_NOTHING)
 
 
 @pytest.mark.thorough

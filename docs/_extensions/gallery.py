@@ -107,7 +107,9 @@ def say_how(app, docname, text):
     else:
         return
     text[0] = text[0].replace(f"{RUNS}/{name}", f"runs/{name}")
-    text[0] = re.sub(r"^Command: `.*`$", lambda match: f"{match[0]}\n\n.. note:: {said}", text[0], count=1, flags=re.MULTILINE)
+    text[0] = re.sub(
+        r"^Command: `.*`$", lambda match: f"{match[0]}\n\n.. note:: {said}", text[0], count=1, flags=re.MULTILINE
+    )
 
 
 def setup(app):

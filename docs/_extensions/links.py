@@ -12,7 +12,9 @@ PAGES = {
     "saved_models/": "saved_models.md",
     "docs/": "",
 }
-LINK = re.compile(r"\]\((?:\.\./)*(README\.md|CHANGELOG\.md|CONTRIBUTING\.md|(?:benchmarks|examples|saved_models|docs)/[\w./-]*)")
+LINK = re.compile(
+    r"\]\((?:\.\./)*(README\.md|CHANGELOG\.md|CONTRIBUTING\.md|(?:benchmarks|examples|saved_models|docs)/[\w./-]*)"
+)
 BACK = re.compile(r"^\[Back to the README\]\(\.\./README\.md\)\n", re.MULTILINE)
 
 
