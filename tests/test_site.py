@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 import shlex
 import sys
@@ -142,7 +143,7 @@ def test_an_example_runs_as_a_notebook(tmp_path, monkeypatch):
 
     _, blocks, _ = split_code_and_text_blocks(str(ROOT / "examples" / "custom_network.py"), return_node=True)
     made = jupyter_notebook(blocks, {**DEFAULT_GALLERY_CONF, **CONFIG}, str(tmp_path))
-    notebook = nbformat.from_dict(made)
+    notebook = nbformat.reads(json.dumps(made), as_version=4)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": sys.version, "language": "python"}
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
