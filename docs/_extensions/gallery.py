@@ -84,7 +84,7 @@ CONFIG = {
     "reset_modules": ("matplotlib", "gallery.fresh"),
     "within_subsection_order": "gallery.Order",
     "first_notebook_cell": FIRST_CELL,
-    "default_thumb_file": str(ROOT / "docs" / "block.svg"),
+    "default_thumb_file": str(ROOT / "docs" / "_static" / "logo.svg"),
     "capture_repr": (),
     "download_all_examples": False,
     "write_computation_times": False,
