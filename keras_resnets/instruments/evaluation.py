@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, name_of
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
+from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.reports.statistics import wilson
@@ -77,7 +78,7 @@ def evaluate(
     check_classifier(model)
     programs = [program(model), *programs]
     weights = fingerprint(model.weights)
-    kept = Kept(resume, repr([p.steps for p in programs]) + weights)
+    kept = Kept(resume, repr([p.steps for p in programs]) + weights, model)
     engine = engine or engine_for(model, budget)
     read = batches(data, engine.rows(BATCH), shape=model.input_shape[1:], classes=model.output_shape[1])
     totals = _measure(engine, programs, read, examples_in(data), kept, task, verbose)
@@ -212,9 +213,12 @@ class Kept:
     Args:
         folder: the study's folder; None stores nothing.
         description: identifies the measurement and the weights; its hash names the folder of the results.
+        model: the network, whose layers identify it, too: an edited one may have the weights of the whole.
     """
 
-    def __init__(self, folder: str | os.PathLike | None, description: str):
+    def __init__(self, folder: str | os.PathLike | None, description: str, model: ResidualNetwork):
+        layers = [(link.name, *(type(part).__name__ for part in private.flattened(link))) for link in model.chain]
+        description += repr(layers)
         self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(description.encode()).hexdigest()[:16]
 
     def file(self, number: int, x: np.ndarray, y: np.ndarray | None) -> Path | None:

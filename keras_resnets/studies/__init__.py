@@ -20,6 +20,7 @@ from keras_resnets.studies.evaluate import evaluate
 from keras_resnets.studies.lesion import lesion
 from keras_resnets.studies.littwin import littwin
 from keras_resnets.studies.paths import paths
+from keras_resnets.studies.recovery import recovery
 from keras_resnets.studies.reorder import reorder
 from keras_resnets.studies.responses import responses
 from keras_resnets.studies.segment import segment

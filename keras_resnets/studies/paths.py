@@ -128,7 +128,7 @@ def split_gradient(spectra, examples, *, draws, weights, seed, budget, verbose=F
     }
 
     # Batch by batch, except those that an interrupted study has finished.
-    kept, tables = Kept(resume, f"paths {facts} {weights}"), []
+    kept, tables = Kept(resume, f"paths {facts} {weights}", network), []
     facts["data"] = name  # no part of what identifies the measurement
     starts = range(0, len(x), rows)
     with progress(f"paths of {network.name}", len(starts) * len(spectrum.chain), verbose) as advance:
