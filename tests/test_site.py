@@ -61,6 +61,16 @@ def test_no_page_of_the_reference_is_empty():
             assert unsaid == [], f"{name} does not say what these are"
 
 
+def test_every_page_has_its_place():
+    """In a table of contents; the build refuses others, too, but takes minutes."""
+    pages = {page.stem for page in (ROOT / "docs").iterdir() if page.suffix in (".md", ".rst")}
+    placed = {"index"}
+    for page in PAGES:
+        for tree in re.findall(r"```\{toctree\}\n:hidden:\n\n(.*?)```", page.read_text(), re.DOTALL):
+            placed |= {re.sub(r".*<(.*)>", r"\1", line) for line in tree.split("\n") if line}
+    assert pages == placed - {"gallery/index"}
+
+
 def test_numbers_of_what_there_is_are_those_of_the_package():
     sets = {number for page in PAGES for number in re.findall(r"(\d+) sets (?:of|by|\|)", page.read_text())}
     assert sets == {str(len(kr.weights.available()))}
