@@ -1,5 +1,7 @@
 """The command that converts a weight file."""
 
+import json
+
 import keras
 import pytest
 from helpers import weight_references as reference
@@ -25,6 +27,13 @@ def test_the_command_converts(tmp_path, capsys):
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(reference.akamaster(arrays, x)))
     reference.close(reference.scores(model, x), expected)
     assert model.preprocessing.std[0] == pytest.approx(58.395)
+    assert main(["convert", str(file), "--image-size", "24", "--no-top", "--json", "--out", str(out)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["network"], found["parameters"]) == ("resnet20", kr.parameters(model) - 65 * 10)
+    assert (len(found["variables"]), {row["status"] for row in found["variables"]}) == (95, {"fits"})
+    assert (found["unused"], len(found["left"])) == ([], 2)
+    assert found["preprocessing"]["std"] == pytest.approx(model.preprocessing.std)
+    assert found["written"] == [str(out)]
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,16 @@ def test_command_exports_a_run_on_its_own_data(form, run, tmp_path, capsys):
 
     out = tmp_path / ("net" if form == "saved_model" else "net.tflite")
     arguments = ["export", str(run), "--format", form, "--out", str(out), "--calls", "0"]
-    assert cli.main([*arguments, "--preprocessing", "--output", "logits", "--examples", "100"]) == 0
+    arguments += ["--preprocessing", "--output", "logits", "--examples", "100"]
+    assert cli.main(arguments if form == "saved_model" else [*arguments, "--json"]) == 0
     said = capsys.readouterr()
-    assert said.err == ""
-    assert f"wrote {out}.card.md" in said.out
     report = json.loads((tmp_path / f"{out.name}.card.json").read_text())
+    written = [str(out), f"{out}.card.json", f"{out}.card.md"]
+    if form == "saved_model":
+        assert said.err == ""
+        assert f"wrote {out}.card.md" in said.out
+    else:
+        assert json.loads(said.out) == report | {"written": written}
     assert report["format"] == form
     assert report["examples"] == 100
     assert report["input"]["range"] == [0, 16]  # raw

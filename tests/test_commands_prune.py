@@ -29,9 +29,12 @@ def test_command(digits, tmp_path, capsys):
     assert (row["error"], row["loss"]) == pytest.approx(measured(kr.delete(model, name), x, y), rel=1e-4)
     # The directory names its data and its recipe, so that what takes a run takes it, too.
     few = ["--examples", "20", "--timed", "0", "--no-recalibrate", "--method", "one_shot"]
-    assert cli.main(["prune", str(out), "--share", "0.4", *few, "--out", str(tmp_path / "again")]) == 0
+    assert cli.main(["prune", str(out), "--share", "0.4", *few, "--json", "--out", str(tmp_path / "again")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["written"][0] == str(tmp_path / "again" / "model.keras")
     assert kr.load_model(tmp_path / "again").name == "resnet8_pruned"
-    assert kr.studies.Study.load(tmp_path / "again").summary["intact"]["error"] == study.rows["error"].iloc[-1]
+    assert kr.studies.Study.load(tmp_path / "again").summary == found["summary"]
+    assert found["summary"]["intact"]["error"] == study.rows["error"].iloc[-1]
     assert cli.main(["prune", str(tmp_path / "net.keras"), "--blocks", "1", "--out", str(tmp_path / "new")]) == 2
     assert "--data is needed" in capsys.readouterr().err
 

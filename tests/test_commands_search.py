@@ -1,5 +1,7 @@
 """The command that searches: what it refuses, and how it says to train the best."""
 
+import json
+
 import pytest
 
 import keras_resnets as kr
@@ -45,8 +47,14 @@ def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
     assert "2 trials by grid at 3,000 parameters" in said
     again = said.split("train it: keras-resnets ")[1].split("\n")[0].replace("--out DIR", f"--out {tmp_path / 'run'}")
     assert "--paths drop:0.1" in again
-    assert main(again.split()) == 0
+    assert main([*again.split(), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["results"] == json.loads((tmp_path / "run" / "run.json").read_text())["results"]
+    assert str(tmp_path / "run" / "model.keras") in found["written"]
     spec = kr.Spec.from_json((tmp_path / "s" / "best.json").read_text())
     assert kr.load_model(tmp_path / "run").spec == spec
-    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--out", tmp_path / "s") == 0
-    assert "2 trials by grid" in capsys.readouterr().out
+    assert command(*asked, "--epochs", 1, "--oracle", "grid", "--json", "--out", tmp_path / "s") == 0
+    said, error = capsys.readouterr()
+    assert (json.loads(said)["study"], len(json.loads(said)["rows"])) == ("search", 2)
+    assert f"keras-resnets {again}" == json.loads(said)["train"].replace("--out DIR", f"--out {tmp_path / 'run'}")
+    assert "2 trials by grid" in error, "what is told on the way goes to standard error"

@@ -78,10 +78,14 @@ def test_study_of_runs_side_by_side(tmp_path, capsys):
     assert (
         cli.main(["study", "reorder", run, "--examples", "50", "--out", str(tmp_path / "few")]) == 2
     )  # one block each
-    assert cli.main(["study", "lesion", run, "--examples", "50", "--out", str(tmp_path / "few")]) == 0
+    capsys.readouterr()
+    assert cli.main(["study", "lesion", run, "--examples", "50", "--json", "--out", str(tmp_path / "few")]) == 0
+    found = json.loads(capsys.readouterr().out)
     few = kr.studies.Study.load(tmp_path / "few")
     x, y = (np.concatenate(parts)[:50] for parts in zip(*data.test.as_numpy_iterator(), strict=True))
     assert few.summary["examples"] == 50
+    assert (found["summary"], found["rows"]) == (few.summary, few.rows.to_dict("records"))
+    assert str(tmp_path / "few" / "figure.png") in found["written"]
     np.testing.assert_allclose(few.rows["error"], kr.studies.lesion(kr.load_model(run), (x, y)).rows["error"])
 
 

@@ -1,5 +1,7 @@
 """The command `train`: its options are fields of the recipe, and few images get a recipe for few."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 import keras_resnets as kr
 from keras_resnets.commands import cli
 from keras_resnets.commands import train as command
+from keras_resnets.commands.output import Output
 from keras_resnets.training import recipes, training
 
 
@@ -19,13 +22,15 @@ def asked(monkeypatch):
         found.update(options, network=network, data=data, recipe=recipe)
 
     monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(command, "print_results", lambda out: None)
+    monkeypatch.setattr(command, "tell_results", lambda out, say: None)
     return found
 
 
 def test_options_are_fields_of_the_recipe(asked, tmp_path):
+    weights = tmp_path / "w.keras"
+    weights.touch()
     options = "--batch-size 8 --learning-rate 0.3 --weight-decay 0.01 --label-smoothing 0.1 --class-weight balanced"
-    more = "--patience 4 --freeze 2 --set-recipe momentum=0.8 --weights w.keras --new-head --until 3 --epochs 7"
+    more = f"--patience 4 --freeze 2 --set-recipe momentum=0.8 --weights {weights} --new-head --until 3 --epochs 7"
     fields = ["--set-recipe", 'augmentation={"flip": true}', "--set-recipe", "boundaries=[3, 5]"]
     line = ["train", "resnet8", "--out", str(tmp_path / "x"), *options.split(), *more.split(), *fields]
     assert cli.main(line) == 0
@@ -42,7 +47,7 @@ def test_options_are_fields_of_the_recipe(asked, tmp_path):
         boundaries=(3, 5),
     )
     assert asked["network"] == "resnet8", "by its name it takes settings from the file of the weights"
-    assert (asked["weights"], asked["new_head"], asked["until"], asked["epochs"]) == ("w.keras", True, 3, 7)
+    assert (asked["weights"], asked["new_head"], asked["until"], asked["epochs"]) == (str(weights), True, 3, 7)
 
 
 def test_few_pictures_get_a_recipe_for_few_and_the_size_of_the_network(asked, tmp_path):
@@ -89,7 +94,7 @@ def test_a_run_goes_on_with_the_recipe_it_was_begun_with(tmp_path):
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path, capsys):
     (tmp_path / "history.csv").write_text("epoch,loss\n1,2.0\n2,1.5\n")
-    command.print_results(tmp_path)
+    command.tell_results(tmp_path, Output(sys.stdout, as_json=False, quiet=False))
     assert capsys.readouterr().out.splitlines() == [
         f"wrote {tmp_path / 'history.csv'}",
         "stopped after 2 epochs; the same command without --until, or with a later one, goes on",

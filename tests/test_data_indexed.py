@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.image_batches import arrays, raw_digits, streamed
 
-from keras_resnets.data.indexed import Arrays, Batches, Pictures, first_of, joined, mapped, unlabelled
+from keras_resnets.data.indexed import Arrays, Pictures
+from keras_resnets.data.passes import Batches, first_of, joined, mapped, unlabelled
 
 pytestmark = pytest.mark.backends
 

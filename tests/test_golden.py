@@ -29,6 +29,7 @@ import pytest
 from helpers.notices import told
 
 import keras_resnets as kr
+from keras_resnets.reports.study import DRAWINGS
 
 matplotlib.use("agg")
 GOLDEN = Path(__file__).parent / "golden"
@@ -340,6 +341,7 @@ def test_a_saved_study_is_read_and_drawn(name):
     assert list(study.rows) == stored["columns"]
     assert list(study.tables) == stored["tables"]
     assert kr.studies.describe(study) == stored["told"]
+    assert all(curve.values.notna().any() for curve in DRAWINGS[study.name].curves(study).values())
     figure = study.figure()
     assert [axes.get_xlabel() for axes in figure.axes] == stored["axes"]
     plt.close(figure)

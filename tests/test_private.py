@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_resnets.export import private as of_tensorflow
 from keras_resnets.network import private as of_keras
 from keras_resnets.reports import private as of_tensorboard
+from keras_resnets.reports.events import Node
 from keras_resnets.search import private as of_tuner
 
 LIBRARIES = {
@@ -218,6 +219,22 @@ def image(tmp_path):
     return (found.step, found.width, found.height, found.encoded_image_string) == (3, 4, 2, b"png")
 
 
+def text(tmp_path):
+    (found,) = _written(tmp_path, of_tensorboard.text("a", "| b |"), 3).Tensors("a")
+    return (found.step, found.tensor_proto.string_val[0]) == (3, b"| b |")
+
+
+def graph(tmp_path):
+    events = of_tensorboard.Writer(tmp_path)
+    nodes = [Node("x", "Input"), Node("a/b", "Conv2D", ["x"], [-1, 8], {"filters": "4"})]
+    events.add_event(of_tensorboard.graph(nodes))
+    events.flush()
+    first, second = EventAccumulator(str(tmp_path)).Reload().Graph().node
+    (shape,) = second.attr["_output_shapes"].list.shape
+    known = (second.name, second.op, list(second.input), second.attr["filters"].s, [d.size for d in shape.dim])
+    return first.name == "x" and known == ("a/b", "Conv2D", ["x"], b"4", [-1, 8])
+
+
 def _oracle():
     kind = keras_tuner.oracles.RandomSearchOracle
     hp = keras_tuner.HyperParameters()
@@ -282,14 +299,18 @@ CASES = [
     Case(of_keras, "Expanded", "the rules that summary(expand_nested=True) shows what an attribute `layers` lists, and "
          "that what dir leaves out is not saved", "the summary of blocks, and the names of weights in saved networks",
          "look what print_summary unfolds, and what _walk_saveable of keras.saving visits", expanded),
-    Case(of_tensorboard, "Writer", "tensorboard.summary.writer.record_writer", "reports.study.Events",
+    Case(of_tensorboard, "Writer", "tensorboard.summary.writer.record_writer", "reports.events.Events",
          "look what tensorboard.summary.Writer writes with", writer),
-    Case(of_tensorboard, "event", "compat.proto.event_pb2", "reports.study.Events",
+    Case(of_tensorboard, "event", "compat.proto.event_pb2", "reports.events.Events",
          "look where tensorboard.summary has its messages from", event),
-    Case(of_tensorboard, "scalar", "compat.proto.summary_pb2 or simple_value", "reports.study.Events",
+    Case(of_tensorboard, "scalar", "compat.proto.summary_pb2 or simple_value", "reports.events.Events",
          "look where tensorboard.summary has its messages from", scalar),
-    Case(of_tensorboard, "image", "compat.proto.summary_pb2 or Summary.Image", "reports.study.Events",
+    Case(of_tensorboard, "image", "compat.proto.summary_pb2 or Summary.Image", "reports.events.Events",
          "look where tensorboard.summary has its messages from", image),
+    Case(of_tensorboard, "text", "compat.proto.tensor_pb2", "reports.events.Events",
+         "look how tensorboard.plugins.text.summary_v2 makes its tensor", text),
+    Case(of_tensorboard, "graph", "compat.proto.graph_pb2, node_def_pb2, attr_value_pb2 or tensor_shape_pb2",
+         "the graph of blocks", "look what tensorboard.plugins.graph.keras_util makes", graph),
     Case(of_tuner, "Unsaved", "Oracle._save_trial", "the journal of a search, which is to be its only state",
          "look what Oracle.create_trial, update_trial and end_trial write", unsaved),
     Case(of_tensorflow, "holder", "tf.__internal__.tracking.AutoTrackable", "export.saved_model",

@@ -96,12 +96,12 @@ def test_the_version_is_the_installed_one():
 
 
 @pytest.mark.backends
-def test_a_backend_that_is_not_installed_is_said_in_a_sentence():
+def test_a_backend_that_is_not_installed_is_said_in_a_sentence(tmp_path):
     here = [name for name in registered.BACKENDS if importlib.util.find_spec(name)]
     absent = next((name for name in registered.BACKENDS if name not in here), None)
     if absent is None:
         pytest.skip("all backends are installed")
-    command = [sys.executable, "-m", "keras_resnets", "evaluate", "runs/none", "--data", "digits"]
+    command = [sys.executable, "-m", "keras_resnets", "study", "littwin", "--out", str(tmp_path / "new")]
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": absent}, check=False
     )

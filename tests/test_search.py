@@ -10,6 +10,7 @@ import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.board import hyperparameters, read, row_name
 from helpers.notices import told
 from helpers.search_setting import space_of
 
@@ -210,28 +211,25 @@ def test_the_front_is_what_nothing_beats():
     assert 0 < sum(expected) < 40
 
 
+SHOWN = ("depth", "width", "parameters", "macs", "unit")
+
+
 @pytest.mark.backends
 def test_tensorboard_shows_every_trial_with_its_cost(found):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import metadata
-
     out, study, _ = found
-    events = EventAccumulator(str(out / "logs"))
-    events.Reload()
-    content = events.summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
-    experiment = metadata.parse_experiment_plugin_data(content)
-    assert {c.name for c in experiment.hparam_infos if c.differs} == {"depth", "width", "parameters", "macs"}
-    (unit,) = (c for c in experiment.hparam_infos if c.name == "unit")
-    assert [value.string_value for value in unit.domain_discrete.values] == ["basic"]
-    assert [metric.name.tag for metric in experiment.metric_infos] == ["val_accuracy"]
     for row in study.rows.to_dict("records"):
-        events = EventAccumulator(str(out / "logs" / f"trial{row['trial']:04}"))
-        events.Reload()
-        content = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
-        values = metadata.parse_session_start_info_plugin_data(content).hparams
-        for name in ("depth", "width", "parameters", "macs"):
-            assert values[name].number_value == row[name]
-        assert events.Scalars("val_accuracy")[-1].value == pytest.approx(row["score"])
+        logs = out / "logs" / f"trial{row['trial']:04}_{row['depth']}layers_{row['width']}wide"
+        seeds = [logs / f"seed{k}" for k in range(2)]
+        for seed in seeds:
+            values = hyperparameters(read(seed))
+            assert [values[name] for name in SHOWN] == [row[name] for name in SHOWN]
+            assert values["memory"] == row["activations"]
+            # Rows of one name are one row, with the means over seeds.
+            assert row_name(read(seed)).endswith(f", trial {row['trial']:04}")
+        # The metric of a trial is that of any training.
+        scores = [read(seed / "validation").Scalars("epoch_accuracy")[-1].value for seed in seeds]
+        assert np.mean(scores) == pytest.approx(row["score"])
+    assert not list((out / "trials").rglob("*tfevents*"))
 
 
 def test_a_search_is_drawn_where_no_other_study_was_imported():

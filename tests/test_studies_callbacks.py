@@ -24,11 +24,12 @@ def test_lesion_is_the_study_at_that_epoch_and_leaves_the_training_alone(tiny, i
 
     events = EventAccumulator(str(tmp_path)).Reload()
     for row in callback.studies[4].rows.itertuples():
-        scalars = events.Scalars(f"lesion/{row.block}")
+        scalars = events.Scalars(f"study/lesion/error without {row.block}")
         assert [event.step for event in scalars] == [2, 4]
         assert scalars[1].value == pytest.approx(row.error)
-    assert events.Scalars("lesion/intact")[1].value == pytest.approx(callback.studies[4].summary["intact"]["error"])
-    assert [event.step for event in events.Images("lesion/figure")] == [2, 4]
+    whole = events.Scalars("study/lesion/error, left whole")[1].value
+    assert whole == pytest.approx(callback.studies[4].summary["intact"]["error"])
+    assert [event.step for event in events.Images("study/lesion/figure")] == [2, 4]
 
 
 def test_lesion_reports_its_share_of_the_time(tiny, images, tmp_path):
@@ -39,7 +40,8 @@ def test_lesion_reports_its_share_of_the_time(tiny, images, tmp_path):
     callback.on_epoch_begin(0)
     callback.on_epoch_end(0)
     assert callback.shares == {1: pytest.approx(0.2)}
-    assert EventAccumulator(str(tmp_path)).Reload().Scalars("lesion/share_of_epoch")[0].value == pytest.approx(0.2)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Scalars("study/lesion/time of this study, as a share of its epoch")[0].value == pytest.approx(0.2)
 
 
 def test_lesion_of_a_foreign_model_while_it_trains(images, tmp_path):
@@ -67,11 +69,12 @@ def test_responses_are_the_study_at_that_epoch_and_leave_the_training_alone(tiny
 
     events = EventAccumulator(str(tmp_path)).Reload()
     for row in callback.studies[4].rows.itertuples():
-        scalars = events.Scalars(f"responses/{row.name}")
+        scalars = events.Scalars(f"study/responses/standard deviation of {row.name}")
         assert [event.step for event in scalars] == [2, 4]
         assert scalars[1].value == pytest.approx(row.std)
-    assert events.Scalars("responses/share_of_epoch")[1].value == pytest.approx(callback.shares[4])
-    assert [event.step for event in events.Images("responses/figure")] == [2, 4]
+    share = events.Scalars("study/responses/time of this study, as a share of its epoch")[1].value
+    assert share == pytest.approx(callback.shares[4])
+    assert [event.step for event in events.Images("study/responses/figure")] == [2, 4]
 
 
 @pytest.mark.parametrize("kind", [kr.callbacks.Lesion, kr.callbacks.Responses])
@@ -95,8 +98,8 @@ def test_the_path_spectrum_is_the_study_at_that_epoch_and_leaves_the_training_al
             np.testing.assert_allclose(
                 callback.studies[done].rows[column], expected.rows[column], rtol=1e-3, atol=1e-6, err_msg=column
             )
-        scalar = events.Scalars("paths/exact_mean_length")[done // 2 - 1]
+        scalar = events.Scalars("study/paths/mean length, exact")[done // 2 - 1]
         assert scalar.step == done
         assert scalar.value == pytest.approx(expected.summary["exact"]["mean_length"], rel=1e-3)
     assert not np.allclose(callback.studies[2].rows["norm"], callback.studies[4].rows["norm"])
-    assert [event.step for event in events.Images("paths/figure")] == [2, 4]
+    assert [event.step for event in events.Images("study/paths/figure")] == [2, 4]

@@ -111,6 +111,6 @@ def test_degradation_draws_medians_over_seeds_by_epoch(pretend, tmp_path):
         single = [noisy({"family": family, "depth": d, "seed": seed}) for d in (8, 14) for seed in range(3)]
         assert sorted(line.get_ydata()) == pytest.approx(sorted(single))
     events = EventAccumulator(str(tmp_path / "study" / "logs")).Reload()
-    scalars = events.Scalars("degradation/plain14/test_error")
+    scalars = events.Scalars("study/degradation/test error of plain14")
     assert [scalar.step for scalar in scalars] == [1, 2, 3]
     np.testing.assert_allclose([scalar.value for scalar in scalars], test, rtol=1e-6)

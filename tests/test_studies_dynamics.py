@@ -44,7 +44,7 @@ def test_a_foreign_model_is_measured_while_it_trains(images, tmp_path):
     assert callback.rows["taught_by"].tolist()[1:] == [1.0]
     summary = callback.study().summary
     assert "gamma" not in summary["grown"]
-    assert "depth/first/gamma" not in EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
+    assert "study/dynamics/first: gamma" not in EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
     assert "gamma" not in kr.studies.describe(callback.study())
 
 
@@ -71,14 +71,15 @@ def test_the_callback_measures_at_its_epochs_and_leaves_the_training_alone(tiny,
 
     events = EventAccumulator(str(tmp_path)).Reload()
     for name in ("energy_ratio", "gamma"):
-        scalars = events.Scalars(f"depth/stage2_block1/{name}")
+        scalars = events.Scalars(f"study/dynamics/stage2_block1: {name.replace('_', ' ')}")
         assert [event.step for event in scalars] == [0, 2, 4]
         assert [event.value for event in scalars] == pytest.approx(list(callback.rows[name][2::3]))
     shares = [r / (1 + r) for r in callback.rows["energy_ratio"]]
     depths = [sum(shares[i : i + 3]) for i in (0, 3, 6)]
-    assert [event.value for event in events.Scalars("depth/effective_mean")] == pytest.approx(depths)
-    assert [event.step for event in events.Scalars("depth/effective_argmax")] == [0, 2, 4]
-    assert [event.step for event in events.Images("depth/figure")] == [0, 2, 4]
+    means, peaks = "effective depth, mean", "effective depth, length of most energy"
+    assert [event.value for event in events.Scalars(f"study/dynamics/{means}")] == pytest.approx(depths)
+    assert [event.step for event in events.Scalars(f"study/dynamics/{peaks}")] == [0, 2, 4]
+    assert [event.step for event in events.Images("study/dynamics/figure")] == [0, 2, 4]
 
 
 class Stop(keras.callbacks.Callback):
@@ -113,7 +114,7 @@ def test_a_stopped_study_has_the_rows_of_one_never_stopped(unbroken, few, tmp_pa
         with pytest.raises(KeyboardInterrupt):
             kr.studies.dynamics(spec, few, out=out, callbacks=[stop], **how)
     # Stopped between the measurement of the second epoch and its checkpoint: that epoch is trained and measured again.
-    assert max(json.loads((out / "logs" / "depth" / "effective_depth.json").read_text())["rows"]["epoch"]) == 2
+    assert max(json.loads((out / "depth" / "effective_depth.json").read_text())["rows"]["epoch"]) == 2
     study = kr.studies.dynamics(spec, few, out=out, **how)
     assert study.rows.equals(expected.rows)
     assert study.summary == expected.summary
@@ -183,7 +184,7 @@ def test_the_study_is_saved_drawn_and_told(unbroken, tmp_path):
     np.testing.assert_allclose(drawn["share of the gradient's norm"], study.rows["gradient_share"][-3:])
     np.testing.assert_allclose(drawn["length of path beyond which"], study.rows["taught_by"][-3:])
     assert f"no block is taught by paths longer than {study.summary['taught']['length']}" in said
-    scalars = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("dynamics/mean")
+    scalars = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("study/dynamics/effective depth, mean")
     assert [event.step for event in scalars] == [0, 1, 2, 3]
     assert scalars[3].value == pytest.approx(study.summary["end"]["mean"])
 

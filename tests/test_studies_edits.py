@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.board import check_curve, read
 
 import keras_resnets as kr
 from keras_resnets.data.batches import batches
@@ -106,8 +107,6 @@ def test_data_is_read_as_it_is_needed_and_told_by_what_it_holds(tiny, images, sc
 
 
 def test_save_and_load(study, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     _, found = study
     files = found.save(tmp_path)
     assert all(file.exists() for file in files)
@@ -116,9 +115,8 @@ def test_save_and_load(study, tmp_path):
     assert loaded.summary == found.summary
     assert loaded.environment["versions"]["keras"] == keras.__version__
     assert found.save(tmp_path) == files  # again, over the old ones
-    events = EventAccumulator(str(tmp_path / "logs")).Reload()
-    assert [event.value for event in events.Scalars("lesion/error")] == pytest.approx(list(found.rows["error"]))
-    assert events.Images("lesion/figure")[0].width > 500
+    check_curve(tmp_path, found, "error, by deleted block", dict(found.rows.set_index("block")["error"]))
+    assert read(tmp_path / "logs").Images("study/lesion/figure")[0].width > 500
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == [".sums"]
 
 
@@ -298,6 +296,21 @@ def test_one_hot_labels_are_labels(deep):
     assert one_hot.equals(kr.studies.lesion(model, (x, y)).rows)
 
 
+# The curves of each in TensorBoard: the name, the kind of its rows, and what it is by.
+CURVES = {
+    "lesion": [("error, by deleted block", None, "block")],
+    "unskip": [
+        ("error, one skip removed", "unskip", "block"),
+        ("error, one block deleted", "delete", "block"),
+        ("error, skips removed from the output on", "from_output", "count"),
+    ],
+    "delete": [
+        ("error, at random, median", "random", "count"),
+        ("error, chosen to cost least", "best", "count"),
+        ("error, chosen to cost most", "worst", "count"),
+    ],
+    "reorder": [("error, median", None, "swaps")],
+}
 STUDIES = {
     "lesion": {},
     "unskip": {},
@@ -318,17 +331,9 @@ def test_every_study_is_saved_drawn_and_told(name, deep, tmp_path):
     intact = study.summary["intact"]["error"]
     assert "error" in kr.studies.describe(loaded)
     drawn = [text.get_text() for text in study.figure().findobj(lambda artist: hasattr(artist, "get_text"))]
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(tmp_path / "logs")).Reload()
-    curve, column = {"lesion": ("error", "block"), "unskip": ("unskip", "block"), "delete": ("random", "count")}.get(
-        name, ("error", "swaps")
-    )
-    rows = study.rows[study.rows["kind"] == curve] if "kind" in study.rows else study.rows
-    scalars = events.Scalars(f"{name}/{curve}")
-    expected = rows.groupby(column, sort=False)["error"].median()
-    assert [event.value for event in scalars] == pytest.approx(list(expected))
-    assert [event.step for event in scalars] == list(range(1, len(expected) + 1))
+    for curve, kind, column in CURVES[name]:
+        rows = study.rows[study.rows["kind"] == kind] if kind else study.rows
+        check_curve(tmp_path, study, curve, dict(rows.groupby(column, sort=False)["error"].median()))
     assert any(model.name in text for text in drawn)
     assert any(f"left whole: {intact:.1%}" in text for text in drawn)
 

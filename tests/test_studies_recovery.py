@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 import keras_resnets as kr
+from keras_resnets.commands.cli import main
 from keras_resnets.errors import ArgumentError
 from keras_resnets.studies.recovery import _blocks
 
@@ -100,3 +101,16 @@ def test_what_is_wrong_is_told(name, model, digits, tmp_path):
 def test_a_network_without_skips_is_refused(digits, tmp_path):
     with pytest.raises(ArgumentError, match="has an identity for a skip"):
         kr.studies.recovery(kr.build("plain20", (8, 8, 1)), digits, out=tmp_path / "new")
+
+
+def test_command(model, tmp_path, capsys):
+    model.save(tmp_path / "net.keras")
+    out = str(tmp_path / "out")
+    words = ["study", "recovery", str(tmp_path / "net.keras"), "--data", "digits", "--out", out]
+    assert main([*words, "--blocks", "1", "--epochs", "0", "--examples", "40"]) == 0
+    assert "one skip removed, that of stage1_block1" in capsys.readouterr().out
+    saved = kr.studies.Study.load(out)
+    study = kr.studies.recovery(model, kr.data.load("digits"), out=tmp_path / "again", blocks=1, epochs=0, examples=40)
+    assert saved.rows.equals(study.rows)
+    assert main([*words, "--epochs", "0", "--recipe", "nothing"]) != 0
+    assert "nothing" in capsys.readouterr().err

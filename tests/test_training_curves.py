@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 import keras_resnets as kr
-from keras_resnets.reports.study import Events
+from keras_resnets.reports.events import Events
 from keras_resnets.training.curves import Curves
 
 
@@ -26,9 +26,8 @@ def test_curves_are_those_of_the_history_and_of_the_weights(tiny, images, tmp_pa
             assert [point.step for point in curve] == [0, 1, 2, 3]
             np.testing.assert_allclose([point.value for point in curve], history[prefix + name], rtol=1e-6)
     np.testing.assert_allclose([point.value for point in train.Scalars("epoch_learning_rate")], [0.1, *[0.01] * 3])
-    assert [point.step for point in validation.Scalars("evaluation_loss_vs_iterations")] == [2, 4, 6, 8]
     kernel = next(variable for variable in model.weights if variable.path == "stem/body/conv/kernel")
-    last = train.Tensors("stem/body/conv/kernel/histogram")[-1]
+    last = train.Tensors("weights of stem/body/conv/kernel")[-1]
     buckets = tensor_util.make_ndarray(last.tensor_proto)
     values = keras.ops.convert_to_numpy(kernel).ravel()
     np.testing.assert_allclose([buckets[0, 0], buckets[-1, 1]], [values.min(), values.max()])

@@ -12,7 +12,7 @@ import pytest
 from helpers import two_devices
 
 import keras_resnets as kr
-from keras_resnets.data.indexed import Batches
+from keras_resnets.data.passes import Batches
 from keras_resnets.errors import ArgumentError
 from keras_resnets.training.devices import Team
 

@@ -8,7 +8,7 @@ import pytest
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.training import recipes
-from keras_resnets.training.recipes import Held
+from keras_resnets.training.schedules import Held
 
 # Steps of CIFAR-10: 391 batches of 128, 390 without the remainder; ImageNet: 5005 of 256; digits: 40 of 32.
 RATES = [

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from keras_resnets.architecture.dilation import Grid, grids, strided
 from keras_resnets.architecture.spec import Spec, Stage
 from keras_resnets.errors import ArgumentError
+from keras_resnets.showing import Shown
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """A network, link by link.
 
     Attributes:

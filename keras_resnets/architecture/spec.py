@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_resnets.architecture import unit
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
+from keras_resnets.showing import Shown
 
 # The possible ends of a network.
 HEADS = ("classifier", "1conv", "2conv")
@@ -69,7 +70,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(Shown):
     """The complete description of a network's layers; `keras_resnets.build` turns it into a model.
 
     Args:

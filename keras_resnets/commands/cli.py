@@ -13,11 +13,14 @@ from pathlib import Path
 
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.compare import compare
 from keras_resnets.commands.convert import convert
 from keras_resnets.commands.evaluate import evaluate
 from keras_resnets.commands.export import export
+from keras_resnets.commands.groups import Group
+from keras_resnets.commands.models import models
+from keras_resnets.commands.output import Output
 from keras_resnets.commands.predict import predict
 from keras_resnets.commands.prune import prune
 from keras_resnets.commands.report import report
@@ -28,7 +31,7 @@ from keras_resnets.commands.weights import weights
 from keras_resnets.errors import ArgumentError, Notice
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="keras_resnets")
 def cli(debug: bool) -> None:
@@ -37,32 +40,7 @@ def cli(debug: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-@cli.command()
-@click.argument("name", required=False)
-def models(name: str | None) -> None:
-    """List every variant: depth, parameters, multiply-adds.
-
-    With NAME, one variant; names of the patterns resnet{6n+2}, plain{6n+2}, preresnet{6n+2} and
-    wrn_{6n+4}_{k} work too.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from keras_resnets.architecture import counting, variants
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("variant")
-    for column in ("depth", "blocks", "parameters", "MACs", "input"):
-        table.add_column(column, justify="right")
-    for variant in [name] if name else variants.list_models():
-        spec = variants.spec(variant)
-        counts = counting.count(spec)
-        macs = f"{counts.macs / 1e9:.2f} G" if counts.macs >= 1e9 else f"{counts.macs / 1e6:.1f} M"
-        size = "x".join(map(str, spec.input_shape))
-        table.add_row(variant, str(spec.depth), str(spec.blocks), f"{counts.parameters:,}", macs, size)
-    Console().print(table)
-
-
+cli.add_command(models)
 cli.add_command(train)
 cli.add_command(evaluate)
 cli.add_command(compare)
@@ -78,18 +56,27 @@ cli.add_command(report)
 
 @cli.command()
 @click.option("--out", default="runs/demo", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
-@click.option("--model", default="preresnet110", show_default=True, help="The variant to train.")
+@click.option(
+    "--model",
+    default="preresnet110",
+    show_default=True,
+    shell_complete=names.variant,
+    help="The variant to train.",
+)
 @click.option("--epochs", default=20, show_default=True, help="Length of the training.")
 @console.seed
-def demo(out, model, epochs, seed) -> None:
+@output.printing
+def demo(out, model, epochs, seed, say: Output) -> None:
     """Train a network on handwritten digits, delete its blocks one by one, and export it.
 
     Started again, it resumes where it stopped, or reports what is finished.
     """
+    checks.read_spec(model)
+    checks.out(out)
     console.start()
     from keras_resnets.commands.demo import demo as run
 
-    run(out, model, epochs, seed)
+    say.result(*run(out, model, epochs, seed, verbose=say.verbose))
 
 
 def main(arguments: list[str] | None = None) -> int:

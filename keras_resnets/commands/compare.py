@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=names.weights)
 @console.data_options
 @console.split
 @console.match
 @click.option("--timed", default=30, show_default=True, help="Calls of each network to time; 0 for none.")
-@click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON, and nothing else.")
 @console.out
-def compare(runs, data, data_dir, image_size, download, split, match, timed, as_json, out) -> None:
+@output.printing
+def compare(runs, data, data_dir, image_size, download, split, match, timed, out, say: Output) -> None:
     """Compare RUNS, two or more run directories or .keras files: accuracy, curves, parameters, latency.
 
     Networks that are measured on the same images are compared image by image. Runs that differ in nothing but the seed
     are summarised with their spread. Each run brings its data along; other sources need --data.
     """
-    console.start()
     from keras_resnets.reports.study import Study, describe
-    from keras_resnets.runs import to_json, usable
+    from keras_resnets.runs import usable
+
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
+    if len(runs) < 2:
+        raise click.UsageError("RUNS must be two or more networks; got 1.")
+    for run in runs:
+        checks.source(run)
+    checks.data(data, run=runs[0], **where)
+    Study.check_folder(out, ("pairs", "curves", "recipes", "recipe_pairs", "settings"))
+    checks.out(out)
+
+    console.start()
     from keras_resnets.studies.compare import compare as measure
 
-    Study.check_folder(out, ("pairs", "curves", "recipes", "recipe_pairs", "settings"))
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    quiet = as_json or not sys.stderr.isatty()
     with usable(out):
         study = measure(
             [console.network_of(run, image_size) for run in runs],
@@ -38,13 +44,8 @@ def compare(runs, data, data_dir, image_size, download, split, match, timed, as_
             split=split,
             match=match,
             timed=timed,
-            verbose=not quiet,
+            verbose=say.verbose,
             **where,
         )
-        written = study.save(out)
-    if as_json:
-        tables = {name: table.to_dict("records") for name, table in {"rows": study.rows, **study.tables}.items()}
-        click.echo(to_json({"summary": study.summary, **tables, "environment": study.environment}), nl=False)
-        return
-    console.print_written(written)
-    click.echo(describe(study))
+        say.written(study.save(out))
+    say.result(output.of_study(study), describe(study))

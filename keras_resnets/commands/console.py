@@ -1,7 +1,8 @@
-"""Shared by the subcommands: options, the start of Keras, opening of networks and files, and printing."""
+"""Shared by the subcommands: options, the start of Keras, and the opening of networks."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from keras_resnets.commands import checks, names
 from keras_resnets.errors import ArgumentError
 from keras_resnets.quiet import quiet
 
@@ -27,6 +29,11 @@ match = click.option(
     show_default=True,
     help="How the classes of --data are found among those of a network.",
 )
+weights = click.option(
+    "--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file."
+)
+recipe = functools.partial(click.option, "--recipe", shell_complete=names.recipe)
+fields = functools.partial(click.option, "--set", "fields", multiple=True, metavar="FIELD=VALUE")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 
 
@@ -41,6 +48,7 @@ _data = [
     click.option(
         "--data",
         callback=_named,
+        shell_complete=names.data,
         help="'digits', a tensorflow-datasets name, a folder with a folder per class, or an .npz file of arrays.",
     ),
     click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
@@ -49,7 +57,7 @@ _data = [
 ]
 
 
-def _with(options, command):
+def decorated(options, command):
     """Returns a command with options, in their order."""
     for option in reversed(options):
         command = option(command)
@@ -69,7 +77,7 @@ def worker_options(what: str, each: str):
         click.option("--gpus", type=float, help=f"GPUs for each {each}; one where there are any, by default."),
     ]
 
-    return lambda command: _with(options, command)
+    return lambda command: decorated(options, command)
 
 
 _execution = [
@@ -86,7 +94,7 @@ _execution = [
 
 def execution_options(command):
     """Adds the options that say how a training is executed."""
-    return _with(_execution, command)
+    return decorated(_execution, command)
 
 
 def read_execution(options: dict[str, Any], *others: str):
@@ -102,7 +110,7 @@ def read_execution(options: dict[str, Any], *others: str):
 
 def data_options(command):
     """Adds the options that name the data and where they are stored."""
-    return _with(_data, command)
+    return decorated(_data, command)
 
 
 def start(backend: str | None = None) -> None:
@@ -132,7 +140,7 @@ def open_source(source: str, weights: str, image_size: int | None):
 
     shape = (image_size, image_size, 3) if image_size else None
     prefix, _, name = source.partition(":")
-    if is_public(source):
+    if checks.is_public(source):
         network = weights_of.network(source, input_shape=shape)  # fetched if it is not on this machine
         return network, network.preprocessing
     if prefix != "keras.applications":
@@ -140,11 +148,45 @@ def open_source(source: str, weights: str, image_size: int | None):
     return applications.foreign(name, None if weights == "random" else weights, shape)
 
 
-def is_public(source: str) -> bool:
-    """Whether a SOURCE is the full name of public weights, such as akamaster/resnet56."""
-    from keras_resnets.weights import public
+def open_to_train(source: str, data: str | None, recipe: str | None, weights: str, where: dict[str, Any]):
+    """Opens a SOURCE with data to train it further on.
 
-    return "/" in source and public.find(source) is not None
+    Args:
+        source: as for `open_source`.
+        data: the name of the data; None for those of the run directory.
+        recipe: of the training; None for that of the run directory, or the one that fits.
+        weights: as for `open_source`.
+        where: further arguments of `keras_resnets.data.load`.
+
+    Returns:
+        The network, the data in its form, the recipe, and whether the network is a foreign one, whose classes may be
+        others than the data's.
+    """
+    from keras_resnets.training.feeding import as_needed, data_for, data_of, in_size_of
+
+    network, preprocess = open_source(source, weights, where["image_size"])
+    chosen = _recipe(source, data, recipe, network.name)
+    if preprocess is None:
+        loaded = data_of(source, **where) if data is None else as_needed(data_for(chosen, data, **where), network)
+        return network, loaded, chosen, False
+    assert data is not None
+    plain = chosen.replace(normalize=None)
+    loaded = in_size_of(network, data, lambda size: data_for(plain, data, **{**where, "image_size": size}))
+    return network, loaded.prepared(preprocess), chosen, True
+
+
+def _recipe(source: str, data: str | None, recipe: str | None, network: str):
+    """Returns the recipe that is named, else that of the run, else the one that fits."""
+    from keras_resnets.runs import Run
+    from keras_resnets.training import recipes
+
+    if recipe is not None:
+        return checks.read_recipe(recipe)
+    asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
+    if asked.get("recipe"):
+        return recipes.Recipe.from_dict(asked["recipe"])
+    name = data or (asked.get("data") or {}).get("name", "")
+    return recipes.get(recipes.default(network.removesuffix("_pruned"), name))
 
 
 def network_of(source: str, image_size: int | None = None):
@@ -174,75 +216,3 @@ def has_labels_for(data, network) -> bool:
         err=True,
     )
     return False
-
-
-def read_spec(name: str, fields=()):
-    """Returns the spec of a variant or of a JSON file, with the FIELD=VALUE texts applied."""
-    from keras_resnets.architecture import variants
-    from keras_resnets.architecture.spec import Spec
-
-    spec = Spec.from_json(_read(name)) if name.endswith(".json") else variants.spec(name)
-    return spec.replace(**dict(parse_field(text) for text in fields))
-
-
-def read_recipe(name: str):
-    """Returns a recipe by its name or from its JSON file."""
-    import json
-
-    from keras_resnets.training import recipes
-
-    if not name.endswith(".json"):
-        return recipes.get(name)
-    try:
-        return recipes.Recipe.from_dict(json.loads(_read(name)))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        raise ArgumentError(f"{name!r} is not a recipe in JSON: {error}.") from error
-
-
-def read_lines(path: Path) -> list[str]:
-    """Returns the lines of a text file that are not empty."""
-    from keras_resnets.data.folders import lines_of
-
-    _read(str(path))
-    return lines_of(path)
-
-
-def read_fields(option: str, text: str) -> dict[str, Any]:
-    """Returns the fields that an option gives as a JSON object, or as the name of a file with one."""
-    import json
-
-    try:
-        fields = json.loads(text if text.lstrip().startswith("{") else _read(text))
-    except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"{option} takes a JSON object, or a file with one; got {text!r} ({error}).") from error
-    if not isinstance(fields, dict):
-        raise ArgumentError(f"{option} takes a JSON object, or a file with one; got {text!r}.")
-    return fields
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_bytes().decode(errors="replace")
-    except OSError as error:
-        raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error
-
-
-def parse_field(text: str, option: str = "--set", example: str = "shortcut=C") -> tuple[str, Any]:
-    """Splits a FIELD=VALUE text into name and value; a value that is not JSON is taken as text."""
-    import json
-
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise ArgumentError(f"{option} takes FIELD=VALUE, such as {example}; got {text!r}.")
-    try:
-        return name, json.loads(value)
-    except (ValueError, RecursionError):
-        return name, value
-
-
-def print_written(paths) -> None:
-    """Prints which files were written."""
-    for path in paths:
-        click.echo(f"wrote {path}")

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
 from keras_resnets.errors import ArgumentError
 
 
 @click.command()
-@click.argument("file")
-@click.argument("model", required=False)
-@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@click.argument("file", shell_complete=names.weights)
+@click.argument("model", required=False, shell_complete=names.variant)
+@console.fields(help="Replace a field of the spec.")
 @click.option("--image-size", type=int, help="Side of the network's input; the variant's by default.")
 @click.option("--prefix", help="Beginning of the names of the network that is meant, where FILE holds several.")
 @click.option("--no-top", is_flag=True, help="Leave the classifier out.")
 @click.option("--list", "listed", is_flag=True, help="Print every variable and where it comes from.")
 @console.seed
 @console.out
-def convert(file, model, fields, image_size, prefix, no_top, listed, seed, out) -> None:
+@output.printing
+def convert(file, model, fields, image_size, prefix, no_top, listed, seed, out, say: Output) -> None:
     """Load the public weights in FILE, or of that name, into a network and write it as a .keras file.
 
     FILE may be from keras.applications, torchvision, timm or transformers, Wu et al. 2016's ResNet-38 or its ports to
@@ -30,23 +34,43 @@ def convert(file, model, fields, image_size, prefix, no_top, listed, seed, out) 
     """
     if out.suffix != ".keras":
         raise ArgumentError(f"--out must end in .keras; got {str(out)!r}.")
-    console.start()
+    checks.out(out, is_file=True)
+    overrides = dict(checks.parse_field(text) for text in fields)
+    if model is not None:
+        checks.read_spec(model, fields)
     from keras_resnets import runs, weights
-    from keras_resnets.network.cost import parameters
 
-    overrides = dict(console.parse_field(text) for text in fields)
     shape = (image_size, image_size, 3) if image_size else None
     with weights.open_archive(file) as opened:
+        console.start()
+        from keras_resnets.network.cost import parameters
+
         archive = opened if prefix is None else opened.under(prefix)
         network = weights.network(archive, model, include_top=False if no_top else None, input_shape=shape, **overrides)
         plan = weights.plan(network, archive)
-        click.echo(str(plan) if listed else "\n".join([f"{plan.file}: {plan.format}", plan.summary, *plan.notes]))
-        click.echo(f"network: {network.name}, {_describe_parameters(network, parameters(network))}")
-        click.echo(f"preprocessing: {_describe_preprocessing(plan.preprocessing)}")
-        click.echo(str(weights.parity(network, archive, seed=seed)))
+        count, parity = parameters(network), weights.parity(network, archive, seed=seed)
     with runs.whole(out) as part:
         network.save(part)
-    console.print_written([out])
+    say.result(
+        {
+            "file": plan.file,
+            "format": plan.format,
+            "network": network.name,
+            "parameters": count,
+            "preprocessing": plan.preprocessing and plan.preprocessing.to_dict(),
+            "variables": [dataclasses.asdict(row) for row in plan.rows],
+            "unused": plan.unused,
+            "left": plan.left,
+            "notes": plan.notes,
+            "parity": dataclasses.asdict(parity),
+            "written": [str(out)],
+        },
+        str(plan) if listed else "\n".join([f"{plan.file}: {plan.format}", plan.summary, *plan.notes]),
+        f"network: {network.name}, {_describe_parameters(network, count)}",
+        f"preprocessing: {_describe_preprocessing(plan.preprocessing)}",
+        str(parity),
+    )
+    say.written([out])
 
 
 def _describe_parameters(network, count: int) -> str:

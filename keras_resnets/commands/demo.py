@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int = 0) -> None:
-    """Trains `variant` on scikit-learn's digits, runs the studies, exports, and prints the results.
+def demo(
+    out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int = 0, verbose: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Trains `variant` on scikit-learn's digits, runs the studies, exports, and prints what each of these found.
 
     Finished steps are skipped, so an interrupted demo resumes and a finished one only reports.
 
@@ -31,6 +32,10 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
         variant: the network's variant.
         epochs: length of the training.
         seed: seed of every random draw.
+        verbose: whether to draw progress bars.
+
+    Returns:
+        The results as plain data, and what to look at, in words.
     """
     # Training; a finished run is recognised without building its network.
     click.echo(f"1  Train {variant} on 8x8 digits ({epochs} epochs, seed {seed})")
@@ -46,7 +51,7 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     # Studies of the trained network, which is loaded only if one of them is to be computed.
     for number, (name, title, options) in enumerate(STUDIES, 2):
         click.echo(f"{number}  {title}")
-        model = _run_study(out, model, name, options | ({"seed": seed} if options else {}))
+        model = _run_study(out, model, name, options | ({"seed": seed} if options else {}), verbose)
 
     # Exports, each with its card.
     click.echo(f"{len(STUDIES) + 2}  Export a SavedModel and a LiteRT file, and compare them with the network")
@@ -73,7 +78,14 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     page = report(out)
     card_line = f"   {out / 'saved_model.card.md'}\n" if exports else ""
     figures = "\n".join(f"   {out / 'studies' / name / 'figure.png'}" for name, *_ in STUDIES)
-    click.echo(
+    document = {
+        "run": str(out),
+        "results": results,
+        "studies": {name: read_json(out / "studies" / name / "study.json")["summary"] for name, *_ in STUDIES},
+        "exports": {name: read_json(out / f"{name}.card.json") for name in exports},
+        "page": str(page),
+    }
+    return document, (
         f"\nLook at\n"
         f"   {page}    all of it on one page, in a browser\n"
         f"{figures}\n"
@@ -83,7 +95,7 @@ def demo(out: Path, variant: str = "preresnet110", epochs: int = 20, seed: int =
     )
 
 
-def _run_study(out: Path, model, name: str, options: dict[str, Any]):
+def _run_study(out: Path, model, name: str, options: dict[str, Any], verbose: bool):
     """Runs a study unless it is finished, and prints its result; returns the network, if it was loaded."""
     from keras_resnets.reports.study import Study, describe
 
@@ -92,7 +104,6 @@ def _run_study(out: Path, model, name: str, options: dict[str, Any]):
         from keras_resnets import data, studies
 
         model = model or _load(out)
-        verbose = sys.stdout.isatty()
         getattr(studies, name)(model, data.load("digits"), verbose=verbose, resume=folder, **options).save(folder)
     for line in describe(Study.load(folder)).splitlines():
         click.echo(f"   {line}")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names.weights)
 @console.data_options
 @console.split
 @console.match
-@click.option("--json", "as_json", is_flag=True, help="Print summary and classes as JSON, and nothing else.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
-def evaluate(source, data, data_dir, image_size, download, split, match, as_json, out) -> None:
+@output.printing
+def evaluate(source, data, data_dir, image_size, download, split, match, out, say: Output) -> None:
     """Evaluate SOURCE, a run directory or a .keras file: accuracy, scores of each class, confusions.
 
     A run directory brings its data along; other sources need --data. Data given by name are brought to the network's
@@ -25,40 +26,39 @@ def evaluate(source, data, data_dir, image_size, download, split, match, as_json
     """
     if data is None and not Path(source).is_dir():
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
-    console.start()
     from keras_resnets.reports.study import Study, describe
-    from keras_resnets.runs import to_json, usable
-    from keras_resnets.studies.evaluate import evaluate as run
+    from keras_resnets.runs import usable
 
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
+    checks.source(source)
+    checks.data(data, run=source, **where)
     if out is None and data is None:
         out = Path(source) / "studies" / ("evaluate" if split == "test" else f"evaluate_{split}")
     if out is not None:
         Study.check_folder(out, ("confusion", "examples", "images"))
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
+        checks.out(out)
+
+    console.start()
+    from keras_resnets.studies.evaluate import evaluate as run
+
     study = run(
         console.network_of(source, image_size),
         data,
         split=split,
         match=match,
-        verbose=sys.stderr.isatty() and not as_json,
+        verbose=say.verbose,
         **where,
     )
     if out is not None:
         with usable(out):
-            written = study.save(out)
-        if not as_json:
-            console.print_written(written)
-    if as_json:
-        classes = study.rows.to_dict("records")
-        click.echo(to_json({"summary": study.summary, "classes": classes, "environment": study.environment}), nl=False)
-        return
-    _print_classes(study.rows)
-    click.echo(describe(study))
+            say.written(study.save(out))
+    document = output.of_study(study)
+    document = {"summary": document["summary"], "classes": document["rows"], "environment": document["environment"]}
+    say.result(document, *_classes(study.rows), describe(study))
 
 
-def _print_classes(rows) -> None:
-    """Prints a table of the classes; of many, those with the lowest scores."""
-    from rich.console import Console
+def _classes(rows) -> list[Any]:
+    """Returns a table of the classes; of many, those with the lowest scores, and a line that says so."""
     from rich.table import Table
 
     score, most = ("iou", "IoU") if "iou" in rows else ("recall", "recall"), 30
@@ -71,6 +71,5 @@ def _print_classes(rows) -> None:
         table.add_column(column, justify="right")
     for _, row in shown.iterrows():
         table.add_row(str(row["name"]), f"{row['support']:,}", *(f"{row[name]:.3f}" for name, _ in columns))
-    if len(shown) < len(rows):
-        click.echo(f"the {len(shown)} of {len(rows)} classes with the lowest {score[1]}:")
-    Console().print(table)
+    few = [f"the {len(shown)} of {len(rows)} classes with the lowest {score[1]}:"] if len(shown) < len(rows) else []
+    return [*few, table]

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
-from keras_resnets.commands import console
-from keras_resnets.export.formats import FORMATS
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
+from keras_resnets.export.formats import FORMATS, check_place
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names.weights)
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="saved_model", show_default=True)
 @console.data_options
 @click.option("--examples", type=int, help="Compare and measure on at most this many examples.")
 @click.option("--preprocessing", is_flag=True, help="Make the file take raw pixels, preprocessed as in training.")
 @click.option(
     "--output",
+    "ends_in",
     type=click.Choice(["model", "logits", "probabilities"]),
     default="model",
     show_default=True,
@@ -26,8 +28,9 @@ from keras_resnets.export.formats import FORMATS
 @click.option("--calls", default=50, show_default=True, help="Calls to measure the latency; 0 for none.")
 @console.seed
 @console.out
+@output.printing
 def export(
-    source, form, data, data_dir, image_size, download, examples, preprocessing, output, calls, seed, out
+    source, form, data, data_dir, image_size, download, examples, preprocessing, ends_in, calls, seed, out, say: Output
 ) -> None:
     """Write the network of SOURCE, a run directory, a .keras file or public weights such as
     akamaster/resnet56, for use without this package.
@@ -37,6 +40,11 @@ def export(
 
     int8 takes its ranges from the training split, so it needs data. LiteRT files end in .tflite, ONNX files in .onnx.
     """
+    checks.source(source)
+    checks.data(data, run=source, data_dir=data_dir, image_size=image_size, download=download)
+    check_place(form, out)
+    checks.out(out, is_file=True)
+
     console.start("tensorflow")
     from keras_resnets.export import cards, exporting
     from keras_resnets.network.chain import ResidualNetwork
@@ -50,8 +58,8 @@ def export(
         if data is None and isinstance(model, ResidualNetwork):
             places.fill(model, loaded)
         loaded = loaded.first(examples) if examples else loaded
-    options = {"data": loaded, "preprocessing": preprocessing, "output": output, "calls": calls}
+    options = {"data": loaded, "preprocessing": preprocessing, "output": ends_in, "calls": calls}
     options |= {"seed": seed} if FORMATS[form].calibrated else {}
     report = exporting.write(model, out, form, **options)
-    console.print_written([out, f"{out}.card.json", f"{out}.card.md"])
-    click.echo(cards.describe(report))
+    say.written([out, f"{out}.card.json", f"{out}.card.md"])
+    say.result(report, cards.describe(report))

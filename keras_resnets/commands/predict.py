@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names.weights)
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, help="How many of the most probable classes to name.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--class-names", type=click.Path(path_type=Path), help="A text file with a class name in each line.")
 @click.option(
     "--preprocessing",
@@ -23,7 +22,8 @@ from keras_resnets.commands import console
     '{"crop": 0.875}}\', or a file with it.',
 )
 @click.option("--batch-size", default=32, show_default=True, help="Pictures computed together.")
-def predict(source, images, top, as_json, class_names, preprocessing, batch_size) -> None:
+@output.printing
+def predict(source, images, top, class_names, preprocessing, batch_size, say: Output) -> None:
     """Say which class each of IMAGES shows, and how probable it is.
 
     SOURCE is a run directory, a .keras file, a SavedModel, a .tflite or .onnx file of `export`, or public weights, such
@@ -32,20 +32,22 @@ def predict(source, images, top, as_json, class_names, preprocessing, batch_size
 
     A picture that cannot be read is named; the status is 1 then.
     """
+    called = None if class_names is None else checks.read_lines(class_names)
+    steps = None if preprocessing is None else checks.read_fields("--preprocessing", preprocessing)
+    checks.source(source, exported=True)
+    checks.pictures(images)
+
     console.start()
     from keras_resnets.prediction.predicting import as_plain
     from keras_resnets.prediction.predicting import predict as run
 
-    names = None if class_names is None else console.read_lines(class_names)
-    steps = None if preprocessing is None else console.read_fields("--preprocessing", preprocessing)
-    answers = run(
-        console.network_of(source), list(images), top=top, class_names=names, preprocessing=steps, batch_size=batch_size
-    )
-    if as_json:
-        click.echo(json.dumps([as_plain(answer) for answer in answers], indent=1, ensure_ascii=False))
-    else:
-        for answer in answers:
-            if answer.error is None:
-                click.echo(f"{answer.picture}: {', '.join(f'{name} {share:.1%}' for name, share in answer.top)}")
+    how = {"top": top, "class_names": called, "preprocessing": steps, "batch_size": batch_size}
+    answers = run(console.network_of(source), list(images), **how)
+    lines = [
+        f"{answer.picture}: {', '.join(f'{name} {share:.1%}' for name, share in answer.top)}"
+        for answer in answers
+        if answer.error is None
+    ]
+    say.result([as_plain(answer) for answer in answers], *lines)
     if any(answer.error for answer in answers):
         click.get_current_context().exit(1)

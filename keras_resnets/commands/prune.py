@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names.weights)
 @console.data_options
 @click.option("--blocks", type=int, help="Number of blocks to drop.")
 @click.option("--share", type=float, help="Share of the blocks to drop, instead.")
@@ -30,13 +30,14 @@ from keras_resnets.commands import console
 )
 @click.option("--fine-tune", type=int, default=0, metavar="EPOCHS", help="Fine-tune at the end.")
 @click.option("--control/--no-control", default=False, help="Fine-tune the whole network in the same way, too.")
-@click.option("--recipe", help="As for train; by default that of the run directory, or the one that fits.")
+@console.recipe(help="As for train; by default that of the run directory, or the one that fits.")
 @click.option("--timed", default=5, show_default=True, help="How many of the networks to export and time; 0 for none.")
-@click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
+@console.weights
 @console.execution_options
 @console.seed
 @console.out
-def prune(source, data, data_dir, image_size, download, recipe, weights, out, **options) -> None:
+@output.printing
+def prune(source, data, data_dir, image_size, download, recipe, weights, out, say: Output, **options) -> None:
     """Drop the blocks of SOURCE that cost least: a run directory, a .keras file, keras.applications:ResNet50,
     or public weights, such as akamaster/resnet56.
 
@@ -47,58 +48,31 @@ def prune(source, data, data_dir, image_size, download, recipe, weights, out, **
     """
     if data is None and not Path(source).is_dir():
         raise click.UsageError("--data is needed unless SOURCE is a run directory.")
-    console.start()
-    execution = console.read_execution(options)
-    from keras_resnets.data.indexed import unlabelled
-    from keras_resnets.pruning import prune as run
-    from keras_resnets.training import feeding
-
     where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    network, preprocess = console.open_source(source, weights, image_size)
-    chosen = _recipe(source, data, recipe, network.name)
-    if preprocess is None:
-        loaded = _data(source, data, chosen, where)
-        loaded = feeding.as_needed(loaded, network) if data else loaded
-    else:
-        plain = chosen.replace(normalize=None)
-        loaded = feeding.in_size_of(
-            network, data, lambda image_size: _data(source, data, plain, {**where, "image_size": image_size})
-        ).prepared(preprocess)
-        if not console.has_labels_for(loaded, network):
-            splits = (unlabelled(split) for split in (loaded.test, loaded.validation))
-            loaded, options["calibration"] = splits
-    _, study = run(network, loaded, recipe=chosen, out=out, verbose=sys.stdout.isatty(), execution=execution, **options)
-    console.print_written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
-    _print_table(study)
+    checks.source(source)
+    checks.data(data, **({"task": "classification"} | where))
+    checks.out(out)
+    if recipe is not None:
+        checks.read_recipe(recipe)
+    execution = console.read_execution(options)
+
+    console.start()
+    from keras_resnets.data.passes import unlabelled
+    from keras_resnets.pruning import prune as run
+
+    network, loaded, chosen, is_foreign = console.open_to_train(source, data, recipe, weights, where)
+    if is_foreign and not console.has_labels_for(loaded, network):
+        splits = (unlabelled(split) for split in (loaded.test, loaded.validation))
+        loaded, options["calibration"] = splits
+    _, study = run(network, loaded, recipe=chosen, out=out, verbose=say.verbose, execution=execution, **options)
     from keras_resnets.reports.study import describe
 
-    click.echo(describe(study))
+    say.written([out / name for name in ("model.keras", "rows.csv", "study.json", "figure.png")])
+    say.result(output.of_study(study), _table(study), describe(study))
 
 
-def _recipe(source: str, data: str | None, recipe: str | None, network: str):
-    """Returns the recipe that is named, else that of the run, else the one that fits."""
-    from keras_resnets.runs import Run
-    from keras_resnets.training import recipes
-
-    if recipe is not None:
-        return console.read_recipe(recipe)
-    asked = (Run(source, {}).record or {}).get("asked", {}) if Path(source).is_dir() else {}
-    if asked.get("recipe"):
-        return recipes.Recipe.from_dict(asked["recipe"])
-    name = data or (asked.get("data") or {}).get("name", "")
-    return recipes.get(recipes.default(network.removesuffix("_pruned"), name))
-
-
-def _data(source: str, data: str | None, recipe, where):
-    """Returns the data of the run, or other data as the recipe batches them."""
-    from keras_resnets.training.feeding import data_for, data_of
-
-    return data_of(source, **where) if data is None else data_for(recipe, data, **where)
-
-
-def _print_table(study) -> None:
-    """Prints a table of the network before and after."""
-    from rich.console import Console
+def _table(study):
+    """Returns a table of the network before and after."""
     from rich.table import Table
 
     from keras_resnets.pruning.drawing import FORMATS, ends, timed
@@ -117,4 +91,4 @@ def _print_table(study) -> None:
             f"{row['macs'] / 1e6:.1f} M",
             *(f"{1e3 * row[f'{name}_latency']:.2f}" for name in formats),
         )
-    Console().print(table)
+    return table

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, output
+from keras_resnets.commands.output import Output
 
 
 @click.command()
@@ -15,7 +16,8 @@ from keras_resnets.commands import console
     "--out", type=click.Path(path_type=Path), help="The file to write; by default report.html in the one folder given."
 )
 @click.option("--images/--no-images", default=True, show_default=True, help="Read sample images from a run's data.")
-def report(folders, out, images) -> None:
+@output.printing
+def report(folders, out, images, say: Output) -> None:
     """Write one page on FOLDERS: runs with their studies, searches, studies, or folders of several.
 
     The page needs no network and opens from its file. It has what was asked and found, curves, figures, tables that
@@ -25,7 +27,10 @@ def report(folders, out, images) -> None:
 
     for folder in folders:  # before Keras is imported, which takes long
         located(folder)
+    checks.out(out, is_file=True)
     console.start()
     from keras_resnets.pages.reporting import report as run
 
-    console.print_written([run(*folders, images=images, out=out)])
+    page = run(*folders, images=images, out=out)
+    say.written([page])
+    say.result({"page": str(page)}, *([str(page)] if say.quiet else []))

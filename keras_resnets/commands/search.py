@@ -9,21 +9,13 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands.console import (
-    data_options,
-    execution_options,
-    parse_field,
-    print_written,
-    read_execution,
-    read_recipe,
-    read_spec,
-    start,
-    worker_options,
-)
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.console import data_options, execution_options, read_execution, start, worker_options
+from keras_resnets.commands.output import Output
 
 
 @click.command()
-@click.argument("network", required=False)
+@click.argument("network", required=False, shell_complete=names.spec)
 @data_options
 @click.option("--budget-params", type=int, help="Trainable parameters of every network.")
 @click.option("--budget-macs", type=int, help="Multiply-adds for one image, instead.")
@@ -33,8 +25,8 @@ from keras_resnets.commands.console import (
 )
 @click.option("--blocks", default="1,2,3,5,9", show_default=True, help="Choices per stage; or 2-2-2,3-4-6 ...")
 @click.option("--choose", "choices", multiple=True, metavar="FIELD=A,B,C", help="What else varies; or FIELD=LOW:HIGH.")
-@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
-@click.option("--recipe", help="As for train, for all that does not vary.")
+@console.fields(help="Replace a field of the spec.")
+@console.recipe(help="As for train, for all that does not vary.")
 @click.option("--oracle", default="random", show_default=True, help="random, grid, bayesian or hyperband.")
 @click.option("--trials", type=int, help="Largest number of trials; 12 for random and bayesian.")
 @click.option("--epochs", type=int, help="Length of a training; the recipe's by default.")
@@ -46,7 +38,8 @@ from keras_resnets.commands.console import (
 @click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 @worker_options("Trials to train at a time", "of these trials")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
-def search(network, out, **options) -> None:
+@output.printing
+def search(network, out, say: Output, **options) -> None:
     """Search networks of different depths at one budget, from which their widths follow.
 
     NETWORK is a variant or a spec's JSON file, preresnet20 by default. For example
@@ -62,16 +55,16 @@ def search(network, out, **options) -> None:
 
     The same command resumes a search that was interrupted, in the middle of its trials.
     """
+    budget, template, recipe, blocks = _checked(network, out, options)
+    execution = read_execution(options)
     start()
     from keras_resnets import studies
     from keras_resnets.search import searching
 
-    execution = read_execution(options)
-
     # The space, and which depths the budget leaves out of it.
-    space = _space(network, options)
-    budget = f"{space.amount:,} {space.measure}"
-    click.echo(f"{space.template.name} at {budget}: {', '.join(map(str, space.blocks))} blocks in each stage")
+    space = _space(budget, template, recipe, blocks, options)
+    shown = f"{space.amount:,} {space.measure}"
+    say.note(f"{space.template.name} at {shown}: {', '.join(map(str, space.blocks))} blocks in each stage")
     if space.left_out:
         left_out = ", ".join(map(str, space.left_out))
         click.echo(f"left out because no width meets the budget: {left_out} blocks", err=True)
@@ -92,46 +85,54 @@ def search(network, out, **options) -> None:
         workers=workers,
         ray=options["ray"],
         gpus=options["gpus"],
-        verbose=1 if sys.stdout.isatty() and not workers else 0,
-        tell=_print_line,
+        verbose=1 if sys.stdout.isatty() and not (say.quiet or workers) else 0,
+        tell=say.note,
         execution=execution,
     )
 
     # Its result, and the command that trains the best network.
-    click.echo(studies.describe(study))
-    print_written([out / name for name in ("trials.csv", "study", "logs")])
-    if study.summary["best"] is not None:
-        print_written([out / name for name in ("best.json", "best_recipe.json")])
-        click.echo(f"train it: {_train_command(study, out, options)}")
+    found = study.summary["best"] is not None
+    say.written(out / name for name in ("trials.csv", "study", "logs"))
+    say.written(out / name for name in ("best.json", "best_recipe.json") if found)
+    command = _train_command(study, out, options) if found else None
+    lines = [f"train it: {command}"] if found else []
+    say.result(output.of_study(study) | {"train": command}, studies.describe(study), *lines)
 
 
-def _print_line(line: str) -> None:
-    click.echo(line)
-    sys.stdout.flush()
-
-
-def _space(network, options: dict[str, Any]):
-    """Returns the search space that the options describe."""
-    from keras_resnets.search.space import DepthWidth
+def _checked(network: str | None, out: Path, options: dict[str, Any]):
+    """Refuses what it can without Keras; returns the budget, the spec, the recipe and the choices of blocks."""
     from keras_resnets.training import recipes
-    from keras_resnets.training.feeding import data_for
 
     amounts = {"params": "parameters", "macs": "macs", "memory": "activations"}
     given = {measure: options[f"budget_{flag}"] for flag, measure in amounts.items() if options[f"budget_{flag}"]}
     if len(given) != 1:
         raise click.UsageError("One of --budget-params, --budget-macs and --budget-memory is needed, and only one.")
-    network, data = network or "preresnet20", options["data"] or "digits"
-    where = {name: options[name] for name in ("data_dir", "image_size", "download", "validation")}
-    recipe = read_recipe(options["recipe"] or recipes.default(network, data))
+    network, options["data"] = network or "preresnet20", options["data"] or "digits"
+    spec, blocks = checks.read_spec(network, options["fields"]), _blocks(options["blocks"])
+    recipe = checks.read_recipe(options["recipe"] or recipes.default(network, options["data"]))
+    checks.data(options["data"], task="classification", **_where(options))
+    checks.out(out)
+    return given, spec, recipe, blocks
+
+
+def _where(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("data_dir", "image_size", "download", "validation")}
+
+
+def _space(budget, spec, recipe, blocks, options: dict[str, Any]):
+    """Returns the search space that the options describe."""
+    from keras_resnets.search.space import DepthWidth
+    from keras_resnets.training.feeding import data_for
+
     return DepthWidth(
-        read_spec(network, options["fields"]),
-        data_for(recipe, data, **where),
+        spec,
+        data_for(recipe, options["data"], **_where(options)),
         recipe,
         tolerance=options["tolerance"],
-        blocks=_blocks(options["blocks"]),
+        blocks=blocks,
         epochs=options["epochs"],
         seed=options["seed"],
-        **given,
+        **budget,
         **dict(_choice(text) for text in options["choices"]),
     )
 
@@ -156,7 +157,7 @@ def _choice(text: str) -> tuple[str, Any]:
         low, high = float(match[1]), float(match[2])
         return name, Range(low, high, log=low > 0)
     # A comma inside parentheses is part of a unit such as B(3,1,3).
-    return name, [parse_field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
+    return name, [checks.parse_field(f"{name}={value}")[1] for value in re.split(r",(?![^(]*\))", values)]
 
 
 def _train_command(study, out: Path, options: dict[str, Any]) -> str:

@@ -1,294 +1,208 @@
-"""The subcommand `study`: runs a study by its name."""
+"""The group `study`: a command for each study of the table in `studies`."""
 
 from __future__ import annotations
 
-import enum
 import functools
 import inspect
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keras_resnets.commands.console import (
-    data_options,
-    has_labels_for,
-    open_source,
-    print_written,
-    read_recipe,
-    read_spec,
-    start,
-)
+from keras_resnets.commands import checks, output
+from keras_resnets.commands.console import has_labels_for, open_source, open_to_train, start
+from keras_resnets.commands.groups import Group
+from keras_resnets.commands.output import Output
+from keras_resnets.commands.studies import STUDIES, Entry, Source
+
+# The options that most studies have come last in the help.
+_SHARED = {"--data", "--data-dir", "--image-size", "--download", "--weights", "--out", "--json", "--quiet", "--help"}
 
 
-class Source(enum.Enum):
-    """What the argument SOURCE of a study is."""
+class Command(click.Command):
+    """The command of a study, which says so where an argument is another study's."""
 
-    TRAINED = "a trained network, which is measured"
-    VARIANT = "a variant to train"
-    VARIANT_OR_DEFAULT = "a variant to train; the study has a default"
-    NONE = "not taken"
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        name = str(self.name)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            takers = [other for other, command in study.commands.items() if _has(command, error.option_name)]
+            if not takers:
+                raise
+            raise click.UsageError(
+                f"{error.option_name} is not for the study {name!r}, but for {', '.join(takers)}.", ctx
+            ) from None
+        except click.MissingParameter as error:
+            what = error.param.opts[0] if isinstance(error.param, click.Option) else "SOURCE"
+            raise click.UsageError(f"{what} is needed for the study {name!r}.", ctx) from None
+        if rest and STUDIES[name].source is Source.NONE and not ctx.resilient_parsing:
+            raise click.UsageError(f"SOURCE is not for the study {name!r}; got {rest[0]!r}.", ctx)
+        return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        for title, shared in (("Options", False), ("Options of most studies", True)):
+            shown = [option for option in options if bool(_SHARED & {*option.opts}) == shared]
+            if records := [record for option in shown if (record := option.get_help_record(ctx))]:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """How the command runs one study, the function of that name in `keras_resnets.studies`.
+def _has(command: click.Command, flag: str) -> bool:
+    return any(flag in (*param.opts, *param.secondary_opts) for param in command.params)
 
-    Attributes:
-        about: its line in the help text.
-        source: what SOURCE is.
-        options: the options that are passed to the function. Those for SOURCE and for the data follow from `source` and
-            `task`.
-        task: of the data; None for a study that takes no data.
-        validation: the share of the training split that a study that trains holds out, or `"test"`.
-        verbose: whether a study that trains is to print a line for each network.
-        resumes: whether a study of a trained network keeps finished batches to resume from.
+
+class Studies(Group):
+    """The group, whose help has the studies in two sections."""
+
+    one = "study"
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, trains in (("Of a trained network", False), ("That train", True)):
+            with formatter.section(title):
+                formatter.write_dl([(name, e.about) for name, e in STUDIES.items() if e.trains == trains])
+
+
+@click.group(cls=Studies, subcommand_metavar="STUDY [SOURCE] ...")
+def study() -> None:
+    """Run a study on SOURCE, and write its table, figure and summary.
+
+    SOURCE is a run directory, a .keras file, keras.applications:ResNet50, or public weights, such as akamaster/resnet56
+    (keras-resnets weights lists them). A run directory brings its data along; other sources need --data. Of studies
+    that train, SOURCE is a variant or a spec's JSON file; degradation, segment and littwin take none.
+
+    The same command resumes a study that was interrupted; responses and littwin start again.
+
+    \b
+    keras-resnets study lesion runs/second
+    keras-resnets study lesion --help
     """
 
-    about: str
-    source: Source
-    options: tuple[str, ...] = ()
-    task: str | None = "classification"
-    validation: float | str = 0.1
-    verbose: bool = True
-    resumes: bool = True
 
-    @property
-    def accepted(self) -> set[str]:
-        """Names of all options that have a meaning for this study."""
-        names = {*self.options}
-        if self.source is Source.TRAINED:
-            names |= {"data", "examples"}
-        elif self.task:
-            names |= {"data", "recipe"}
-        if self.source in (Source.VARIANT, Source.VARIANT_OR_DEFAULT):
-            names |= {"fields"}
-        return names
-
-
-_TRAINS = ("seeds", "epochs", "seed")
-
-# A new study needs an entry here and, if it has any of its own, its options below.
-STUDIES = {
-    "lesion": Entry("delete each block in turn", Source.TRAINED, ("beside",)),
-    "unskip": Entry("remove each skip in turn, and one after the other", Source.TRAINED),
-    "delete": Entry("delete several blocks at once", Source.TRAINED, ("most", "draws", "seed")),
-    "reorder": Entry("exchange blocks", Source.TRAINED, ("most", "draws", "seed")),
-    "responses": Entry("how strongly each layer responds", Source.TRAINED, ("beside",), resumes=False),
-    "paths": Entry("the gradient by length of path", Source.TRAINED, ("draws", "seed", "examples")),
-    "degradation": Entry(
-        "plain and residual networks, by depth",
-        Source.NONE,
-        ("depths", "families", *_TRAINS),
-        validation="test",
-    ),
-    "shortcuts": Entry(
-        "other shortcuts, and shortcuts that scale, gate or drop", Source.VARIANT_OR_DEFAULT, ("arms", *_TRAINS)
-    ),
-    "activation": Entry("batch-norm and ReLU in other places", Source.VARIANT_OR_DEFAULT, ("arms", *_TRAINS)),
-    "width_depth": Entry(
-        "deeper or wider, at an equal budget",
-        Source.VARIANT_OR_DEFAULT,
-        ("depths", "parameters", "macs", "activations", *_TRAINS),
-    ),
-    "segment": Entry(
-        "deep and dilated, or shallow and wide, for segmentation",
-        Source.NONE,
-        ("macs", "full", *_TRAINS),
-        task="segmentation",
-    ),
-    "effective": Entry(
-        "train a fixed number of blocks per batch, against all",
-        Source.VARIANT,
-        ("blocks", "length", "rescale", *_TRAINS),
-    ),
-    "survival": Entry(
-        "train with stochastic depth, against without",
-        Source.VARIANT,
-        ("survivals", "decays", "lesion", *_TRAINS),
-    ),
-    # Of a single training, Keras itself draws the progress.
-    "dynamics": Entry(
-        "train, and follow the network's effective depth",
-        Source.VARIANT,
-        ("epochs", "seed", "examples"),
-        verbose=False,
-    ),
-    "littwin": Entry(
-        "the same for a toy network, with and without batch-norm",
-        Source.NONE,
-        ("seeds", "seed"),
-        task=None,
-        verbose=False,
-    ),
+_SOURCE_HELP = {
+    Source.TRAINED: "SOURCE: a run directory, a .keras file, keras.applications:ResNet50, or public weights.",
+    Source.VARIANT: "SOURCE: a variant, or a spec's JSON file.",
+    Source.VARIANT_OR_DEFAULT: "SOURCE: a variant, or a spec's JSON file; the study has one of its own.",
+    Source.NONE: "",
 }
 
 
-def _list_studies(trained: bool) -> str:
-    """Returns the help lines of the studies that take a trained network, or of those that train."""
-    names = [name for name, entry in STUDIES.items() if (entry.source is Source.TRAINED) == trained]
-    width = max(map(len, names))
-    return "\n".join(f"{name:{width}}  {STUDIES[name].about}" for name in names)
+def _command(name: str, entry: Entry) -> click.Command:
+    """Makes the command of a study."""
+
+    @output.printing
+    def run(say: Output, source: str | None = None, out: Path | None = None, **options: Any) -> None:
+        _run(name, say, source, out, {key: value for key, value in options.items() if value not in (None, ())})
+
+    for parameter in reversed(entry.parameters):
+        run = parameter(run)
+    about = entry.about[0].upper() + entry.about[1:] + "."
+    parts = [about, _SOURCE_HELP[entry.source], f"\b\nkeras-resnets study {name} {entry.example}"]
+    context = {"allow_extra_args": entry.source is Source.NONE}
+    return click.command(name, Command, help="\n\n".join(filter(None, parts)), context_settings=context)(run)
 
 
-# A line of \b alone makes click keep the line breaks of the paragraph.
-HELP = f"""Run the study NAME on SOURCE: a run directory, a .keras file, keras.applications:ResNet50, or
-public weights, such as akamaster/resnet56 (keras-resnets weights lists them).
-
-\b
-{_list_studies(trained=True)}
-
-A run directory brings its data along; other sources need --data. Some studies train: their SOURCE is
-a variant or a spec's JSON file; degradation, segment and littwin take none:
-
-\b
-{_list_studies(trained=False)}
-
-The same command resumes a study that was interrupted; responses and littwin start again.
-"""
+for _name, _entry in STUDIES.items():
+    study.add_command(_command(_name, _entry))
 
 
-class Listed(click.ParamType):
-    """Values of one kind, joined by commas."""
+def _run(name: str, say: Output, source: str | None, out: Path | None, options: dict[str, Any]) -> None:
+    """Runs a study, saves it, and prints its result."""
+    from keras_resnets.reports.study import Study, describe
 
-    def __init__(self, kind: type):
-        self.kind, self.name = click.types.convert_type(kind), "list"
+    entry, data = STUDIES[name], options.pop("data", None)
+    where = {key: options.pop(key, None) for key in ("data_dir", "image_size")}
+    where["download"] = options.pop("download", False)
+    if entry.trains:
+        run = _trainer(name, source, data, where, options)
+    else:
+        if not Path(str(source)).is_dir():
+            for option, value in (("--out", out), ("--data", data)):
+                if value is None:
+                    raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
+        run = _measurer(name, str(source), data, where, options)
+        out = out or Path(str(source)) / "studies" / name
+    assert out is not None
+    Study.check_folder(out)
+    checks.out(out)
 
-    def convert(self, value, param, ctx):
-        return value if isinstance(value, tuple) else tuple(self.kind(part, param, ctx) for part in value.split(","))
-
-
-@click.command(help=HELP)
-@click.argument("name", type=click.Choice([*STUDIES]), metavar="NAME")
-@click.argument("source", required=False)
-@data_options
-@click.option("--beside", multiple=True, metavar="SOURCE", help="Another network for the figure (lesion, responses).")
-@click.option("--most", type=int, help="The largest number of deleted or exchanged blocks (delete, reorder).")
-@click.option("--draws", type=int, help="Random draws for each number (delete, reorder) or length (paths).")
-@click.option("--seed", type=int, help="Seed of the draws, or of the first training.")
-@click.option("--examples", type=int, help="Measure on at most this many examples.")
-@click.option("--weights", default="imagenet", show_default=True, help="Of keras.applications; also random, or a file.")
-@click.option("--recipe", help="As for train (studies that train).")
-@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="As for train (studies that train).")
-@click.option("--epochs", type=int, help="Length of each training (not littwin).")
-@click.option("--seeds", type=int, help="Trainings of each kind (studies that train, except dynamics).")
-@click.option(
-    "--depths", type=Listed(int), metavar="N,...", help="Layers (degradation), or blocks in each stage (width_depth)."
-)
-@click.option("--families", type=Listed(str), metavar="NAME,...", help="plain, resnet or preresnet (degradation).")
-@click.option(
-    "--arms", type=Listed(str), metavar="ARM,...", help="Such as B,gate:-6 (shortcuts), or placements (activation)."
-)
-@click.option("--budget-params", "parameters", type=int, help="Parameters of each network (width_depth).")
-@click.option("--budget-macs", "macs", type=int, help="Multiply-adds of each network (width_depth, segment).")
-@click.option("--budget-memory", "activations", type=int, help="Elements of convolutions' outputs (width_depth).")
-@click.option("--full/--slim", default=None, help="Whether to train the networks at their full width (segment).")
-@click.option("--blocks", type=int, help="Number of blocks to train in each batch (effective).")
-@click.option("--length", type=float, help="Effective path length, half of --blocks (effective).")
-@click.option("--rescale/--no-rescale", default=None, help="Whether to scale branches after training (effective).")
-@click.option("--survival", "survivals", multiple=True, type=float, help="Survival of the last block (survival).")
-@click.option("--decay", "decays", multiple=True, help="linear or uniform (survival).")
-@click.option("--lesion/--no-lesion", default=None, help="Whether to delete blocks afterwards (survival).")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default in the run directory.")
-def study(name, source, data, data_dir, image_size, download, weights, recipe, fields, out, **options) -> None:
-    """Runs a study by its name; the help text is `HELP`."""
     start()
     from keras_resnets import studies
-
-    entry, function = STUDIES[name], getattr(studies, name)
-    options = {key: value for key, value in options.items() if value not in (None, ())}
-    examples = options.pop("examples", None) or None
-    _check_usage(name, source, options, {"recipe": recipe, "fields": fields, "data": data, "examples": examples})
-    if examples and "examples" in entry.options:
-        options["examples"] = examples
-
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download}
-    if entry.source is Source.TRAINED:
-        result = _measure(name, function, source, data, weights, examples, out, where, options)
-    elif out is None:
-        raise click.UsageError(f"--out is needed for the study {name!r}.")
-    else:
-        result = _train(name, function, source, data, recipe, fields, out, where, options)
-    click.echo(studies.describe(result))
-
-
-def _check_usage(name: str, source: str | None, options: dict[str, Any], others: dict[str, Any]) -> None:
-    """Refuses an absent SOURCE, one that the study does not take, and options of other studies."""
-    entry = STUDIES[name]
-    if source is None and entry.source in (Source.TRAINED, Source.VARIANT):
-        raise click.UsageError(f"SOURCE is needed for the study {name!r}.")
-    if source is not None and entry.source is Source.NONE:
-        raise click.UsageError(f"SOURCE is not for the study {name!r}.")
-    given = [*options, *(key for key, value in others.items() if value)]
-    refused = [key for key in given if key not in entry.accepted]
-    if refused:
-        flags = {option.name: option.opts[0] for option in click.get_current_context().command.params}
-        raise click.UsageError(f"{flags[refused[0]]} is not for the study {name!r}.")
-
-
-def _train(name: str, function, source: str | None, data, recipe, fields, out, where, options):
-    """Runs a study that trains, and saves it."""
-    from keras_resnets.reports.study import Study
     from keras_resnets.runs import usable
-    from keras_resnets.training import recipes
-    from keras_resnets.training.feeding import data_for
 
-    entry, defaults = STUDIES[name], inspect.signature(function).parameters
-    arguments: list[Any] = []
-    if entry.source is not Source.NONE:
-        source = source or defaults["network"].default
-        arguments = [read_spec(source, fields)]
-    if entry.task:
-        data = data or defaults["data"].default
-        chosen = read_recipe(recipe or recipes.default(source or "", data, entry.task))
-        arguments += [data_for(chosen, data, entry.task, validation=entry.validation, **where), chosen]
-        options = {**options, "out": out}
-    if entry.verbose:
-        options = {**options, "verbose": True}
-    Study.check_folder(out)
     with usable(out):
-        result = function(*arguments, **options)
-        print_written(result.save(out))
-    return result
+        result = run(getattr(studies, name), out, say)
+        say.written(result.save(out))
+    say.result(output.of_study(result), describe(result))
 
 
-def _measure(name: str, function, source: str, data, weights, examples, out, where, options):
-    """Runs a study of a trained network, and saves it."""
-    from keras_resnets.reports.study import Study
-    from keras_resnets.runs import usable
-    from keras_resnets.training.feeding import as_needed, data_of
+def _trainer(name: str, source: str | None, data: str | None, where: dict[str, Any], options: dict[str, Any]):
+    """Checks what a study that trains is given; returns what runs it once Keras is there."""
+    entry, fields = STUDIES[name], options.pop("fields", ())
+    spec = checks.read_spec(source, fields) if source is not None else None
+    asked = options.pop("recipe", None)
+    recipe = None if asked is None else checks.read_recipe(asked)
+    checks.data(data, task=entry.task, **where)
 
-    is_run = Path(source).is_dir()
-    for option, value in (("--out", out), ("--data", data)):
-        if value is None and not is_run:
-            raise click.UsageError(f"{option} is needed unless SOURCE is a run directory.")
-    out = out or Path(source) / "studies" / name
-    Study.check_folder(out)
-    with usable(out):
+    def run(function, out: Path, say: Output):
+        from keras_resnets.training import recipes
+        from keras_resnets.training.feeding import data_for
+
+        defaults, arguments = inspect.signature(function).parameters, []
+        if entry.source is not Source.NONE:
+            arguments = [spec or checks.read_spec(defaults["network"].default, fields)]
+        if entry.task:
+            named = data or defaults["data"].default
+            network = source or (defaults["network"].default if arguments else "")
+            chosen = recipe or recipes.get(recipes.default(network, named, entry.task))
+            arguments += [data_for(chosen, named, entry.task, validation=entry.validation, **where), chosen]
+            options["out"] = out
+        if entry.verbose:
+            options["verbose"] = not say.quiet
+        return function(*arguments, **options)
+
+    return run
+
+
+def _measurer(name: str, source: str, data: str | None, where: dict[str, Any], options: dict[str, Any]):
+    """Checks what a study of a trained network is given; returns what runs it once Keras is there."""
+    beside, weights = options.pop("beside", ()), options.pop("weights")
+    asked = options.pop("recipe", None)
+    if asked is not None:
+        checks.read_recipe(asked)
+    for network in (source, *beside):
+        checks.source(network)
+    checks.data(data, run=source, **where)
+    # A study that has this option of its own is told, too.
+    examples = options.get("examples") if "examples" in STUDIES[name].options else options.pop("examples", None)
+
+    def run(function, out: Path, say: Output):
+        from keras_resnets.training.feeding import as_needed, data_of
+
+        if STUDIES[name].tunes:
+            network, loaded, chosen, _ = open_to_train(source, data, asked, weights, where)
+            return function(network, loaded, chosen, out=out, verbose=say.verbose, **options)
         network, preprocess = open_source(source, weights, where["image_size"])
-        if "beside" in options:
-            options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in options["beside"]]
-
+        if beside:
+            options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in beside]
         if preprocess is None:
             loaded = data_of(source, data, **where)
             loaded = as_needed(loaded, network) if data else loaded
             loaded = loaded.first(examples) if examples else loaded
         else:
-            loaded = _unseen(network, preprocess, data, examples, **where)
-
+            loaded = _unseen(network, preprocess, str(data), examples, **where)
         if STUDIES[name].resumes:
             options["resume"] = out
-        result = function(network, loaded, verbose=sys.stdout.isatty(), **options)
-        print_written(result.save(out))
-    return result
+        return function(network, loaded, verbose=say.verbose, **options)
+
+    return run
 
 
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
-    from keras_resnets.data.indexed import unlabelled
+    from keras_resnets.data.passes import unlabelled
     from keras_resnets.training.feeding import in_size_of
 
     load = functools.partial(datasets.load, data, normalize=None, validation=0)

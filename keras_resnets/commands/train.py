@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from keras_resnets.commands import console
+from keras_resnets.commands import checks, console, names, output
+from keras_resnets.commands.output import Output
 from keras_resnets.errors import ArgumentError
 
 # Fields of the recipe that have an option: its type and its help. `--set-recipe` has the others.
@@ -30,7 +31,7 @@ def _recipe_options(command):
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=names.spec)
 @console.data_options
 @click.option(
     "--task",
@@ -40,15 +41,16 @@ def _recipe_options(command):
     help="Segmentation gives MODEL a head that classifies each pixel.",
 )
 @click.option(
-    "--weights", help="Start from public weights by name, a weight file, a .keras file or a run; random by default."
+    "--weights",
+    shell_complete=names.weights,
+    help="Start from public weights by name, a weight file, a .keras file or a run; random by default.",
 )
 @click.option(
     "--new-head/--keep-head",
     default=None,
     help="Classifier with --weights; kept by default if the classes are its own.",
 )
-@click.option(
-    "--recipe",
+@console.recipe(
     help="he15, he15_110, he16, huang, wrn, wrn_svhn, imagenet, wu_imagenet, cifar_short, digits, small, "
     "small_pictures, tuning, tuning_pictures, wu, segmentation, camvid, scenes, or a JSON file; by default the one "
     "that fits.",
@@ -65,13 +67,14 @@ def _recipe_options(command):
 @click.option("--until", type=int, help="Stop after this epoch; the same command with a later one, or none, goes on.")
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
-@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the spec.")
+@console.fields(help="Replace a field of the spec.")
 @console.execution_options
 @console.worker_options("Processes that train it together, on JAX", "of them")
 @console.seed
 @console.out
+@output.printing
 def train(
-    model, data, data_dir, image_size, download, task, weights, recipe, recipe_fields, validation, fields, **rest
+    model, data, data_dir, image_size, download, task, weights, recipe, recipe_fields, validation, fields, say, **rest
 ):
     """Train MODEL, a variant or a spec's JSON file, in a run directory; without --data on scikit-learn's digits.
 
@@ -82,29 +85,37 @@ def train(
     \b
     KERAS_BACKEND=jax keras-resnets train ... --ray 10.0.0.1:6379 --workers 8 --out /shared/run
     """
-    if rest["workers"]:
+    # What can be refused without Keras.
+    from keras_resnets.training import recipes
+
+    values = {name: rest.pop(name) for name in _FIELDS}
+    replaced = {name: value for name, value in values.items() if value is not None}
+    replaced |= dict(checks.parse_field(text, "--set-recipe", "momentum=0.95") for text in recipe_fields)
+    network, overrides = checks.read_spec(model, fields), {}
+    chosen = None if recipe is None else changed(checks.read_recipe(recipe), replaced)
+    if recipe is None:  # which one fits is known when the data are read
+        checks.any_of(recipes.RECIPES.values(), lambda one: changed(one, replaced))
+    data = data or ("scenes" if task == "segmentation" else "digits")
+    where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
+    checks.data(data, task=task, **where)
+    checks.weights(weights, model, rest["out"])
+    checks.out(rest["out"])
+
+    execution = console.read_execution(rest, "workers", "ray", "gpus")
+    if execution.workers:
         # This process only waits for them, and leaves the GPUs to them.
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     console.start()
     from keras_resnets.training import feeding
     from keras_resnets.training.training import train as run
 
-    execution = console.read_execution(rest, "workers", "ray", "gpus")
-    values = {name: rest.pop(name) for name in _FIELDS}
-    replaced = {name: value for name, value in values.items() if value is not None}
-    replaced |= dict(console.parse_field(text, "--set-recipe", "momentum=0.95") for text in recipe_fields)
-
-    data = data or ("scenes" if task == "segmentation" else "digits")
-    where = {"data_dir": data_dir, "image_size": image_size, "download": download, "validation": validation}
-    network, overrides = console.read_spec(model, fields), {}
     if weights is not None and not model.endswith(".json"):
         # By its name a network takes settings from the file of the weights; the data decide on input and classes.
-        overrides = dict(console.parse_field(text) for text in fields)
+        overrides = dict(checks.parse_field(text) for text in fields)
         network, overrides = model, {k: v for k, v in overrides.items() if k not in ("input_shape", "classes")}
-    chosen = None if recipe is None else changed(console.read_recipe(recipe), replaced)
     loaded, chosen = feeding.loaded(network, data, chosen, task, rest["out"], tuned=weights is not None, **where)
     run(network, loaded, changed(chosen, replaced), weights=weights, execution=execution, **rest, **overrides)
-    print_results(rest["out"])
+    tell_results(rest["out"], say)
 
 
 def changed(recipe, fields: dict[str, Any]):
@@ -117,20 +128,22 @@ def changed(recipe, fields: dict[str, Any]):
         raise ArgumentError(f"--set-recipe: a field cannot have that value: {error}.") from error
 
 
-def print_results(out: Path) -> None:
+def tell_results(out: Path, say: Output) -> None:
     """Prints the files of a run, and its test scores; of one that is stopped, how far it is."""
     from keras_resnets.runs import Run, read_csv
 
     names = ("model.keras", "best.keras", "history.csv", "logs")
-    console.print_written([out / name for name in names if (out / name).exists()])
+    say.written([out / name for name in names if (out / name).exists()])
     results = (Run(out, {}).record or {}).get("results")
     if results is None:
         epochs = len(read_csv(out / "history.csv"))
-        click.echo(f"stopped after {epochs} epochs; the same command without --until, or with a later one, goes on")
+        line = f"stopped after {epochs} epochs; the same command without --until, or with a later one, goes on"
+        say.result({"run": str(out), "epochs": epochs, "results": None}, line)
         return
     dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
     best = f", network of epoch {results['best_epoch']}" if "network_of" in results else ""
-    click.echo(
+    say.result(
+        {"run": str(out), "epochs": results["epochs"], "results": results},
         f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
-        f"after {results['epochs']} epochs{best}"
+        f"after {results['epochs']} epochs{best}",
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
+
+from keras_resnets.commands import names, output
+from keras_resnets.commands.output import Output
 
 
 @click.command()
-@click.argument("variant", required=False)
-def weights(variant: str | None) -> None:
+@click.argument("variant", required=False, shell_complete=names.weighted)
+@output.printing
+def weights(variant: str | None, say: Output) -> None:
     """List public weights, of all networks or of VARIANT: the names that --weights and SOURCE take.
 
     Nothing is fetched. The column "here" says which files are on this machine; accuracies are those that are published.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from keras_resnets.weights import fetching, public
@@ -23,7 +28,8 @@ def weights(variant: str | None) -> None:
     for column in ("input", "top-1 %", "MB", "here"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("licence", overflow="fold")
-    for known in public.sets_of(variant):
+    sets = public.sets_of(variant)
+    for known in sets:
         table.add_row(
             known.name,
             known.variant,
@@ -34,6 +40,9 @@ def weights(variant: str | None) -> None:
             "yes" if fetching.is_here(known) else "",
             known.licence,
         )
-    # Names are to be copied, so no line is cut where the output is no terminal.
-    console = Console()
-    Console(width=max(console.width, 120)).print(table)
+    say.result({"weights": [_plain(known) | {"here": fetching.is_here(known)} for known in sets]}, table)
+
+
+def _plain(known) -> dict:
+    """Returns a set as plain data, as `keras_resnets.weights.available` has it."""
+    return {key: value for key, value in dataclasses.asdict(known).items() if key not in ("preprocessing", "labels")}

@@ -80,7 +80,50 @@ def load(
         >>> data.input_shape, data.classes, data.sizes["test"]
         ((64, 64, 3), 11, 200)
     """
-    # Checks that need no file.
+    check(
+        name,
+        data_dir=data_dir,
+        validation=validation,
+        image_size=image_size,
+        seed=seed,
+        download=download,
+        task=task,
+    )
+    is_held = arrays.is_in_memory(name)
+    batches = Batching().replace(**batching)
+    batches.check(task)
+
+    # The set, and its batches.
+    where = {"data_dir": data_dir and str(data_dir), "validation": validation, "image_size": image_size}
+    find = _find_segmentation if task == "segmentation" else _find_classification
+    found = arrays.read(name) if is_held or arrays.is_file(name) else str(name)
+    source, splits, notes = find(found, where, download, batches.augmentation)
+    given = frozenset(batching) | (frozenset() if seed is None else {"seed"})
+    data = Data.of(source, batches, lay_out(source, batches, splits), seed or 0, given)
+    for line in () if notes is None else notes.lines(data.class_names, data.sizes):
+        (tell or _tell_once)(line)
+    return data
+
+
+def check(
+    name: Any,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    validation: float | str = 0.1,
+    image_size: int | None = None,
+    seed: int | None = None,
+    download: bool = False,
+    task: str = "classification",
+) -> None:
+    """Raises what can be said against the arguments of `load` before anything of a set is read, and without Keras.
+
+    Args:
+        name: as for `load`, like all others.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or there is no such set.
+        FileNotFoundError: the set is not on this machine.
+    """
     one_of("task", task, ("classification", "segmentation"))
     whole_number("seed", 0 if seed is None else seed, 0, 2**31 - 1)
     whole_number("image_size", 1 if image_size is None else image_size, 1, 2**31 - 1)
@@ -89,23 +132,30 @@ def load(
         raise ArgumentError(
             f"data must be the name of a set, the path of a folder or an .npz file, arrays or tf.data; got {name!r}."
         )
-    if (is_held or arrays.is_file(name)) and task == "segmentation":
+    dense = task == "segmentation"
+    if (is_held or arrays.is_file(name)) and dense:
         raise ArgumentError("data: arrays are for classification; give a folder of images and masks for segmentation.")
     share = 0 if validation == "test" else validation
     number("validation", share, least=0, below=1, rule="a share from 0 up to, not including, 1, or 'test'")
-    batches = Batching().replace(**batching)
-    batches.check(task)
+    if is_held or arrays.is_file(name):
+        return
 
-    # The set, and its batches.
-    where = {"data_dir": data_dir and str(data_dir), "validation": validation, "image_size": image_size}
-    find = _find_segmentation if task == "segmentation" else _find_classification
-    found = arrays.read(name) if is_held or arrays.is_file(name) else str(name)
-    source, splits, notes = find(found, isinstance(name, os.PathLike), where, download, batches.augmentation)
-    given = frozenset(batching) | (frozenset() if seed is None else {"seed"})
-    data = Data.of(source, batches, lay_out(source, batches, splits), seed or 0, given)
-    for line in () if notes is None else notes.lines(data.class_names, data.sizes):
-        (tell or _tell_once)(line)
-    return data
+    # Where it is.
+    text = str(name)
+    if text == "scenes" and not dense:
+        raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
+    if text == "digits" and dense:
+        raise ArgumentError("data: 'digits' has no label for each pixel; give 'scenes', which is made of them.")
+    if text == "scenes" or Path(text).is_dir() or any(source.has(text) for source in sources.SOURCES):
+        return
+    if os.sep in text or isinstance(name, os.PathLike) or (text.endswith(".npz") and not dense):
+        raise FileNotFoundError(
+            f"There is no folder {text!r}; give a folder of images and masks."
+            if dense
+            else f"There is no folder or .npz file {text!r}; give a folder with one folder of images per class, or a "
+            f"file of arrays."
+        )
+    sources.builder_of(text, data_dir, download)
 
 
 @functools.cache
@@ -114,16 +164,9 @@ def _tell_once(line: str) -> None:
     print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
-def _find_classification(name: Any, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
+def _find_classification(name: Any, where: dict[str, Any], download: bool, augmentation: Augmentation):
     """Finds a set with a class for each image; returns it as a `Source`, its splits, and what to tell."""
-    if name == "scenes":
-        raise ArgumentError("data: 'scenes' has a label for each pixel; give task='segmentation', or 'digits'.")
     found = next((source for source in sources.SOURCES if source.has(name)), sources.SETS)
-    if found is sources.SETS and (os.sep in name or is_path or name.endswith(".npz")):
-        raise FileNotFoundError(
-            f"There is no folder or .npz file {name!r}; give a folder with one folder of images per class, or a file "
-            f"of arrays."
-        )
     read_splits = functools.partial(found.read, name, where["data_dir"], where["image_size"], download)
 
     splits, names, notes = read_splits(augmentation)
@@ -140,9 +183,9 @@ def _find_classification(name: Any, is_path: bool, where: dict[str, Any], downlo
     return source, _hold_out(splits, where["validation"]), notes
 
 
-def _find_segmentation(name: Any, is_path: bool, where: dict[str, Any], download: bool, augmentation: Augmentation):
+def _find_segmentation(name: Any, where: dict[str, Any], download: bool, augmentation: Augmentation):
     """Finds a set with a class for each pixel; returns it as a `Source`, its splits, and what to tell."""
-    splits, labels, native, notes = _read_segmentation(name, is_path, where, download)
+    splits, labels, native, notes = _read_segmentation(name, where, download)
     held_out = "test" not in splits
     splits = _hold_out(splits, where["validation"])
     files = getattr(notes, "contents", {})
@@ -162,16 +205,12 @@ def _hold_out(splits: Splits, validation: Any) -> Splits:
     return splits
 
 
-def _read_segmentation(name: str, is_path: bool, where: dict[str, Any], download: bool):
+def _read_segmentation(name: str, where: dict[str, Any], download: bool):
     """Reads a set for segmentation; returns splits, `Labels`, the images' shape (None if they differ) and `Notes`."""
     if name == "scenes":
         return scenes(where["image_size"])
-    if name == "digits":
-        raise ArgumentError("data: 'digits' has no label for each pixel; give 'scenes', which is made of them.")
     if Path(name).is_dir():
         splits, labels, shape, notes = masks.folder(Path(name))
-    elif os.sep in name or is_path:
-        raise FileNotFoundError(f"There is no folder {name!r}; give a folder of images and masks.")
     else:
         splits, labels, shape, notes = masks.tensorflow_datasets(name, where["data_dir"], download)
     if labels.test == "validation" and "validation" in splits:

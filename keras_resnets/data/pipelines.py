@@ -8,20 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation, white
-from keras_resnets.data.indexed import Batches, draws, first_of, joined, order
+from keras_resnets.data.folders import listed
+from keras_resnets.data.indexed import draws, order
 from keras_resnets.data.resizing import resizing_of
 from keras_resnets.errors import whole_number
+from keras_resnets.showing import Description, Shown, Table, describes
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Shown):
     """A data set, ready for `fit`: training, validation and test batches of images and labels.
 
     Made by `load`. Batches are a `keras.utils.PyDataset` of arrays, which works on every backend, and whose `stream()`
@@ -153,6 +154,8 @@ class Data:
                 images = augment(self._normalize(images), augmentation, draws(seed, epoch, 0, step))
             return images, labels
 
+        from keras_resnets.data.passes import Batches
+
         sizes = [min(batch, split.size - step * batch) for step in range(steps)]
         return Batches(sizes * count, read, last is None, split.workers)
 
@@ -190,7 +193,9 @@ class Data:
 
     def _normalize(self, images: np.ndarray) -> np.ndarray:
         if self.prepare is not None:
-            return np.asarray(keras.ops.convert_to_numpy(self.prepare(images.astype("float32"))), "float32")
+            from keras import ops
+
+            return np.asarray(ops.convert_to_numpy(self.prepare(images.astype("float32"))), "float32")
         if self._channels == "bgr":
             images = images[..., ::-1]
         return (images.astype("float32") - self._mean) / self._std
@@ -227,6 +232,8 @@ class Data:
 
         batches = split.batches(size, example, self._frame or (None, None))
         if self._most is not None:
+            from keras_resnets.data.passes import first_of
+
             batches = first_of(batches, self._most)
         if example is None:
 
@@ -395,6 +402,8 @@ class Data:
     @property
     def unseen(self):
         """Batches for a network not trained on this set: the set's own test split, or all splits if it has none."""
+        from keras_resnets.data.passes import joined
+
         splits = [self._evaluation(split) for split in self._splits] if self._held_out else [self.test]
         return joined(splits)
 
@@ -404,3 +413,19 @@ def _as_numbers(array: np.ndarray):
     if np.ndim(array) > 1:
         return tuple(_as_numbers(part) for part in array)
     return tuple(float(value) for value in np.atleast_1d(array))
+
+
+@describes(Data)
+def _shown(data: Data) -> Description:
+    """Returns what notebooks show."""
+    options = data.options
+    changes = {name: value for name, value in options["augmentation"].items() if value and name != "pad_mode"}
+    facts = [
+        ("task", data.task),
+        ("images", "x".join("any" if side is None else str(side) for side in data.input_shape)),
+        ("classes", f"{data.classes}: {listed(data.class_names)}"),
+        ("batch size", options["batch_size"]),
+        ("normalisation", "by a function of its own" if data.prepare else options["normalize"]),
+        ("augmentation", ", ".join(f"{name} {value}" for name, value in changes.items()) or "none"),
+    ]
+    return Description(str(data.name), facts, tables=[Table(("split", "examples"), list(data.sizes.items()))])

@@ -105,8 +105,11 @@ def digits(name: str, data_dir, image_size: int | None, download: bool, augmenta
     return _brought("digits", splits, image_size, augmentation), [str(i) for i in range(10)], None
 
 
-def prepared(name: str, data_dir, download: bool):
-    """Returns the builder of a prepared set of tensorflow-datasets; without `download`, refuses an absent set."""
+def builder_of(name: str, data_dir, download: bool):
+    """Returns the builder of a set of tensorflow-datasets; without `download`, refuses an absent set.
+
+    Neither TensorFlow nor Keras are imported.
+    """
     for library in ("tensorflow", "tensorflow_datasets"):
         needs(library, f"data: {name!r}, as a set of tensorflow-datasets,", WITHOUT_TENSORFLOW)
     os.environ.setdefault("TFDS_LOG_LEVEL", "error")
@@ -125,6 +128,12 @@ def prepared(name: str, data_dir, download: bool):
             f"The data set {name!r} is not in {where!r}. Give the data_dir that holds it, copy "
             f"'{name}/{builder.version}' there from another machine, or ask for a download (download=True, --download)."
         )
+    return builder
+
+
+def prepared(name: str, data_dir, download: bool):
+    """Returns the builder of a prepared set of tensorflow-datasets, as `builder_of` finds it."""
+    builder = builder_of(name, data_dir, download)
     if download:
         builder.download_and_prepare()
     return builder

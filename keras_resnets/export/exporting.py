@@ -12,12 +12,12 @@ import numpy as np
 
 from keras_resnets import runs
 from keras_resnets.data.batches import batches
-from keras_resnets.data.indexed import mapped
+from keras_resnets.data.passes import mapped
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.export import inspection, report_fields
 from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
-from keras_resnets.export.formats import FORMATS, Format, Opened, check_tensorflow
+from keras_resnets.export.formats import FORMATS, Format, Opened, check_place, check_tensorflow
 from keras_resnets.export.inference import Inference, inference
 from keras_resnets.export.quantization import sensitivity
 from keras_resnets.export.representative import Representative, inputs
@@ -236,7 +236,9 @@ def _export(
     """Writes one format, compares it and writes the card; see `saved_model`, `litert` and `onnx`."""
     # Check the arguments, and collect the inputs, before any work is done.
     file_format, path = FORMATS[name], Path(path)
-    _check_path(name, file_format, path, calls)
+    whole_number("calls", calls, 0)
+    check_tensorflow()
+    check_place(name, path)
     served = inference(model, preprocessing, output)
     data = data.raw if preprocessing and hasattr(data, "raw") else data
     calibration: Sequence[np.ndarray] | np.ndarray = ()
@@ -291,24 +293,6 @@ def _export(
 def _classifies(model: keras.Model) -> bool:
     """Returns whether the cost of 8 bits can be measured block by block."""
     return isinstance(model, ResidualNetwork) and len(model.output_shape) == 2 and answer_one_class(model)
-
-
-def _check_path(name: str, file_format: Format, path: Path, calls: int) -> None:
-    """Raises an error unless the format can be written to the path."""
-    whole_number("calls", calls, 0)
-    check_tensorflow()
-    if file_format.missing:
-        raise ImportError(
-            f"To write ONNX, {', '.join(file_format.missing)} must be installed: pip install 'keras_resnets[onnx]'."
-        )
-    if file_format.suffix is None:
-        if path.exists() and not (path / "saved_model.pb").is_file():
-            raise ArgumentError(f"path: {str(path)!r} exists and is no SavedModel; give a new folder.")
-        return
-    if path.suffix != file_format.suffix:
-        raise ArgumentError(f"path must end in {file_format.suffix} for {name}; got {str(path)!r}.")
-    if path.is_dir():
-        raise ArgumentError(f"path: {str(path)!r} is a folder; give a file.")
 
 
 def _inputs_to_compare(served: Inference, examples, data) -> tuple[Any, str]:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a file is written or opened: the command line l
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,43 @@ class Format:
     def missing(self) -> list[str]:
         """The required packages that are not installed."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+def check_place(name: str, path: Path) -> None:
+    """Raises an error unless a format can be written to a path, as far as can be told without Keras.
+
+    Raises:
+        ImportError: what writes it is not installed.
+        ArgumentError: the path has another ending, or holds something else.
+    """
+    form = FORMATS[name]
+    if form.missing:
+        raise ImportError(
+            f"To write ONNX, {', '.join(form.missing)} must be installed: pip install 'keras_resnets[onnx]'."
+        )
+    if form.suffix is None:
+        if path.exists() and not (path / "saved_model.pb").is_file():
+            raise ArgumentError(f"path: {str(path)!r} exists and is no SavedModel; give a new folder.")
+        return
+    if path.suffix != form.suffix:
+        raise ArgumentError(f"path must end in {form.suffix} for {name}; got {str(path)!r}.")
+    if path.is_dir():
+        raise ArgumentError(f"path: {str(path)!r} is a folder; give a file.")
+
+
+def form_of(path: str | os.PathLike) -> str | None:
+    """Returns the format of an exported file, as `FORMATS` names it; None for anything else.
+
+    Raises:
+        ArgumentError: a file of such a name is not there.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        return "saved_model"
+    form = {".tflite": "litert", ".onnx": "onnx"}.get(path.suffix.lower())
+    if form and not path.exists():
+        raise ArgumentError(f"There is no file {str(path)!r}.")
+    return form
 
 
 def check_tensorflow() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
+import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import are_probabilities, check_classifier
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import UNFINISHED, fingerprint, sound, whole
+from keras_resnets.showing import in_notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,9 +204,20 @@ def progress(task: str, total: int | None, verbose: bool):
         return
     from rich.progress import Progress
 
-    with Progress(transient=True) as bar:
+    # Notebooks keep every state of a bar that is text.
+    with Progress(transient=True, console=_console(), refresh_per_second=2 if in_notebook() else 10) as bar:
         job = bar.add_task(task, total=total)
         yield lambda amount: bar.advance(job, amount)
+
+
+def _console():
+    """Returns where bars are drawn: a notebook's widgets, or text where it has none; else standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        return Console(stderr=True, force_jupyter=False, force_terminal=True)
+    return console
 
 
 class Kept:

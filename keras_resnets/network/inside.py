@@ -133,26 +133,40 @@ def graph_to(chain: Sequence[keras.Layer], places: Sequence[Place], single: bool
     return Graph(steps[::-1], outputs[0] if single else outputs, name="inner")
 
 
+def unfolded(chain: Sequence[keras.Layer]) -> list[tuple[str, str, Step]]:
+    """Lists all operations of a chain in order of execution, each with its link, and with its part if that has several.
+
+    Value 0 is the input of the chain.
+    """
+    whole = _Unfolded()
+    for link in chain:
+        whole.open(link)
+    return [(*where, step) for where, step in zip(whole.where, whole.steps, strict=True)]
+
+
 class _Unfolded:
     """Collects the steps of a chain some of whose links are taken apart.
 
     Attributes:
         steps: the steps so far.
+        where: the link of each step, and its part if the link has several.
         values: the value at each place, by link, part and step.
         last: the last value.
     """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.where: list[tuple[str, str]] = []
         self.values: dict[tuple[str, str, int | None], Value] = {}
         self.last = Value(0)
         self._count = 0
 
-    def add(self, operation: Any, args: tuple) -> Value:
+    def add(self, operation: Any, args: tuple, link: str = "") -> Value:
         """Appends a step with one output."""
         self._count += 1
         self.last = Value(self._count)
         self.steps.append(Step(operation, args, {}, (self._count,)))
+        self.where.append((link or operation.name, ""))
         return self.last
 
     def open(self, link: keras.Layer) -> None:
@@ -166,16 +180,18 @@ class _Unfolded:
             elif part == "residual" and link.scale != 1:
                 # Its dtype is the branch's own, as of a product with a number.
                 policy = getattr(layer, "compute_dtype", None) or link.compute_dtype
-                branches.append(self.add(keras.layers.Rescaling(link.scale, dtype=policy, name="scale"), (value,)))
+                branches.append(
+                    self.add(keras.layers.Rescaling(link.scale, dtype=policy, name="scale"), (value,), link.name)
+                )
             else:
                 branches.append(value)
         if isinstance(link, ResidualBlock):
             if len(branches) > 1:
-                self.add(keras.layers.Add(dtype=link.compute_dtype, name="sum"), (branches,))
+                self.add(keras.layers.Add(dtype=link.compute_dtype, name="sum"), (branches,), link.name)
             else:
                 self.last = branches[0]
             if link.activation is not None:
-                self.values[link.name, "activation", None] = self.add(link.activation, (self.last,))
+                self.values[link.name, "activation", None] = self.add(link.activation, (self.last,), link.name)
         self.values[link.name, "", None] = self.last
 
     def _append(self, link: str, part: str, layer: keras.Layer, entry: Value) -> Value:
@@ -192,6 +208,7 @@ class _Unfolded:
                 self._count += 1
                 numbers[index] = Value(self._count)
             self.steps.append(Step(step.operation, args, kwargs, tuple(numbers[index].index for index in step.outputs)))
+            self.where.append((link, "" if part == "body" else part))
             self.values[link, part, i] = numbers[step.outputs[0]]
         self.values[link, part, None] = self.last = numbers[output]
         return self.last

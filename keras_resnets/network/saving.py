@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import keras
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.trusted import check_file
-from keras_resnets.runs import verified
+from keras_resnets.runs.saved import saved_file
 
 
 def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
@@ -24,14 +23,7 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
         ArgumentError: there is no such file, it is not a model saved by Keras 3, or it names what a network has no use
             for (`keras_resnets.network.trusted`).
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "model.keras"
-    verified(file)
-    if not file.is_file():
-        raise ArgumentError(
-            f"There is no saved network at {str(path)!r}; give a .keras file or a finished run directory."
-        )
+    file = saved_file(path)
     check_file(file)
     try:
         # HDF5 has the name of a class without its package.

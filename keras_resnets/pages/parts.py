@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnets.showing import number
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawn
 
 # With more rows a table on the page is cut; the file to download has them all.
 LONGEST = 300
-# Columns whose numbers are shares, by the beginning of their names or the whole of them.
-_SHARES = {
-    *("error", "train_error", "test_error", "top5_error", "deleted", "unskipped", "calibration_error"),
-    *("accuracy", "val_accuracy", "test_accuracy", "top5_accuracy", "validation accuracy", "test accuracy"),
-    *("iou", "mean_iou", "val_mean_iou", "test_mean_iou", "test mean IoU", "pixel_accuracy"),
-    *("recall", "precision", "balanced_accuracy", "agreement", "confidence"),
-}
 
 
 @dataclass
@@ -102,33 +97,6 @@ def address(content: bytes | str, kind: str) -> str:
     """Returns an address that holds the content itself, of a kind such as `text/csv`."""
     content = content.encode() if isinstance(content, str) else content
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def number(value: Any, column: str = "") -> str:
-    """Returns a value as the text of a cell: shares in percent, large whole numbers with commas, others shortly.
-
-    Example:
-        >>> from keras_resnets.pages.parts import number
-        >>> number(0.0916, "error_low"), number(12345), number(0.123456), number(float("nan")), number("a")
-        ('9.16 %', '12,345', '0.1235', '–', 'a')
-    """
-    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        value = float(value)
-        if is_share(column) and math.isfinite(value):
-            return f"{100 * value:.2f} %"
-        return f"{value:,.0f}" if value.is_integer() and 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
-    return str(value)
-
-
-def is_share(column: str) -> bool:
-    """Whether the numbers of a column are shares of 1."""
-    return column.removesuffix("_low").removesuffix("_high").removesuffix("_mean") in _SHARES
 
 
 def table(

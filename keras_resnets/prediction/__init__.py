@@ -1,5 +1,8 @@
-"""Class names and probabilities for pictures, by a network in memory or in a file of any kind."""
+"""Class names and probabilities for pictures, by a network in memory or in a file of any kind.
 
-from keras_resnets.prediction.predicting import Prediction, predict
+The names are listed in `__init__.pyi` and imported when first used: the command line looks for the pictures first.
+"""
 
-__all__ = ["Prediction", "predict"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

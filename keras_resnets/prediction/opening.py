@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.errors import ArgumentError
+from keras_resnets.export import formats
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,7 @@ def opened(source: Any) -> Network:
         network = _of_model(source, source)
     else:
         path = Path(source)
-        form = {".tflite": "litert", ".onnx": "onnx"}.get(path.suffix.lower())
-        if form is None and path.is_dir() and (path / "saved_model.pb").is_file():
-            form = "saved_model"
+        form = formats.form_of(path)
         network = _of_file(path, form) if form else _of_saved(path)
     if len(network.shape) != 3 or network.shape[2] is None:
         raise ArgumentError(f"{network.name} must take images of (height, width, channels); it takes {network.shape}.")
@@ -63,16 +62,12 @@ def opened(source: Any) -> Network:
 
 def _of_file(path: Path, form: str) -> Network:
     """Opens an exported file in its own runtime."""
-    from keras_resnets.export.formats import FORMATS
-
-    if not path.exists():
-        raise ArgumentError(f"There is no file {str(path)!r}.")
-    if missing := FORMATS[form].missing:
+    if missing := formats.FORMATS[form].missing:
         raise ArgumentError(
             f"To read {str(path)!r}, {', '.join(missing)} must be installed: pip install 'keras_resnets[onnx]'."
         )
     try:
-        file = FORMATS[form].open(path)
+        file = formats.FORMATS[form].open(path)
     except (ArgumentError, ImportError):
         raise
     except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_resnets import errors
 from keras_resnets.data import Data
-from keras_resnets.data.indexed import first_of
+from keras_resnets.data.passes import first_of
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
 from keras_resnets.instruments.evaluation import evaluate, one_more, ranked
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keras_resnets.reports import figures
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ def ends(rows: pd.DataFrame) -> list[pd.Series]:
     return [row for part in (rows[whole], last) for _, row in part.iterrows()]
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: error by number of dropped blocks, in each state."""
     states = study.rows.groupby("state", sort=False)
-    return {f"{state}/error": rows.set_index("dropped")["error"] for state, rows in states}
+    return {
+        f"error, {state}": Curve(rows.set_index("dropped")["error"], "number of dropped blocks", follows=True)
+        for state, rows in states
+    }
 
 
 def draw(study: Study):

@@ -220,6 +220,34 @@ def boxes(axes, groups: dict[float, Sequence[float]], width: float, label: str) 
     drawn["boxes"][0].set_label(label)
 
 
+def bars(values, what: str, axis: str, title: str = ""):
+    """Draws a figure of a bar for each of the values, whatever they stand beside: blocks, classes, seeds.
+
+    Args:
+        values: a pandas.Series; what is not finite has no bar.
+        what: what the values are.
+        axis: what its index is.
+        title: the network and the data.
+
+    Returns:
+        The figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(min(24, max(6, 2 + 0.3 * len(values))), 4.4), layout="constrained")
+    axes, names = figure.subplots(), [str(name) for name in values.index]
+    places = np.arange(len(names))
+    axes.bar(places, values.to_numpy(float), color=OURS, width=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    shown = places[:: max(1, len(names) // 70)]
+    is_long = max(map(len, names), default=0) > 3
+    axes.set_xticks(shown, [names[i] for i in shown], rotation=90 if is_long else 0, fontsize=8)
+    axes.set(xlabel=axis, ylabel=what, xlim=(-0.6, len(names) - 0.4))
+    if title:
+        axes.set_title(title, loc="left", fontsize=10)
+    return figure
+
+
 def decades(axes) -> None:
     """Makes the vertical axis logarithmic, with labels at 1, 2 and 5 of each decade."""
     from matplotlib.ticker import LogLocator, NullFormatter

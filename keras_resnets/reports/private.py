@@ -14,6 +14,7 @@ import itertools
 import os
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,15 @@ def event(summary: Any, step: int = 0, version: str | None = None) -> Any:
     return Event(wall_time=time.time(), step=step, summary=summary, file_version=version)
 
 
-def scalar(tag: str, value: float) -> Any:
-    """Returns the summary of a number."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
+def scalar(tag: str, value: float, what: str = "") -> Any:
+    """Returns the summary of a number; `what` is shown beside the name of its chart, in Markdown."""
+    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
-    return Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+    metadata = None
+    if what:
+        plugin = SummaryMetadata.PluginData(plugin_name="scalars")
+        metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_SCALAR, summary_description=what)
+    return Summary(value=[Summary.Value(tag=tag, simple_value=value, metadata=metadata)])
 
 
 def image(tag: str, png: bytes, width: int, height: int) -> Any:
@@ -71,3 +76,40 @@ def image(tag: str, png: bytes, width: int, height: int) -> Any:
 
     picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     return Summary(value=[Summary.Value(tag=tag, image=picture)])
+
+
+def text(tag: str, markdown: str) -> Any:
+    """Returns the summary of a text."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.plugins.text import metadata
+
+    described = metadata.create_summary_metadata(display_name=tag, description="")
+    content = TensorProto(dtype=_STRING, string_val=[markdown.encode()])
+    return Summary(value=[Summary.Value(tag=tag, metadata=described, tensor=content)])
+
+
+# TensorFlow's number for texts.
+_STRING = 7
+
+
+def graph(nodes: Iterable[Any]) -> Any:
+    """Returns the event of a graph of operations.
+
+    Args:
+        nodes: each with `name`, `kind`, `inputs`, `shape` and `details`, as `events.Node` has them.
+    """
+    from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+    from tensorboard.compat.proto.node_def_pb2 import NodeDef
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+
+    drawn = GraphDef()
+    for node in nodes:
+        values = {name: AttrValue(s=value.encode()) for name, value in (node.details or {}).items()}
+        if node.shape is not None:
+            shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in node.shape])
+            values["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[shape]))
+        drawn.node.append(NodeDef(name=node.name, op=node.kind, input=node.inputs, attr=values))
+    return Event(wall_time=time.time(), graph_def=drawn.SerializeToString())

@@ -11,75 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from keras_resnets.errors import ArgumentError, notice
-from keras_resnets.reports import private
+from keras_resnets.reports.events import Curve, Events, of_study, table
 from keras_resnets.runs import UNFINISHED, Damaged, environment, has_sum, read_csv, read_json, whole, write_json
+from keras_resnets.showing import Description, Shown, Table, describes
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-class Events:
-    """Writes scalars and figures for TensorBoard, without TensorFlow; a context manager.
-
-    Args:
-        folder: the folder of the TensorBoard run; a new file of events is added to it.
-    """
-
-    def __init__(self, folder: str | os.PathLike):
-        self._writer = private.Writer(folder)
-
-    @staticmethod
-    def remove(folder: str | os.PathLike) -> None:
-        """Removes the events that this package wrote to a folder; those of others, and of early versions, stay."""
-        for old in Path(folder).glob(f"events.*{private.SUFFIX}"):
-            old.unlink()
-
-    def __enter__(self) -> Events:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.flush()
-
-    def flush(self) -> None:
-        """Appends what is pending to the file."""
-        self._writer.flush()
-
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        self.summary(private.scalar(tag, float(value)), step)
-
-    def summary(self, summary, step: int = 0) -> None:
-        """Writes a summary, such as those of TensorBoard's plugins."""
-        self._writer.add_event(private.event(summary, step))
-
-    def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
-        """Writes how finite values are distributed; nothing where there are none."""
-        from tensorboard.plugins.histogram import summary_v2
-
-        values = np.asarray(values, "float64")
-        if (finite := values[np.isfinite(values)]).size:
-            self.summary(summary_v2.histogram_pb(tag, finite), step)
-
-    def figure(self, tag: str, figure: Figure, step: int) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        self.picture(tag, np.asarray(canvas.buffer_rgba())[..., :3], step)
-
-    def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
-        """Writes a picture of (height, width, 3), uint8."""
-        import io
-
-        from PIL import Image
-
-        png, image = io.BytesIO(), Image.fromarray(np.ascontiguousarray(picture))
-        image.save(png, "png")
-        self.summary(private.image(tag, png.getvalue(), *image.size), step)
 
 
 @dataclass(frozen=True)
@@ -89,12 +29,12 @@ class Drawing:
     Attributes:
         draw: returns the figure of a study.
         describe: returns its result in a few lines of text.
-        curves: returns its curves for TensorBoard by name, each a pandas.Series over whole numbers.
+        curves: returns its curves for TensorBoard, by names that say what they are.
     """
 
     draw: Callable[[Study], Figure]
     describe: Callable[[Study], str]
-    curves: Callable[[Study], dict[str, pd.Series]]
+    curves: Callable[[Study], dict[str, Curve]]
 
 
 # By the name of the experiment; each experiment's module adds its own.
@@ -102,7 +42,7 @@ DRAWINGS: dict[str, Drawing] = {}
 
 
 @dataclass
-class Study:
+class Study(Shown):
     """The result of one experiment.
 
     Attributes:
@@ -154,8 +94,8 @@ class Study:
         """Writes the study and returns the files.
 
         `rows.csv`, `study.json` (summary, versions, command line), `figure.png`, `figure.svg`, a
-        file such as `epochs.csv` for each further table, and the figure with the study's curves as
-        TensorBoard events under `logs`.
+        file such as `epochs.csv` for each further table, and figure, curves, result and tables as TensorBoard
+        events under `logs`.
 
         Args:
             folder: the folder to write to; the files of an earlier study are replaced.
@@ -168,9 +108,9 @@ class Study:
         # Tables.
         folder = Path(folder)
         self.check_folder(folder, self.tables)
-        for name, table in {"rows": self.rows, **self.tables}.items():
+        for name, rows in {"rows": self.rows, **self.tables}.items():
             with whole(folder / f"{name}.csv", sealed=True) as part:
-                table.to_csv(part, index=False)
+                rows.to_csv(part, index=False)
 
         # The figure, in both formats and for TensorBoard with the curves.
         figure = self.figure()
@@ -179,10 +119,7 @@ class Study:
                 figure.savefig(part, format=suffix, **options)
         Events.remove(folder / "logs")
         with Events(folder / "logs") as events:
-            events.figure(f"{self.name}/figure", figure, 0)
-            for curve, values in self._drawing.curves(self).items():
-                for step, value in values.items():
-                    events.scalar(f"{self.name}/{curve}", value, step)
+            self._tell(events, figure)
 
         # The summary comes last: with it, the study is complete and the partial results can go.
         content = {"study": self.name, "summary": self.summary, "environment": self.environment}
@@ -191,6 +128,16 @@ class Study:
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         tables = [f"{name}.csv" for name in ("rows", *self.tables)]
         return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
+
+    def _tell(self, events: Events, figure: Figure) -> None:
+        """Writes the study for TensorBoard: its figure, curves, result and tables."""
+        events.figure(of_study(self.name, "figure"), figure, 0)
+        title = " on ".join(str(self.summary[key]) for key in ("model", "data") if self.summary.get(key))
+        for name, curve in self._drawing.curves(self).items():
+            events.curve(self.name, name, curve, title)
+        events.text(of_study(self.name, "result"), describe(self).replace("\n", "\n\n"))
+        for name, rows in {"rows": self.rows, **self.tables}.items():
+            events.text(of_study(self.name, name), table(rows))
 
     @staticmethod
     def check_folder(folder: str | os.PathLike, tables: Iterable[str] = ()) -> None:
@@ -244,3 +191,18 @@ class Study:
 def describe(study: Study) -> str:
     """Returns the result of a study in a few lines of text."""
     return study._drawing.describe(study)
+
+
+@describes(Study)
+def _shown(study: Study) -> Description:
+    """Returns what notebooks show: the result in words, the figure, and the first rows."""
+    table = Table([str(name) for name in study.rows], study.rows.values.tolist(), "rows")
+    if study.name not in DRAWINGS:  # another version's
+        return Description(study.name, [(k, v) for k, v in study.summary.items()], tables=[table])
+    import io
+
+    figure, file = study.figure(), io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    panels = [f"{axes.get_ylabel()} against {axes.get_xlabel()}" for axes in figure.axes if axes.get_xlabel()]
+    alt = f"Figure of the study {study.name}: {'; '.join(panels)}"
+    return Description(study.name, (), describe(study).splitlines(), [table], file.getvalue(), alt)

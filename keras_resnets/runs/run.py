@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -294,8 +295,7 @@ def usable(path: Path) -> Iterator[None]:
         with tempfile.TemporaryFile(dir=path):
             pass
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        reason = getattr(error, "strerror", None) or error
-        raise OSError(f"{str(path)!r} cannot be written: {reason}. Give another --out.") from error
+        raise _unwritable(path, getattr(error, "strerror", None) or str(error)) from error
     try:
         yield
     except BaseException:
@@ -303,3 +303,18 @@ def usable(path: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise
+
+
+def check_usable(path: str | os.PathLike, *, is_file: bool = False) -> None:
+    """Raises the `OSError` of `usable` of a directory, or of a file's, where it can be told without creating it."""
+    path = Path(path)
+    places = (*(() if is_file else (path,)), *path.absolute().parents)
+    there = next((place for place in places if place.exists()), Path("/"))
+    if not there.is_dir():
+        raise _unwritable(path, os.strerror(errno.EEXIST if there == path else errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(path, os.strerror(errno.EACCES))
+
+
+def _unwritable(path: Path, reason: str) -> OSError:
+    return OSError(f"{str(path)!r} cannot be written: {reason}. Give another --out.")

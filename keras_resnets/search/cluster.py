@@ -30,7 +30,8 @@ class Cluster:
 
     def start(self, trial: Trial) -> Future:
         """Hands a trial to Ray."""
-        return self._task.remote(self._config, trial.trial.hyperparameters.get_config(), trial.epochs).future()
+        values, number = trial.trial.hyperparameters.get_config(), trial.trial.trial_id
+        return self._task.remote(self._config, values, trial.epochs, number).future()
 
     def result(self, future: Future, trial: Trial) -> list[float]:
         """Returns the scores of a future.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from keras_resnets.reports import figures
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Costs with their axis labels and the factors of their units.
 COSTS = {
@@ -21,10 +17,11 @@ COSTS = {
 KINDS = ("unit", "placement", "shortcut", "skip", "paths")
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Returns, for TensorBoard, the smallest and the median error by depth."""
     errors = study.rows[study.rows["status"] == "completed"].groupby("depth")["error"]
-    return {"least_error_by_depth": errors.min(), "median_error_by_depth": errors.median()}
+    values = {"least error by depth": errors.min(), "median error by depth": errors.median()}
+    return {name: Curve(series, "depth in layers") for name, series in values.items()}
 
 
 def draw(study: Study):

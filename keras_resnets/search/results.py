@@ -112,7 +112,7 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     space = setting.space
     plans = {int(number): space.plan(trial.hyperparameters) for number, trial in oracle.trials.items()}
     for number, trial in oracle.trials.items():
-        setting.run(plans[int(number)], setting.epochs(trial.hyperparameters.values))
+        setting.run(plans[int(number)], setting.epochs(trial.hyperparameters.values), trial=number)
     rows = table(setting, oracle)
 
     # Measure the latency of each network once.

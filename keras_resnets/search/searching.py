@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets.errors import ArgumentError, number, whole_number
+from keras_resnets.reports.events import Events
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
-from keras_resnets.search import hparams, oracles, results
+from keras_resnets.search import oracles, results
 from keras_resnets.search.cluster import Cluster
 from keras_resnets.search.journal import Journal
 from keras_resnets.search.space import DepthWidth
-from keras_resnets.search.trials import Here, Setting, train_trials
+from keras_resnets.search.trials import LOGS, Here, Setting, train_trials
 from keras_resnets.training.cluster import LOCAL, connected
 from keras_resnets.training.execution import Execution, check_one_process
 
@@ -54,7 +55,8 @@ def search(
         space: the space to search.
         out: the directory. Gets `journal.jsonl`, a run directory below `trials` for each network, `trials.csv`,
             `best.json` (a spec for `keras-resnets train`), `best_recipe.json`, `study` (the figure), and
-            `logs` for TensorBoard's HParams.
+            `logs` for TensorBoard: the curves and hyperparameters of each network, under the number of the trial that
+            trained it first.
         oracle: as for `keras_resnets.search.oracles.make`.
         trials: as for `make`.
         objective: as for `make`.
@@ -117,7 +119,8 @@ def search(
             return Study.load(out / STUDY)
         setting = Setting(space, out, objective, seeds, patience, execution)
         _resume(journaled, journal, run.asked, tell)
-        hparams.write_columns(space, objective, out / "logs")
+        # Early versions wrote there which hyperparameters TensorBoard shows, and left out all others.
+        Events.remove(out / LOGS)
         if journaled.stopped:
             tell("all trials are done; only their table is missing")
         elif workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -20,18 +21,25 @@ import keras_tuner
 
 from keras_resnets.architecture import budget
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import Busy, Run, read_csv, write_json
-from keras_resnets.search import hparams
+from keras_resnets.runs import Busy, Run, read_csv, read_json, write_json
 from keras_resnets.search.journal import COMPLETED, IDLE, STOPPED
 from keras_resnets.search.space import DepthWidth, Plan
+from keras_resnets.training.curves import Curves, told
 from keras_resnets.training.execution import Execution
 from keras_resnets.training.stopwatch import Stopwatch
 from keras_resnets.training.training import train
 
 # keras-tuner's name for the epoch up to which Hyperband trains a trial.
 RUNG = "tuner/epochs"
+# Where TensorBoard finds the trials, in the directory of a search.
+LOGS = "logs"
 # Seconds between attempts to continue a run that a process which was considered lost still holds.
 _PATIENCE = 5
+
+
+def shown_as(plan: Plan, trial: str) -> str:
+    """Returns the name of a trial's run in TensorBoard: its number, and its place between depth and width."""
+    return f"trial{trial}_{plan.spec.depth}layers_{plan.spec.stages[-1].widths[-1]}wide"
 
 
 class Setting:
@@ -67,23 +75,30 @@ class Setting:
         """Returns the number of epochs of a trial."""
         return min(int(values.get(RUNG, self.space.epochs)), self.space.epochs)
 
-    def run(self, plan: Plan, epochs: int, verbose: int = 0) -> None:
+    def run(self, plan: Plan, epochs: int, verbose: int = 0, trial: str = "") -> None:
         """Trains a plan once with every seed up to an epoch, unless that is already done.
 
         Args:
             plan: the plan to train.
             epochs: the epoch to reach.
             verbose: as for `keras.Model.fit`.
+            trial: the number of the trial. In TensorBoard the plan has that of the first trial that trained it.
         """
         place = self.place(plan)
-        write_json(place / "plan.json", plan.to_dict() | {"values": dict(plan.values)}, sealed=True)
+        with contextlib.suppress(ArgumentError, OSError, AttributeError):  # there is none yet, or it is damaged
+            trial = read_json(place / "plan.json").get("trial", trial)
+        known = plan.to_dict() | {"values": dict(plan.values), "trial": trial}
+        write_json(place / "plan.json", known, sealed=True)
         for k in range(self.seeds):
             if self._reached(place / f"seed{k}", epochs):
                 continue
-            self._train(plan, place / f"seed{k}", k, epochs, verbose)
+            self._train(plan, place / f"seed{k}", k, epochs, verbose, trial)
 
-    def _train(self, plan: Plan, place: Path, k: int, epochs: int, verbose: int) -> None:
+    def _train(self, plan: Plan, place: Path, k: int, epochs: int, verbose: int, trial: str) -> None:
         callbacks: list[keras.callbacks.Callback] = [Stopwatch(place / "times.csv")]
+        if trial:
+            logs = self.out / LOGS / shown_as(plan, trial) / (f"seed{k}" if self.seeds > 1 else "")
+            callbacks.append(Curves(logs, self.space.epochs, f"{told(self.out)}, trial {trial}"))
         if self.patience is not None:
             mode = "min" if self.objective.endswith("loss") else "max"
             callbacks.append(keras.callbacks.EarlyStopping(self.objective, patience=self.patience, mode=mode))
@@ -123,9 +138,9 @@ class Setting:
         file = place / "history.csv"
         return read_csv(file) if file.exists() else pd.DataFrame()
 
-    def score(self, plan: Plan, epochs: int, verbose: int = 0) -> list[float]:
+    def score(self, plan: Plan, epochs: int, verbose: int = 0, trial: str = "") -> list[float]:
         """Trains a plan as `run` does, and returns the objective of each seed."""
-        self.run(plan, epochs, verbose)
+        self.run(plan, epochs, verbose, trial)
         return self.scores(plan, epochs)
 
     def config(self) -> dict[str, Any]:
@@ -182,7 +197,7 @@ class Here:
     def start(self, trial: Trial) -> Future:
         """Trains a trial; its future has ended."""
         future: Future = Future()
-        future.set_result(self.setting.score(trial.plan, trial.epochs, self.verbose))
+        future.set_result(self.setting.score(trial.plan, trial.epochs, self.verbose, trial.trial.trial_id))
         return future
 
     def result(self, future: Future, trial: Trial) -> list[float]:
@@ -196,17 +211,18 @@ def _setting(config: str) -> Setting:
     return Setting.from_config(json.loads(config))
 
 
-def score(config: str, hyperparameters: dict[str, Any], epochs: int) -> list[float]:
+def score(config: str, hyperparameters: dict[str, Any], epochs: int, trial: str = "") -> list[float]:
     """Trains a trial in whatever process this is, and returns the objective of each seed.
 
     Args:
         config: what `Setting.config` gave, as JSON.
         hyperparameters: the configuration of the trial's hyperparameters.
         epochs: the epoch to reach.
+        trial: the number of the trial.
     """
     setting = _setting(config)
     plan = setting.space.plan(keras_tuner.HyperParameters.from_config(hyperparameters))
-    return setting.score(plan, epochs)
+    return setting.score(plan, epochs, trial=trial)
 
 
 class Trial(NamedTuple):
@@ -260,9 +276,8 @@ def train_trials(setting: Setting, oracle, pool: Pool, tell: Callable[[str], Non
 
 
 def _record(setting: Setting, oracle, ended: Trial, score: float, tell: Callable[[str], None]) -> None:
-    """Tells the oracle, TensorBoard and the user how a trial ended."""
+    """Tells the oracle and the user how a trial ended."""
     trial, plan, epochs, _, began = ended
-    hparams.write_trial(setting.space, setting.objective, setting.out / "logs", trial.trial_id, plan, epochs, score)
     tell(_describe(setting, trial.trial_id, plan, epochs, score, time.perf_counter() - began))
     oracle.update_trial(trial.trial_id, {setting.objective: score})
     trial.status = COMPLETED

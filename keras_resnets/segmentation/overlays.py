@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnets.data.labels import IGNORE
-from keras_resnets.reports.study import Events
+from keras_resnets.reports.events import Events
 from keras_resnets.segmentation.prediction import predict
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from keras import ops
 
 from keras_resnets import data as datasets
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, pixel_labels
-from keras_resnets.data.indexed import joined
 from keras_resnets.data.labels import IGNORE
+from keras_resnets.data.passes import joined
 from keras_resnets.errors import ArgumentError, notice, one_of
 from keras_resnets.instruments.evaluation import measure_examples, progress
 from keras_resnets.network.outputs import answer_one_class, are_probabilities, check_classifier

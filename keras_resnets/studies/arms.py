@@ -13,6 +13,7 @@ from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.data.batches import name_of
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import MOST, interval, paired, verdict
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
@@ -146,10 +147,10 @@ def compare(
     return Study(name, rows, summary)
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: error by seed."""
-    tags = {arm: "".join(c if c.isalnum() or c in ".-_" else "_" for c in arm) for arm in study.rows["arm"].unique()}
-    return {tags[arm]: rows.set_index("seed")["error"] for arm, rows in study.rows.groupby("arm", sort=False)}
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: the error of each arm."""
+    means = study.rows.groupby("arm", sort=False)["error"].mean()
+    return {"error of each arm, mean over seeds": Curve(means, "arm")}
 
 
 def draw(study: Study, title: str, names: Mapping[str, str] | None = None):

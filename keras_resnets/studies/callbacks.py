@@ -14,13 +14,16 @@ from keras_resnets.instruments.evaluation import engine_for
 from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.reports.study import Events, Study
+from keras_resnets.reports.events import Events, of_study
+from keras_resnets.reports.study import Study
 from keras_resnets.studies.lesion import sweep
 from keras_resnets.studies.paths import engines, first_examples, split_gradient
 from keras_resnets.studies.responses import measure, reader_for
 from keras_resnets.studies.watch import EffectiveDepth
 
 __all__ = ["EffectiveDepth", "Lesion", "PathSpectrum", "Responses"]
+
+_TIME = "time of this study, as a share of its epoch"
 
 
 class _AfterEpochs(keras.callbacks.Callback):
@@ -69,9 +72,12 @@ class _AfterEpochs(keras.callbacks.Callback):
         self.studies[done] = study
         self.shares[done] = (self._clock() - self._began - trained) / max(trained, 1e-9)
         with Events(self.log_dir) as events:
-            for name, value in {**self.scalars(study), "share_of_epoch": self.shares[done]}.items():
-                events.scalar(f"{study.name}/{name}", value, done)
-            events.figure(f"{study.name}/figure", study.figure(), done)
+            for name, value in {
+                **self.scalars(study),
+                "time of this study, as a share of its epoch": self.shares[done],
+            }.items():
+                events.scalar(of_study(study.name, name), value, done)
+            events.figure(of_study(study.name, "figure"), study.figure(), done)
 
 
 class Lesion(_AfterEpochs):
@@ -79,9 +85,9 @@ class Lesion(_AfterEpochs):
 
     Training is not affected: weights, statistics, optimiser and random state are only read.
 
-    TensorBoard gets the scalars `lesion/BLOCK` (top-1 error without that block), `lesion/intact`,
-    `lesion/share_of_epoch` (the seconds of the sweep over those of the epoch before it) and the
-    image `lesion/figure`, by number of finished epochs.
+    TensorBoard gets the scalars `study/lesion/error without BLOCK`, `study/lesion/error, left whole` and
+    `study/lesion/time of this study, as a share of its epoch`, and the image `study/lesion/figure`, by number of
+    finished epochs.
 
     Args:
         data: as for `keras_resnets.studies.lesion`; a few hundred examples suffice.
@@ -119,7 +125,8 @@ class Lesion(_AfterEpochs):
         return Study("lesion", rows, facts | {"beside": {}})
 
     def scalars(self, study):
-        return {**study.rows.set_index("block")["error"], "intact": study.summary["intact"]["error"]}
+        errors = {f"error without {row.block}": row.error for row in study.rows.itertuples()}
+        return {**errors, "error, left whole": study.summary["intact"]["error"]}
 
 
 class Responses(_AfterEpochs):
@@ -127,9 +134,9 @@ class Responses(_AfterEpochs):
 
     Training is not affected: weights, statistics, optimiser and random state are only read.
 
-    TensorBoard gets the scalars `responses/LAYER` (the standard deviation of that response, such as
-    `responses/stage1_block2/conv1`), `responses/share_of_epoch` (the seconds of the measurement over
-    those of the epoch before it) and the image `responses/figure`, by number of finished epochs.
+    TensorBoard gets the scalars `study/responses/standard deviation of LAYER`, such as of `stage1_block2/conv1`, and
+    `study/responses/time of this study, as a share of its epoch`, and the image `study/responses/figure`, by number of
+    finished epochs.
 
     Args:
         data: as for `keras_resnets.studies.responses`; a few hundred examples suffice.
@@ -162,7 +169,7 @@ class Responses(_AfterEpochs):
         return Study("responses", rows, facts | {"beside": {}, "comparisons": []})
 
     def scalars(self, study):
-        return dict(study.rows.set_index("name")["std"])
+        return {f"standard deviation of {row.name}": row.std for row in study.rows.itertuples()}
 
 
 class PathSpectrum(_AfterEpochs):
@@ -170,11 +177,10 @@ class PathSpectrum(_AfterEpochs):
 
     Training is not affected: weights, statistics, optimiser and random state are only read.
 
-    TensorBoard gets the scalars `paths/sampled_mean_length`, `paths/exact_mean_length`,
-    `paths/needed_length` (the length beyond which all longer paths together are less than 5 % of the
-    gradient) and `paths/coherence` (at the length where the exact sums have their peak),
-    `paths/share_of_epoch` and the image `paths/figure`, by number of finished epochs. An epoch whose
-    gradient is not finite is skipped.
+    TensorBoard gets the scalars `study/paths/mean length, sampled`, `.../mean length, exact`, `.../length beyond which
+    paths add less than 5%` and `.../coherence at the peak` (at the length where the exact sums have their peak),
+    `.../time of this study, as a share of its epoch`, and the image `.../figure`, by number of finished epochs. An
+    epoch whose gradient is not finite is skipped.
 
     Args:
         data: as for `keras_resnets.studies.paths`.
@@ -231,8 +237,8 @@ class PathSpectrum(_AfterEpochs):
     def scalars(self, study):
         s = study.summary
         return {
-            "sampled_mean_length": s["sampled"]["mean_length"],
-            "exact_mean_length": s["exact"]["mean_length"],
-            "needed_length": s["exact"]["needed_length"],
-            "coherence": s["coherence_at_the_peak"]["coherence"],
+            "mean length, sampled": s["sampled"]["mean_length"],
+            "mean length, exact": s["exact"]["mean_length"],
+            "length beyond which paths add less than 5%": s["exact"]["needed_length"],
+            "coherence at the peak": s["coherence_at_the_peak"]["coherence"],
         }

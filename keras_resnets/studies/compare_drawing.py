@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
 WORDS = {"accuracy": "accuracy", "mean_iou": "mean IoU"}
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: the score of each run by epoch."""
     table, score = study.tables.get("curves"), study.summary["score"]
     if table is None:
         return {}
     column = _watched(table, score)
+    what = column.replace("val_", "validation ").replace("_", " ")
     return {
-        f"{column}/{name}": rows.set_index("epoch")[column].dropna()
+        f"{what} of {name}": Curve(rows.set_index("epoch")[column].dropna(), "finished epochs", follows=True)
         for name, rows in table.groupby("network", sort=False)
     }
 

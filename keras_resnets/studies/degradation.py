@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture import budget, variants
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import read_csv
@@ -158,11 +159,15 @@ def _against(rows: pd.DataFrame, others: pd.DataFrame) -> dict[str, Any]:
     return {column: against(rows, others, column) for column in ERRORS}
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: both errors by epoch, medians over seeds."""
     medians = study.tables["epochs"].groupby(["family", "depth", "epoch"])[[*FOLLOWED]].median()
     networks = medians.index.droplevel("epoch").unique()
-    return {f"{family}{depth}/{e}": medians.loc[family, depth][e] for family, depth in networks for e in medians}
+    return {
+        f"{FOLLOWED[e]} of {family}{depth}": Curve(medians.loc[family, depth][e], "finished epochs", follows=True)
+        for family, depth in networks
+        for e in medians
+    }
 
 
 def draw(study: Study):

@@ -13,6 +13,7 @@ from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more,
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
@@ -126,9 +127,15 @@ def _greedy_orders(network: ResidualNetwork, data, most: int, options: dict[str,
     return orders
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: error by number of deleted blocks, the median of random draws."""
-    return {kind: rows.groupby("count")["error"].median() for kind, rows in study.rows.groupby("kind", sort=False)}
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: error by number of deleted blocks."""
+    names = {"random": "at random, median", "best": "chosen to cost least", "worst": "chosen to cost most"}
+    return {
+        f"error, {names[str(kind)]}": Curve(
+            rows.groupby("count")["error"].median(), "number of deleted blocks", follows=True
+        )
+        for kind, rows in study.rows.groupby("kind", sort=False)
+    }
 
 
 def draw(study: Study):

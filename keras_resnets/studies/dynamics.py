@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -15,14 +15,12 @@ from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments import teaching
 from keras_resnets.instruments.path_lengths import by_amplitude, by_energy
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import Run
-from keras_resnets.studies.watch import FILE, EffectiveDepth, by_epoch
+from keras_resnets.studies.watch import DEPTHS, FILE, EffectiveDepth, by_epoch
 from keras_resnets.training import recipes, training
 from keras_resnets.training.feeding import data_for
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def dynamics(
@@ -86,7 +84,10 @@ def dynamics(
         >>> study.rows["epoch"].tolist()
         [0, 0, 0, 1, 1, 1]
     """
-    recipe, logs, run = recipes.get(recipe), Path(out) / "logs" / "depth", Run(out, {})
+    recipe, run = recipes.get(recipe), Run(out, {})
+    # In early versions below `logs`, where TensorBoard takes scalars for metrics of the training.
+    early = Path(out) / "logs" / "depth"
+    logs = early if (early / FILE).exists() else Path(out) / "depth"
     if (run.finished or (run.path / "checkpoints").exists()) and not (logs / FILE).exists():
         raise ArgumentError(
             f"{str(out)!r} holds a training that was not measured from the start; give another --out to train again."
@@ -104,10 +105,10 @@ def dynamics(
     return callback.study()
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: effective depth by epoch."""
     depth = by_epoch(study.rows)
-    return {name: depth[name].dropna() for name in depth}
+    return {DEPTHS[name]: Curve(depth[name].dropna(), "finished epochs", follows=True) for name in depth}
 
 
 def draw(study: Study):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.segmentation.metrics import confusion_matrix
@@ -149,11 +150,11 @@ def _of_pixels(summary: dict[str, Any], names: list[str], answers: PixelAnswers)
     )
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: the scores by class number."""
-    numbered = study.rows.set_index("class")
-    names = ("precision", "recall", "f1", "iou")
-    return {name: numbered[name].dropna() for name in names if name in numbered}
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: the scores by class."""
+    named = study.rows.set_axis(scores.unique([str(name) for name in study.rows["name"]]))
+    names = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU"}
+    return {f"{what}, by class": Curve(named[name], "class") for name, what in names.items() if name in named}
 
 
 # With more classes, a matrix and bars are no longer readable: the figure shows the distribution and the largest.

@@ -13,6 +13,7 @@ from keras_resnets.instruments.evaluation import evaluate, side_by_side
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 if TYPE_CHECKING:
@@ -95,13 +96,14 @@ def sweep(network: ResidualNetwork, data, **options) -> tuple[pd.DataFrame, dict
     return rows, facts
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: measures by number of the deleted block."""
-    measures: dict[str, pd.Series] = {}
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: measures by deleted block."""
+    measures: dict[str, Curve] = {}
     for name, rows in study.rows.groupby("model", sort=False):
-        numbered = rows.set_index(np.arange(1, len(rows) + 1))
-        prefix = "" if name == study.rows["model"].iloc[0] else f"{name}/"
-        measures |= {f"{prefix}{measure}": numbered[measure] for measure in ("error", "loss", "agreement")}
+        by_block = rows.set_index("block")
+        prefix = "" if name == study.rows["model"].iloc[0] else f"{name}: "
+        for measure, what in (("error", "error"), ("loss", "loss"), ("agreement", "share of answers kept")):
+            measures[f"{prefix}{what}, by deleted block"] = Curve(by_block[measure], "deleted block")
     return measures
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.instruments.path_lengths import by_amplitude, by_energy, complexity, mean
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies.toy import learn, toy
@@ -137,15 +138,15 @@ def _summarise(rows: pd.DataFrame) -> dict[str, Any]:
     return summary
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard, by step, means over seeds: |lambda| of each layer, norm of weights, effective depth."""
     rows, runs = study.rows, by_run(study.rows).groupby(["network", "step"], sort=False).mean()
     normalised = rows[rows["network"] == WITH].groupby(["layer", "step"])["scale"].mean()
-    series = {f"lambda/layer{layer}": normalised.loc[layer] for layer in sorted(rows["layer"].unique())}
-    for measure in ("norm", "depth"):
+    series = {f"lambda of layer {layer}": normalised.loc[layer] for layer in sorted(rows["layer"].unique())}
+    for measure, what in (("norm", "norm of weights"), ("depth", "effective depth")):
         for network in (WITH, WITHOUT):
-            series[f"{measure}/{network.replace(' ', '_')}"] = runs.loc[network][measure]
-    return series
+            series[f"{what}, {network}"] = runs.loc[network][measure]
+    return {name: Curve(values, "step of the training", follows=True) for name, values in series.items()}
 
 
 def draw(study: Study):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keras_resnets.instruments.path_draws import REST
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import Study
 
 if TYPE_CHECKING:
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
 VEIT = (5, 17)
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: shares by length."""
     rows = study.rows[study.rows["kind"] == "input"].set_index("length")
-    return {name: rows[name] for name in ("paths", "sampled_share", "norm_share", "share")}
+    names = {
+        "paths": "share of all paths",
+        "sampled_share": "share of the gradient, by sampled paths",
+        "norm_share": "share of the gradient, by norms of exact sums",
+        "share": "share of the gradient, exact and signed",
+    }
+    return {f"{what}, by length": Curve(rows[name], "length of path in blocks") for name, what in names.items()}
 
 
 def draw(study: Study):

@@ -23,6 +23,7 @@ from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import copied, delete, select, unskip
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.training import fine_tuning, recipes
 from keras_resnets.training.recalibration import recalibrate
@@ -125,8 +126,7 @@ def recovery(
     if epochs:
         short = fine_tuning.short(recipe, epochs)
         facts["fine_tuning"] = {"recipe": short.name, "epochs": epochs, "learning_rate": short.learning_rate}
-    study = Study("recovery", pd.DataFrame(rows), facts)
-    return study
+    return Study("recovery", pd.DataFrame(rows), facts)
 
 
 def _blocks(network: ResidualNetwork, blocks: int | Iterable[str | int] | None) -> list[int]:
@@ -159,13 +159,15 @@ def medians(study: Study) -> pd.DataFrame:
     return table.reindex(index=[WHOLE, *EDITS], columns=[state for state in STATES if state in table])
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: error by number of the edited block, for each edit and state."""
-    series = {}
-    for (kind, state), rows in study.rows.groupby(["kind", "state"], sort=False):
-        if kind != WHOLE:
-            series[f"{kind}/{state}"] = rows["error"].set_axis(np.arange(1, len(rows) + 1))
-    return series
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: error by block, for each edit and state."""
+    what = {"unskip": "skip removed", "delete": "block deleted"}
+    groups = study.rows.groupby(["kind", "state"], sort=False)
+    return {
+        f"error, one {what[kind]}, {state}": Curve(rows.set_index("block")["error"], "block")
+        for (kind, state), rows in groups
+        if kind != WHOLE
+    }
 
 
 def draw(study: Study):
@@ -217,10 +219,11 @@ def _tuning(summary: dict[str, Any]) -> str:
 def describe(study: Study) -> str:
     """Summarises the result in a line for each edit."""
     s, table = study.summary, medians(study)
+    over = f"median of {len(s['edited'])} blocks" if len(s["edited"]) > 1 else f"that of {s['edited'][0]}"
     names = {
         WHOLE: "left whole",
-        "unskip": f"one skip removed, median of {len(s['edited'])} blocks",
-        "delete": "one residual branch deleted, median of the same blocks",
+        "unskip": f"one skip removed, {over}",
+        "delete": f"one residual branch deleted, {over}",
     }
     after = {"before": "", "recalibrated": " with statistics taken anew", "fine-tuned": f" {_tuning(s)}"}
     lines = [

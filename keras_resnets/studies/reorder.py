@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,11 +13,9 @@ from keras_resnets.instruments.lanes import MEMORY, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import interchangeable
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread, tau
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Medians read from Veit et al. 2016, Fig. 5b (54 blocks, CIFAR-10), to about +-0.02: Kendall tau -> error.
 VEIT = {0.99: 0.065, 0.96: 0.095, 0.94: 0.165, 0.92: 0.23, 0.90: 0.38, 0.88: 0.485, 0.86: 0.63, 0.84: 0.66}
@@ -120,10 +117,11 @@ def exchanged(count: int, pairs: list[tuple[int, int]], swaps: int, rng: np.rand
     return order
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: median error and mean tau by number of exchanges."""
     groups = study.rows.groupby("swaps")
-    return {"error": groups["error"].median(), "tau": groups["tau"].mean()}
+    values = {"error, median": groups["error"].median(), "Kendall's tau, mean": groups["tau"].mean()}
+    return {name: Curve(series, "number of exchanges of two blocks", follows=True) for name, series in values.items()}
 
 
 def draw(study: Study):

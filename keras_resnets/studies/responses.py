@@ -30,6 +30,7 @@ from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.instruments.taps import Reader, Tap, taps_of
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import fingerprint
@@ -249,12 +250,12 @@ def _ratio(one, other) -> float | None:
     return None if np.isnan(medians).any() or medians[1] == 0 else float(medians[0] / medians[1])
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: the standard deviation by number of the layer."""
-    deviations: dict[str, pd.Series] = {}
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: the standard deviation by layer."""
+    deviations: dict[str, Curve] = {}
     for name, rows in study.rows.groupby("model", sort=False):
-        prefix = "" if name == study.rows["model"].iloc[0] else f"{name}/"
-        deviations[f"{prefix}std"] = rows.set_index("layer")["std"]
+        prefix = "" if name == study.rows["model"].iloc[0] else f"{name}: "
+        deviations[f"{prefix}standard deviation of responses, by layer"] = Curve(rows.set_index("name")["std"], "layer")
     return deviations
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from keras_resnets.architecture import budget, counting, variants
 from keras_resnets.architecture.spec import Spec, Stage
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.segmentation import dense, score
@@ -19,9 +20,6 @@ from keras_resnets.studies.arms import against, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell
 from keras_resnets.training import recipes
 from keras_resnets.training.feeding import data_for
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMES = {
     "resnet38": "ResNet-38-like",
@@ -172,9 +170,10 @@ def _score_most_frequent(data: Data) -> dict[str, float]:
     return {"mean_iou": scores.mean_iou, "accuracy": scores.accuracy}
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: mean IoU by seed."""
-    return {arm: rows.set_index("seed")["mean_iou"] for arm, rows in study.rows.groupby("arm", sort=False)}
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: the mean IoU of each network."""
+    means = study.rows.groupby("arm", sort=False)["mean_iou"].mean()
+    return {"mean IoU of each network, mean over seeds": Curve(means, "network")}
 
 
 def draw(study: Study):

@@ -12,6 +12,7 @@ from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, one_of
 from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.paths import StochasticDepth
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies import robustness
@@ -149,15 +150,17 @@ def _choose_lesioned(lesion: float | bool, survivals: list[float]) -> float | No
     return lesion
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: mean error by survival in per cent, median error by number of the deleted block."""
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: mean error by survival, median error by deleted block."""
     kinds = dict(list(study.rows.groupby("kind")))
     series = {}
     for decay, rows in kinds["trained"].groupby("decay"):
-        series[f"{decay}/error"] = rows.groupby((100 * rows["survival"]).round().astype(int))["error"].mean()
+        means = rows.groupby("survival")["error"].mean()
+        series[f"error, {decay} decay, mean over seeds"] = Curve(means, "survival of the last block")
     if "lesion" in kinds:
         for p, errors in robustness.by_block(kinds["lesion"]).items():
-            series[f"lesion_{p}"] = errors.median(axis=1)
+            median = errors.median(axis=1)
+            series[f"error by deleted block, survival {p:g}, median over seeds"] = Curve(median, "deleted block")
     return series
 
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-import numpy as np
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def unskip(
@@ -113,12 +110,16 @@ def _count_until_half_of_chance(rows, intact: float, chance: float) -> int | Non
     return int(beyond["count"].iloc[0]) if len(beyond) else None
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
-    """Curves for TensorBoard: error by number of the block, or of removed skips."""
-    series = {}
-    for kind in study.rows["kind"].unique():
-        errors = study.rows[study.rows["kind"] == kind]["error"]
-        series[kind] = errors.set_axis(np.arange(1, len(errors) + 1))
+def curves(study: Study) -> dict[str, Curve]:
+    """Curves for TensorBoard: error by block, and by number of removed skips."""
+    kinds = dict(list(study.rows.groupby("kind")))
+    one, more = {"unskip": "skip removed", "delete": "block deleted"}, {"from_input": "input", "from_output": "output"}
+    series = {
+        f"error, one {what}": Curve(kinds[kind].set_index("block")["error"], "block") for kind, what in one.items()
+    }
+    for kind, end in more.items():
+        errors = kinds[kind].set_index("count")["error"]
+        series[f"error, skips removed from the {end} on"] = Curve(errors, "number of removed skips", follows=True)
     return series
 
 

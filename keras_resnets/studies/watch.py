@@ -16,14 +16,29 @@ from keras_resnets.instruments.energy import measure
 from keras_resnets.instruments.spectrum import Spectrum
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.events import Events, of_study
 from keras_resnets.reports.statistics import tau
-from keras_resnets.reports.study import Events, Study
+from keras_resnets.reports.study import Study
 from keras_resnets.runs import fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "effective_depth.json"
+# What the measures are called in TensorBoard: of the whole network, by epoch, and of a block.
+DEPTHS = {
+    "mean": "effective depth, mean",
+    "argmax": "effective depth, length of most energy",
+    "mean_in_phase": "effective depth in phase, mean",
+    "argmax_in_phase": "effective depth in phase, length of most energy",
+    "length": "longest path that teaches a block",
+}
+_OF_BLOCK = {
+    "energy_ratio": "energy ratio",
+    "gamma": "gamma",
+    "gradient_share": "share of the gradient",
+    "taught_by": "longest path that teaches it",
+}
 
 
 class EffectiveDepth(keras.callbacks.Callback):
@@ -32,11 +47,10 @@ class EffectiveDepth(keras.callbacks.Callback):
     See `keras_resnets.studies.dynamics` for what is measured. Training is not affected:
     weights, statistics, optimiser and random state are only read.
 
-    TensorBoard gets the scalars `depth/BLOCK/energy_ratio`, `depth/BLOCK/gamma` (where the branch
-    has a batch-norm), `depth/BLOCK/gradient_share` and `depth/BLOCK/taught_by`,
-    `depth/effective_mean`, `depth/effective_argmax`, `depth/effective_length` and the image
-    `depth/figure`, by number of finished epochs. The measurements are also stored in `log_dir`, so
-    that a resumed training has all of them.
+    TensorBoard gets scalars by number of finished epochs: `study/dynamics/effective depth, mean` and its other
+    measures, and of each block `study/dynamics/BLOCK: energy ratio`, `...: gamma` (where the branch has a
+    batch-norm), `...: share of the gradient` and `...: longest path that teaches it`; and the image
+    `study/dynamics/figure`. The measurements are also stored in `log_dir`, so that a resumed training has all of them.
 
     Args:
         data: as for `keras_resnets.studies.lesion`; its first examples are measured. Without labels,
@@ -160,15 +174,13 @@ class EffectiveDepth(keras.callbacks.Callback):
         depth = by_epoch(self.rows).loc[done]
         with Events(self.log_dir) as events:
             for row in measured.itertuples():
-                events.scalar(f"depth/{row.block}/energy_ratio", row.energy_ratio, done)
-                for name in ("gamma", *teaching.COLUMNS):
+                for name, what in _OF_BLOCK.items():
                     if np.isfinite(getattr(row, name)):
-                        events.scalar(f"depth/{row.block}/{name}", getattr(row, name), done)
-            events.scalar("depth/effective_mean", depth["mean"], done)
-            events.scalar("depth/effective_argmax", depth["argmax"], done)
-            if np.isfinite(depth["length"]):
-                events.scalar("depth/effective_length", depth["length"], done)
-            events.figure("depth/figure", self.study().figure(), done)
+                        events.scalar(of_study("dynamics", f"{row.block}: {what}"), getattr(row, name), done)
+            for name, what in DEPTHS.items():
+                if np.isfinite(depth[name]):
+                    events.scalar(of_study("dynamics", what), depth[name], done)
+            events.figure(of_study("dynamics", "figure"), self.study().figure(), done)
 
     def _measure_teaching(self, done: int) -> pd.DataFrame:
         """Measures which blocks learn, and by what paths; returns no rows before training or if not asked to."""

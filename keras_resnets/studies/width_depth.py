@@ -10,6 +10,7 @@ from keras_resnets.architecture import budget, counting
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, nearest, whole_number
+from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import paired, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.studies.arms import describe_error, facts, over_seeds, train_arms
@@ -152,9 +153,9 @@ def _judge_best(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def curves(study: Study) -> dict[str, pd.Series]:
+def curves(study: Study) -> dict[str, Curve]:
     """Curves for TensorBoard: mean error by depth."""
-    return {"error": study.rows.groupby("depth")["error"].mean()}
+    return {"error by depth, mean over seeds": Curve(study.rows.groupby("depth")["error"].mean(), "depth in layers")}
 
 
 def draw(study: Study):

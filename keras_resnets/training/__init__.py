@@ -1,10 +1,8 @@
-"""Training by a recipe, in a run directory from which an interrupted training resumes bit for bit."""
+"""Training by a recipe, in a run directory from which an interrupted training resumes bit for bit.
 
-from keras_resnets.training import optimizers, recipes
-from keras_resnets.training.execution import Execution
-from keras_resnets.training.fine_tuning import fine_tune
-from keras_resnets.training.opening import load_model
-from keras_resnets.training.recalibration import recalibrate
-from keras_resnets.training.training import train
+The names are listed in `__init__.pyi` and imported when first used: the command line asks for the recipes alone.
+"""
 
-__all__ = ["Execution", "fine_tune", "load_model", "optimizers", "recalibrate", "recipes", "train"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

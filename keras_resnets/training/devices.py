@@ -18,7 +18,7 @@ import keras
 
 from keras_resnets import replicas
 from keras_resnets.data import Data
-from keras_resnets.data.indexed import Batches
+from keras_resnets.data.passes import Batches
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network import private, saving
 from keras_resnets.network.devices import Parallel, entire

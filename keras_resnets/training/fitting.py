@@ -14,7 +14,9 @@ from keras_resnets import data as datasets
 from keras_resnets import segmentation
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.network.chain import ResidualNetwork
+from keras_resnets.reports.events import IMAGES
 from keras_resnets.runs import Damaged, Run, whole
+from keras_resnets.showing import in_notebook
 from keras_resnets.training import recipes, telling
 from keras_resnets.training.checkpoints import Checkpoint, assign, snapshot
 from keras_resnets.training.curves import Curves
@@ -99,6 +101,9 @@ def fit(
     compile_for(model, recipe, steps, policy, from_logits, team.execution)
     score = "mean_iou" if _is_dense(model) else "accuracy"
     monitor = f"val_{score}" if data.validation is not None else score
+    # Curves that were given stand in for the run's own.
+    curves = next((c for c in callbacks if isinstance(c, Curves)), None) or Curves(run.path / "logs", total)
+    callbacks = [callback for callback in callbacks if callback is not curves]
     checkpoint = Checkpoint(run, callbacks, monitor, recipe.patience, recipe.freeze)
     first = checkpoint.load(model)
     end = max(first, min(end or total, total))
@@ -106,7 +111,7 @@ def fit(
 
     # The epochs from there on.
     if verbose == "auto":
-        verbose = 1 if sys.stdout.isatty() else 2
+        verbose = 1 if sys.stdout.isatty() or in_notebook() else 2
     if first < last and not checkpoint.state["stopped"]:
         for line in telling.describe(model, data, recipe):
             say(line)
@@ -114,7 +119,7 @@ def fit(
             say(f"part      epochs {first + 1} to {last} of {total}, by the schedule of the whole")
         checkpoint.prepare(first)
         if first == 0:
-            write_graph(model, run.path / "logs" / "train")
+            curves.begin(model, data, recipe, (run.record or {}).get("asked", {}))
         freezing = Freezing(recipe.freeze)
         how = team.described(model)
         note(run, how, first)
@@ -135,7 +140,8 @@ def fit(
                     callbacks=[
                         *turning,
                         *([freezing] if recipe.freeze else []),
-                        *_tensorboard_callbacks(model, data, run.path / "logs", total),
+                        curves,
+                        *_pictures(model, data, curves.logs / IMAGES, total),
                         *callbacks,
                         telling.Estimate(last, say, recipe.freeze, _watched_share(data)),
                         checkpoint,
@@ -178,6 +184,7 @@ def fit(
         results["of_epochs"] = total
     if (divergence := checkpoint.divergence) is not None:
         results["diverged"] = divergence
+    curves.end(results)
     run.finish(results)
     return True
 
@@ -243,33 +250,12 @@ def check_recipe(recipe: recipes.Recipe, data: datasets.Data) -> None:
         )
 
 
-def _tensorboard_callbacks(
-    model: ResidualNetwork, data: datasets.Data, logs: Path, epochs: int
-) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that write a training's curves and, for segmentation, images for TensorBoard."""
-    callbacks: list[keras.callbacks.Callback] = [Curves(logs, epochs)]
-    if _is_dense(model):
-        images, colors = data.watched or data.test, np.array(data.colors)
-        every, names = epochs // 8 or 1, data.class_names
-        callbacks.append(segmentation.Overlays(images, colors, logs / "images", every=every, names=names))
-    return callbacks
-
-
-def write_graph(model: keras.Model, logs) -> None:
-    """Writes the operations of the model for TensorBoard's Graphs tab.
-
-    Keras' own `write_graph` writes a conceptual graph that the tab opens as an error.
-    """
-    if keras.config.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), model.input_dtype, name="input")
-    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec).graph
-    writer = tf.summary.create_file_writer(str(logs))
-    with writer.as_default():
-        tf.summary.graph(graph.as_graph_def())
-    writer.close()
+def _pictures(model: ResidualNetwork, data: datasets.Data, folder: Path, epochs: int) -> list[keras.callbacks.Callback]:
+    """Returns the callback that writes pictures of answers for TensorBoard, for segmentation; else none."""
+    if not _is_dense(model):
+        return []
+    images, colors = data.watched or data.test, np.array(data.colors)
+    return [segmentation.Overlays(images, colors, folder, every=epochs // 8 or 1, names=data.class_names)]
 
 
 def _save(model, path) -> None:

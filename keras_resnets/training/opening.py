@@ -14,6 +14,7 @@ from keras_resnets.network import saving
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import LAST, Damaged, Run, sound, verified, whole
+from keras_resnets.runs.saved import check_network
 from keras_resnets.training import places
 from keras_resnets.training.checkpoints import OF_CALLBACK, assign, state_of
 from keras_resnets.training.execution import words
@@ -63,16 +64,12 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any] | None:
 
 def _opened(path: str | os.PathLike, run: Run) -> keras.Model:
     """Opens a network as `load_model` does."""
+    check_network(path)
     file = run.path / "model.keras"
     if run.path.is_dir():
         tell_divergence(run.path, ((run.record or {}).get("results") or {}).get("diverged"))
     if run.path.is_dir() and not file.exists() and run.has_checkpoint and not run.finished:
         return _so_far(run)
-    if run.path.is_dir() and not file.exists() and not run.has_checkpoint and run.record and not run.finished:
-        raise ArgumentError(
-            f"The training in {str(run.path)!r} has not ended an epoch yet, so it has no network to open; the command "
-            f"that started it goes on with it."
-        )
     if not run.path.is_dir() or sound(file) or not (run.has_checkpoint and run.finished):
         return saving.load_model(path)
 

@@ -1,4 +1,7 @@
-"""Training recipes of the papers, as data."""
+"""Training recipes of the papers, as data.
+
+Keras is imported when an optimiser is made of one: the command line checks recipes without it.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,16 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
 from keras_resnets.data.batching import normalisation, of_pixels
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
-from keras_resnets.training.optimizers import SGD, AdamW
-from keras_resnets.training.schedules import Held, WarmedUp
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,10 @@ class Recipe:
 
     def rate(self, steps_per_epoch: int):
         """Returns the learning-rate schedule, a function of the optimiser's step alone."""
-        schedules = keras.optimizers.schedules
+        from keras.optimizers import schedules
+
+        from keras_resnets.training.schedules import Held, WarmedUp
+
         total = self.iterations or self.epochs * steps_per_epoch
         if self.schedule == "steps":
             unit = 1 if self.iterations else steps_per_epoch
@@ -170,6 +175,8 @@ class Recipe:
 
     def optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         """Returns a new optimiser with the recipe's schedule and decay."""
+        from keras_resnets.training.optimizers import SGD, AdamW
+
         if self.algorithm == "adamw":
             return AdamW(self.rate(steps_per_epoch), self.weight_decay, decay=self.decay)
         return SGD(

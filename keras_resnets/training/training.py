@@ -82,7 +82,8 @@ def train(
             classes as the data and, where it knows their names, the same ones.
         seed: seed of initial weights, data order, augmentation, dropout and paths.
         callbacks: further Keras callbacks. One that sets the learning rate needs a recipe with a constant one.
-        verbose: as for `fit`; `"auto"` draws a progress bar on a terminal, else prints a line per epoch.
+        verbose: as for `fit`; `"auto"` draws a progress bar on a terminal or in a notebook, else prints a line per
+            epoch.
         tell: called with each line of what is trained on what, how and how long; None prints them, unless `verbose` is
             0.
         execution: precision, compilation and devices, a `keras_resnets.Execution`; None for Keras' settings and one

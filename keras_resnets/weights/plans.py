@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError
+from keras_resnets.showing import Description, Shown, Table, describes
 from keras_resnets.weights.roles import role
 
 
@@ -30,7 +31,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """The match of a weight file with a network; `str(plan)` is a table.
 
     Attributes:
@@ -138,3 +139,18 @@ def first_few(names: list[str], most: int = 3) -> str:
     """Joins the first few names of a list, and says how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+@describes(Plan)
+def _shown(plan: Plan) -> Description:
+    """Returns what notebooks show: the variables that are not filled come first."""
+    steps = plan.preprocessing
+    facts = [
+        ("format", plan.format),
+        ("preprocessing", "not known" if steps is None else f"{steps.channels}, mean {steps.mean}, std {steps.std}"),
+        *[("unused", first_few(list(plan.unused)))] * bool(plan.unused),
+    ]
+    ordered = sorted(plan.rows, key=lambda row: row.status == "fits")
+    rows = [(r.variable, r.source or "-", "x".join(map(str, r.shape)), _describe_status(r)) for r in ordered]
+    table = Table(("variable", "source", "shape", "status"), rows)
+    return Description(plan.file, facts, [plan.summary, *plan.notes], [table])

@@ -1,0 +1,3 @@
+from .predicting import Prediction, predict
+
+__all__ = ["Prediction", "predict"]
