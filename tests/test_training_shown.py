@@ -7,6 +7,7 @@ from helpers.board import hyperparameters, read, row_name, table, text
 
 import keras_resnets as kr
 from keras_resnets.training.curves import Curves
+from keras_resnets.training.shown import hyperparameters as of_training
 from keras_resnets.training.shown import unit_of
 
 RECIPE = kr.recipes.get("digits").replace(epochs=3, learning_rate=0.03, bias_rate=2.0)
@@ -91,3 +92,14 @@ def test_the_scores_on_the_test_split_are_a_point_at_the_last_epoch(begun):
 def test_units_are_named_as_a_search_takes_them(unit):
     spec = kr.budget.with_unit(kr.variants.spec("resnet20"), unit)
     assert {unit_of(stage) for stage in spec.stages} == {unit}
+
+
+@pytest.mark.backends
+def test_weights_are_told_by_name_or_fingerprint(digits):
+    model = kr.build("resnet8", (8, 8, 1), classes=10)
+    for asked, told in (
+        (None, "random"),
+        ({"name": "/a/b/last.keras", "fingerprint": "12", "head": "kept"}, "last.keras"),  # as `train` writes them
+        ("0123456789abcdef", "given, 01234567"),  # as `fine_tune` does
+    ):
+        assert of_training(model, digits, RECIPE, {"weights": asked})["weights"] == told

@@ -133,18 +133,18 @@ def _changes(augmentation: Mapping[str, Any]) -> str:
 
 
 def _policy(asked: Mapping[str, Any] | None) -> str:
-    """Returns a path policy in a few words."""
+    """Returns a path policy in a few words; the policies inside a schedule stand in the text `about/run`."""
     if asked is None:
         return "all"
-    settings = {k: v for k, v in asked["config"].items() if k not in ("seed", "rescale") and v is not None}
-    return " ".join([asked["class_name"], *(str(value) for value in settings.values())])
+    settings = {name: value for name, value in asked["config"].items() if name not in ("seed", "rescale")}
+    return " ".join([asked["class_name"], *(str(v) for v in settings.values() if isinstance(v, int | float | str))])
 
 
-def _weights(asked: Mapping[str, Any] | None) -> str:
-    """Returns which weights a training starts from: the name of a set, or of a file."""
+def _weights(asked: Mapping[str, Any] | str | None) -> str:
+    """Returns which weights a training starts from: the name of a set or a file, or a fingerprint of given ones."""
     if asked is None:
         return "random"
-    return Path(str(asked["name"])).name
+    return f"given, {asked[:8]}" if isinstance(asked, str) else Path(str(asked["name"])).name
 
 
 def nodes(model: ResidualNetwork) -> Iterator[Node]:
