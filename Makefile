@@ -1,6 +1,7 @@
 # make demo   install, train, dissect and export a network (about five minutes)
 # make test   install, check and test
 # make test-all   the same, with the tests marked thorough: half as much time again
+# make docs   the site, in docs/_build/html
 # make test-jax   the tests that run on every backend, on JAX, where TensorFlow is not installed
 # make test-ray   the tests of what runs on Ray, which it installs
 PYTHON ?= python3
@@ -33,6 +34,10 @@ $(JAX_VENV)/installed: setup.cfg pyproject.toml constraints.txt requirements-jax
 	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 demo: $(VENV)/installed
 	$(BIN)/keras-resnets demo --out runs/demo
 
@@ -61,5 +66,10 @@ test-jax: $(JAX_VENV)/installed
 test-ray: $(VENV)/installed-ray
 	$(BIN)/pytest -m ray
 
+# Also runs the examples, for their pages: some minutes. What has not changed is not made again.
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo "the site: $(abspath docs/_build/html/index.html)"
+
 clean:
-	rm -rf $(VENV) $(JAX_VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(JAX_VENV) docs/_build docs/api docs/gallery runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,11 +1,15 @@
-"""How is a residual network used as the backbone of a model of one's own, and then fine-tuned?
+"""A backbone for a model of your own
+==================================
 
-Command: python examples/backbone.py
+How is a residual network used as the backbone of a model of one's own, and then fine-tuned?
+
+Command: `python examples/backbone.py`
+
 Trains ResNet-50 on scikit-learn's 8x8 digits enlarged to 64x64, on a processor.
 Expect: the head learns while the backbone stands still; then the last stage learns with it.
 The backbone starts from random weights here; without `weights=None` it starts from those of ImageNet.
 
-With --tiny: ResNet-18 at 32x32 and a few batches, under half a minute.
+With `--tiny`: ResNet-18 at 32x32 and a few batches, under half a minute.
 """
 
 import argparse
@@ -22,6 +26,7 @@ make, SIZE, STEPS = (kr.ResNet18, 32, 3) if arguments.tiny else (kr.ResNet50, 64
 keras.utils.set_random_seed(0)
 data = kr.data.load("digits", image_size=SIZE, batch_size=16)
 
+# %%
 # The outputs of all stages by name, in a functional model: two of them, pooled and joined, feed a new classifier.
 # training=False keeps batch normalisation on its moving statistics while the model is fine-tuned.
 backbone = make(include_top=False, weights=None, input_shape=data.input_shape)
@@ -33,6 +38,7 @@ pooled = [keras.layers.GlobalAveragePooling2D()(features[name]) for name in ("st
 x = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Concatenate()(pooled))
 model = keras.Model(inputs, keras.layers.Dense(data.classes, activation="softmax", name="classifier")(x))
 
+# %%
 # First the head alone, then the last stage with it, at a tenth of the rate.
 for phase, stages, rate in (("head", (), 0.1), ("fine-tuning", ("stage4",), 0.01)):
     backbone.trainable = False

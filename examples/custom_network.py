@@ -1,10 +1,14 @@
-"""How is a network described that no paper has named?
+"""A network that no paper has named
+=================================
 
-Command: python examples/custom_network.py
+How is a network described that no paper has named?
+
+Command: `python examples/custom_network.py`
+
 Time: under half a minute; nothing is trained.
 Expect: the printed counts; the saved network gives the outputs of the one that was saved.
 
-With --tiny: a quarter of the width.
+With `--tiny`: a quarter of the width.
 """
 
 import argparse
@@ -19,6 +23,7 @@ parser.add_argument("--tiny", action="store_true")
 parser.add_argument("--out", type=Path, default=Path("runs/custom"))
 arguments = parser.parse_args()
 
+# %%
 # A stage is a run of like blocks: how many, the widths and kernels of the convolutions inside each, the stride of the
 # first. Here basic blocks, then bottlenecks, then dilated blocks that keep the resolution.
 spec = kr.Spec(
@@ -37,6 +42,7 @@ spec = kr.Spec(
 )
 print(f"{spec.name}: depth {spec.depth}, {spec.blocks} blocks, shrinks its input {spec.total_stride} times")
 
+# %%
 # A spec is plain data: it survives JSON, and the command line reads it too (keras-resnets train mixed.json ...).
 arguments.out.mkdir(parents=True, exist_ok=True)
 (arguments.out / "mixed.json").write_text(spec.to_json())
@@ -47,10 +53,12 @@ print(f"{kr.parameters(model):,} parameters, {kr.macs(model):,} multiply-adds an
 for block in model.blocks:
     print(f"  {block.name}: {kr.parameters(block):,} parameters")
 
+# %%
 # Any field can be replaced when building.
 wider = kr.build(spec, name="wider", width=2 * spec.width)
 print(f"{wider.name}: {kr.parameters(wider):,} parameters")
 
+# %%
 # A saved network knows its spec, and opens without knowing what to import.
 model.save(arguments.out / "mixed.keras")
 loaded = kr.load_model(arguments.out / "mixed.keras")

@@ -1,11 +1,15 @@
-"""Which blocks does somebody else's ResNet-50 need?
+"""Lesions of somebody else's ResNet-50
+====================================
 
-Command: python examples/dissect_resnet50.py FOLDER
+Which blocks does somebody else's ResNet-50 need?
+
+Command: `python examples/dissect_resnet50.py FOLDER`
+
 FOLDER holds images, in folders by class or in any one subfolder; labels are not needed. The ImageNet weights of
 keras.applications are fetched unless they are in ~/.keras/models. Minutes on a processor for a hundred images.
 Expect: the blocks that change the size of the image matter most; many others can go at little cost.
 
-With --tiny: random weights and random images of 64x64, under half a minute; the numbers mean nothing.
+With `--tiny`: random weights and random images of 64x64, under half a minute; the numbers mean nothing.
 """
 
 import argparse
@@ -32,17 +36,20 @@ else:
     )
     images = np.concatenate([batch.numpy() for batch in dataset])
 
+# %%
 # The original is left as it is; the chain computes the same, to the bit, with the same weights.
 original = keras.applications.ResNet50(weights=WEIGHTS, input_shape=(SIZE, SIZE, 3))
 network = kr.adopt(original)
 inputs = keras.applications.resnet50.preprocess_input(images)
 assert np.array_equal(network.predict(inputs, verbose=0), original.predict(inputs, verbose=0))
 
+# %%
 # Without labels, the answers of the whole network stand in for them.
 study = kr.studies.lesion(network, (inputs, None))
 print(study.rows[["block", "agreement", "error_low", "error_high"]].to_string(index=False))
 study.save(arguments.out)
 
+# %%
 # What could be left out: the blocks whose deletion changed the fewest answers.
 spare = study.rows.nlargest(3, "agreement")["block"].tolist()
 smaller = kr.delete(network, spare)

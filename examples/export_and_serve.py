@@ -1,12 +1,16 @@
-"""Can a trained network be served where neither Keras nor this package is used?
+"""Export, and serve without this package
+======================================
 
-Command: python examples/export_and_serve.py
+Can a trained network be served where neither Keras nor this package is used?
+
+Command: `python examples/export_and_serve.py`
+
 Trains resnet20 on scikit-learn's 8x8 digits for 20 epochs, on a processor, and writes it as a SavedModel that takes raw
 pixels, and as LiteRT files in float32 and in whole numbers of 8 bits.
 Expect: served outputs equal to the network's up to rounding, and the same test accuracy; in 8 bits an accuracy within
 a point of it, and a third of the bytes.
 
-With --tiny: resnet8 for one epoch, under half a minute.
+With `--tiny`: resnet8 for one epoch, under half a minute.
 """
 
 import argparse
@@ -28,6 +32,7 @@ SAVED_MODEL = arguments.out / "saved_model"
 FLOAT, INT8 = arguments.out / "float32.tflite", arguments.out / "int8.tflite"
 REQUEST = arguments.out / "request.npz"
 
+# %%
 # 1. Train, and keep some inputs as a client would send them: raw pixels.
 
 model = kr.train(NETWORK, "digits", "digits", out=arguments.out / "training", epochs=EPOCHS, seed=0)
@@ -36,6 +41,7 @@ images, labels = (np.concatenate(arrays) for arrays in zip(*data.raw.test.as_num
 expected = model.predict(model.preprocessing(images), verbose=0)
 np.savez(REQUEST, images=images, labels=labels, expected=expected)
 
+# %%
 # 2. Export: each is written, opened in its own runtime and compared with the network; a card beside it says how.
 
 for report in (
@@ -45,6 +51,7 @@ for report in (
 ):
     print(f"exported {report['bytes']:,} bytes, {kr.export.describe(report)}")
 
+# %%
 # 3. Serve: from here on TensorFlow alone, and nothing but the two files.
 
 served = tf.saved_model.load(str(SAVED_MODEL))  # keep the object: it owns the weights
@@ -52,6 +59,7 @@ request = np.load(REQUEST)
 one = served.serve(tf.constant(request["images"][:1])).numpy()
 print(f"one image: class {one.argmax()} with probability {one.max():.3f}, truth {request['labels'][0]}")
 
+# %%
 # The same as a file of any size and colour: the graph decodes, resizes and normalises it, and names the class.
 picture = tf.cast(tf.repeat(tf.image.resize(request["images"][:1], (100, 100)) * (255 / 16), 3, -1)[0], "uint8")
 answer = served.signatures["serving_files"](image_bytes=tf.io.encode_png(picture)[None])
@@ -62,6 +70,7 @@ outputs = served.signatures["serving_default"](tf.constant(request["images"]))
 print(f"served: accuracy {np.mean(probabilities.argmax(1) == request['labels']):.4f} over {len(probabilities)} images")
 print(f"largest difference from the network {np.abs(probabilities - request['expected']).max():.1e}")
 
+# %%
 # 4. Serve on a device: the interpreter of LiteRT alone.
 
 for file in (FLOAT, INT8):

@@ -1,10 +1,14 @@
-"""What happens to a trained residual network when one of its blocks is deleted? (Veit et al. 2016, Fig. 3)
+"""Delete each block in turn: a lesion study
+=========================================
 
-Command: python examples/lesion_study.py
-Trains preresnet56 on scikit-learn's 8x8 digits for 20 epochs, on a processor.
+What happens to a trained residual network when one of its blocks is deleted? (Veit et al. 2016, Fig. 3)
+
+Command: `python examples/lesion_study.py`
+
+Trains preresnet56 on scikit-learn's 8x8 digits for 20 epochs, on a processor; `--network` and `--epochs` change that.
 Expect: little for most blocks; the first block and those that shrink the image matter more.
 
-With --tiny: preresnet8 for one epoch, under half a minute.
+With `--tiny`: preresnet8 for one epoch, under half a minute.
 """
 
 import argparse
@@ -14,13 +18,16 @@ import keras_resnets as kr
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--tiny", action="store_true")
+parser.add_argument("--network", default="preresnet56")
+parser.add_argument("--epochs", type=int, default=20)
 parser.add_argument("--out", type=Path, default=Path("runs/lesion"))
 arguments = parser.parse_args()
 
-NETWORK, EPOCHS = ("preresnet8", 1) if arguments.tiny else ("preresnet56", 20)
+NETWORK, EPOCHS = ("preresnet8", 1) if arguments.tiny else (arguments.network, arguments.epochs)
 
 model = kr.train(NETWORK, "digits", "digits", out=arguments.out / "training", epochs=EPOCHS, seed=0)
 
+# %%
 # Each block in turn hands on its shortcut alone. All deletions are measured in one walk through the network, on
 # the test split.
 data = kr.data.load("digits", normalize=kr.recipes.get("digits").normalize)
@@ -29,6 +36,7 @@ study = kr.studies.lesion(model, data)
 print(study.rows[["block", "error", "error_low", "error_high", "agreement"]].to_string(index=False))
 print(f"intact: error {study.summary['intact']['error']:.4f} over {study.summary['examples']} images")
 
+# %%
 # One of the rows again, the long way: a new network without that branch. The weights are shared, not copied.
 worst = study.rows.loc[study.rows["error"].idxmax()]
 lesioned = kr.delete(model, worst["block"])

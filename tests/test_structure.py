@@ -139,6 +139,7 @@ def test_the_map_names_what_is_there():
 
 def test_examples_of_the_documentation_run_as_printed(tmp_path):
     pages = [ROOT.parent / "README.md", *sorted((ROOT.parent / "docs").glob("*.md"))]
+    pages += sorted(ROOT.parent.glob("*/README.md"))
     blocks = [block for page in pages for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
     assert len(blocks) > 5
     # In one process, for the sake of time, but with nothing left over from the block before.

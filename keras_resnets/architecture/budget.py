@@ -19,7 +19,14 @@ _REACH = 2
 
 
 def costs(spec: Spec) -> dict[str, int]:
-    """Returns the cost of a network by each of `MEASURES`."""
+    """Returns the cost of a network by each of `MEASURES`.
+
+    Args:
+        spec: the spec of the network.
+
+    Returns:
+        `parameters`, `macs` (multiply-adds of an example) and `activations` (elements of convolutions' outputs).
+    """
     counts = count(spec)
     return {measure: getattr(counts, measure) for measure in MEASURES}
 

@@ -123,7 +123,13 @@ def _shrunk(size: Size, stride: int) -> Size:
 
 
 def pooled(spec: Spec, window: int, size: Size) -> Size:
-    """Returns the size of a map after the strided max-pool before a stage (`Spec.pool_padding`)."""
+    """Returns the size of a map after the strided max-pool before a stage (`Spec.pool_padding`).
+
+    Args:
+        spec: the spec, whose padding is meant.
+        window: side of the window, `Stage.pool`.
+        size: height and width of the map before.
+    """
     reach = 2 * ((window - 1) // 2) if spec.pool_padding == "both" else 1
     height, width = (max(side + reach - window, 0) // 2 + 1 for side in size)
     return height, width

@@ -52,7 +52,12 @@ def grids(spec: Spec) -> list[Grid]:
 
 
 def strided(spec: Spec, stage: Stage) -> int:
-    """Returns the number, from 0, of the convolution that has the stride in a stage's first block."""
+    """Returns the number, from 0, of the convolution that has the stride in a stage's first block.
+
+    Args:
+        spec: the spec, whose `stride_place` counts.
+        stage: one of its stages.
+    """
     if spec.stride_place == "first":
         return 0
     return next((i for i, kernel in enumerate(stage.kernels) if kernel > 1), 0)

@@ -17,25 +17,50 @@ _MOST = 10_000
 
 
 def cifar(name: str, blocks: int, **fields) -> Spec:
-    """Three stages of `blocks` basic blocks on 32x32 maps (He et al. 2015, section 4.2)."""
+    """Three stages of `blocks` basic blocks on 32x32 maps (He et al. 2015, section 4.2).
+
+    Args:
+        name: name of the network.
+        blocks: number of blocks in each stage.
+        **fields: further fields of `Spec`.
+    """
     stages = tuple(Stage(blocks, (w, w), stride=s) for w, s in ((16, 1), (32, 2), (64, 2)))
     return Spec(name, stages, **fields)
 
 
 def cifar_bottleneck(name: str, blocks: int, **fields) -> Spec:
-    """Three stages of `blocks` bottlenecks, 64/128/256 channels out (He et al. 2016, section 4)."""
+    """Three stages of `blocks` bottlenecks, 64/128/256 channels out (He et al. 2016, section 4).
+
+    Args:
+        name: name of the network.
+        blocks: number of blocks in each stage.
+        **fields: further fields of `Spec`.
+    """
     stages = tuple(Stage(blocks, (w, w, 4 * w), BOTTLENECK, stride=s) for w, s in ((16, 1), (32, 2), (64, 2)))
     return Spec(name, stages, shortcut="B", **fields)
 
 
 def cifar_plain(name: str, layers: int, **fields) -> Spec:
-    """Three stages of `layers` single convolutions without shortcuts; each layer is a block."""
+    """Three stages of `layers` single convolutions without shortcuts; each layer is a block.
+
+    Args:
+        name: name of the network.
+        layers: number of layers in each stage.
+        **fields: further fields of `Spec`.
+    """
     stages = tuple(Stage(layers, (w,), (3,), stride=s) for w, s in ((16, 1), (32, 2), (64, 2)))
     return Spec(name, stages, shortcut="none", **fields)
 
 
 def wide(name: str, blocks: int, factor: int, **fields) -> Spec:
-    """Wide ResNet for CIFAR (Zagoruyko & Komodakis 2016, Table 1)."""
+    """Wide ResNet for CIFAR (Zagoruyko & Komodakis 2016, Table 1).
+
+    Args:
+        name: name of the network.
+        blocks: number of blocks in each stage.
+        factor: k, by which the widths 16, 32 and 64 are multiplied.
+        **fields: further fields of `Spec`.
+    """
     stages = tuple(Stage(blocks, (w * factor,) * 2, stride=s) for w, s in ((16, 1), (32, 2), (64, 2)))
     return Spec(name, stages, placement="pre", shortcut="B", shared_preactivation="projection", **fields)
 
@@ -43,8 +68,13 @@ def wide(name: str, blocks: int, factor: int, **fields) -> Spec:
 def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 1, out: float = 1, **fields) -> Spec:
     """Four stages after the 7x7 stem (He et al. 2015, Table 1).
 
-    `inner` multiplies the widths inside a bottleneck, `out` the width of a block's last convolution, or of all
-    convolutions of a basic block.
+    Args:
+        name: name of the network.
+        blocks: number of blocks of each of the four stages.
+        kernels: of a block's convolutions: `(3, 3)` for basic blocks, `(1, 3, 1)` for bottlenecks.
+        inner: multiplies the widths inside a bottleneck.
+        out: multiplies the width of a block's last convolution, or of all convolutions of a basic block.
+        **fields: further fields of `Spec`.
     """
     stages = []
     for count, width, stride in zip(blocks, (64, 128, 256, 512), (1, 2, 2, 2), strict=True):
@@ -56,13 +86,26 @@ def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 
 
 
 def imagenet_widths(name: str, blocks: tuple[int, ...], kernels=(3, 3), **fields) -> Spec:
-    """ImageNet's four stages on the 3x3 stem, for 32x32 images (github.com/kuangliu/pytorch-cifar, `models/`)."""
+    """ImageNet's four stages on the 3x3 stem, for 32x32 images (github.com/kuangliu/pytorch-cifar, `models/`).
+
+    Args:
+        name: name of the network.
+        blocks: number of blocks of each of the four stages.
+        kernels: as for `imagenet`.
+        **fields: further fields of `Spec`.
+    """
     small = {"input_shape": (32, 32, 3), "classes": 10, "stem": "conv3", **_V15, **fields}
     return imagenet(name, blocks, kernels).replace(**small)
 
 
 def imagenet_plain(name: str, blocks: tuple[int, ...], **fields) -> Spec:
-    """The plain counterpart: twice as many single convolutions as the residual network has blocks."""
+    """The plain counterpart: twice as many single convolutions as the residual network has blocks.
+
+    Args:
+        name: name of the network.
+        blocks: number of blocks of each of the residual network's four stages.
+        **fields: further fields of `Spec`.
+    """
     stages = tuple(
         Stage(2 * count, (width,), (3,), stride=stride)
         for count, width, stride in zip(blocks, (64, 128, 256, 512), (1, 2, 2, 2), strict=True)
@@ -74,6 +117,9 @@ def vgg15(name: str) -> Spec:
     """VGG with batch-norm for 32x32, 13 convolutions and 2 dense layers (Veit et al. 2016, Fig. 3).
 
     The stem is layer 1; the 12 blocks are layers 2 to 13, which the paper deletes.
+
+    Args:
+        name: name of the network.
     """
     rows = ((1, 64, 0), (2, 128, 2), (3, 256, 2), (3, 512, 2), (3, 512, 2))
     stages = tuple(Stage(count, (width,), (3,), pool=pool) for count, width, pool in rows)
@@ -83,8 +129,13 @@ def vgg15(name: str) -> Spec:
 def wu(name: str, units: tuple[int, ...], side: int, pools: tuple[int, ...], strides: tuple[int, ...] = (), **fields):
     """A network of Wu et al. 2016, Table 1, written there as "input-n1-...-n7".
 
-    `units` is n1 to n7; `pools` are the levels that begin with a max-pool, `strides` those whose first convolution and
-    shortcut have stride 2 (the code of models A1 and A2).
+    Args:
+        name: name of the network.
+        units: n1 to n7, the number of blocks at each level.
+        side: side of the image in pixels.
+        pools: the levels, from 1, that begin with a max-pool.
+        strides: the levels whose first convolution and shortcut have stride 2 (the code of models A1 and A2).
+        **fields: further fields of `Spec`.
     """
     widths = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 1024), (512, 1024, 2048), (1024, 2048, 4096))
     stages = tuple(

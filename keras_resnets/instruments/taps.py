@@ -169,5 +169,11 @@ def _read_taps(places: Sequence[tuple[str, int, bool]], link: keras.Layer, value
 
 
 def call_in_inference(operation, *args, **kwargs):
-    """Calls an operation in inference mode."""
+    """Calls an operation in inference mode.
+
+    Args:
+        operation: a layer, or another operation of a Keras graph.
+        *args: what it is called with.
+        **kwargs: the same, by name; `training` is set where the operation takes it.
+    """
     return called(operation, False, *args, **kwargs)

@@ -107,7 +107,12 @@ def _is_in_use(folder: Path) -> bool:
 
 
 def to_json(values: Any, indent: int | None = 1) -> str:
-    """Returns values as JSON; numbers that JSON lacks as the texts `"NaN"`, `"Infinity"` and `"-Infinity"`."""
+    """Returns values as JSON; numbers that JSON lacks as the texts `"NaN"`, `"Infinity"` and `"-Infinity"`.
+
+    Args:
+        values: plain data: lists, dictionaries, texts, numbers.
+        indent: spaces of each level; None for one line.
+    """
     return json.dumps(_without_nan(values), indent=indent, allow_nan=False) + "\n"
 
 
@@ -142,13 +147,22 @@ def _with_nan(value: Any) -> Any:
 
 
 def write_json(path: str | os.PathLike, values: Any, *, sealed: bool = False) -> None:
-    """Writes JSON, completely or not at all; `sealed` as for `whole`."""
+    """Writes JSON, completely or not at all.
+
+    Args:
+        path: the file.
+        values: plain data, as for `to_json`.
+        sealed: as for `whole`.
+    """
     with whole(path, sealed=sealed) as part:
         part.write_text(to_json(values))
 
 
 def read_json(path: str | os.PathLike) -> Any:
     """Reads the JSON that `write_json` wrote.
+
+    Args:
+        path: the file.
 
     Raises:
         Damaged: the file is not as it was written.

@@ -284,7 +284,11 @@ def _without_modules(asked: Any) -> Any:
 
 @contextlib.contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """Creates a directory; raises `OSError` if it cannot be written. After an error, removes it if new and empty."""
+    """Creates a directory; raises `OSError` if it cannot be written. After an error, removes it if new and empty.
+
+    Args:
+        path: the directory.
+    """
     is_new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,12 @@ class Damaged(ArgumentError):
 
 
 def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None:
-    """Records the checksum of a file, or of the one that is about to take its place (`part`)."""
+    """Records the checksum of a file, or of the one that is about to take its place (`part`).
+
+    Args:
+        path: the file, or the place that `part` is about to take.
+        part: the file under its temporary name; None for `path` itself.
+    """
     path, source = Path(path), Path(part or path)
     record: dict[str, Any] = {"sha256": [_digest(source), *_digests(path)]}
     if path.suffix in _COPIED:
@@ -37,12 +42,20 @@ def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None
 
 
 def has_sum(path: str | os.PathLike) -> bool:
-    """Whether a checksum is recorded for a file, so that it is one of this package's."""
+    """Whether a checksum is recorded for a file, so that it is one of this package's.
+
+    Args:
+        path: the file.
+    """
     return bool(_digests(Path(path)))
 
 
 def sound(path: str | os.PathLike) -> bool:
-    """Whether there is a file as it was written. A damaged one with a copy is set aside and mended, with a word."""
+    """Whether there is a file as it was written. A damaged one with a copy is set aside and mended, with a word.
+
+    Args:
+        path: the file.
+    """
     path = Path(path)
     if not path.is_file():
         return False

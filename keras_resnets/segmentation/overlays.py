@@ -45,7 +45,17 @@ def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength:
 
 
 def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Joins an image, its overlay of labels and its overlay of predictions, from left to right."""
+    """Joins an image, its overlay of labels and its overlay of predictions, from left to right.
+
+    Args:
+        image: as for `overlay`.
+        labels: class numbers of (height, width).
+        answers: the predictions, the same.
+        colors: as for `overlay`.
+
+    Returns:
+        A picture of shape (height, 3 width + 4, 3), uint8.
+    """
     plain = overlay(image, np.full(labels.shape, IGNORE), colors)
     gap = np.full((image.shape[0], 2, 3), 255, "uint8")
     return np.concatenate([plain, gap, overlay(image, labels, colors), gap, overlay(image, answers, colors)], 1)

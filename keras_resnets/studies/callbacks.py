@@ -19,7 +19,9 @@ from keras_resnets.reports.study import Study
 from keras_resnets.studies.lesion import sweep
 from keras_resnets.studies.paths import engines, first_examples, split_gradient
 from keras_resnets.studies.responses import measure, reader_for
-from keras_resnets.studies.watch import EffectiveDepth as EffectiveDepth
+from keras_resnets.studies.watch import EffectiveDepth
+
+__all__ = ["EffectiveDepth", "Lesion", "PathSpectrum", "Responses"]
 
 _TIME = "time of this study, as a share of its epoch"
 

@@ -58,7 +58,7 @@ def littwin(
 
     Returns:
         A `Study` with a row for each `network`, `seed`, `step` (about 20 of them) and `layer`:
-        `scale` (mean |lambda|), `norm` of its weights, `energy_ratio` and `cosine` as in
+        `scale` (mean `|lambda|`), `norm` of its weights, `energy_ratio` and `cosine` as in
         `keras_resnets.studies.energy.measure`, and the `error` of the whole network on
         examples that it was not trained on.
 
