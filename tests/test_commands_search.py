@@ -57,4 +57,4 @@ def test_the_command_says_how_to_train_the_best_and_that_runs(tmp_path, capsys):
     said, error = capsys.readouterr()
     assert (json.loads(said)["study"], len(json.loads(said)["rows"])) == ("search", 2)
     assert f"keras-resnets {again}" == json.loads(said)["train"].replace("--out DIR", f"--out {tmp_path / 'run'}")
-    assert "2 trials by grid" in error, "what is told on the way goes to standard error"
+    assert "3,000 parameters: 1 blocks" in error, "what is told on the way goes to standard error"

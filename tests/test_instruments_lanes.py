@@ -116,7 +116,10 @@ def test_block_contract(scramble):
 def test_a_kept_batch_that_is_damaged_is_measured_again(tmp_path):
     from keras_resnets.instruments.evaluation import Kept
 
-    kept, sums = Kept(tmp_path, "a study"), np.arange(8.0).reshape(2, 4)
+    model = kr.build("resnet8", (8, 8, 1))
+    # Weights identify a network with a spec; an edited one may have the same.
+    assert Kept(tmp_path, "a study", model).folder != Kept(tmp_path, "a study", kr.unskip(model, 0)).folder
+    kept, sums = Kept(tmp_path, "a study", model), np.arange(8.0).reshape(2, 4)
     file = kept.file(0, np.zeros((2, 3)), None)
     kept.put(file, sums)
     np.testing.assert_array_equal(kept.get(file), sums)

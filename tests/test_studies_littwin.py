@@ -136,7 +136,7 @@ def test_the_study_is_repeatable_saved_drawn_and_told(study, tmp_path):
     assert f"grew in {others['grew']} of 4" in kr.studies.describe(loaded)
     curves = study._drawing.curves(study)
     part = study.rows[(study.rows["network"] == WITH) & (study.rows["layer"] == 2) & (study.rows["step"] == 40)]
-    assert curves["lambda/layer2"].iloc[-1] == pytest.approx(part["scale"].mean())
+    assert curves["lambda of layer 2"].values.iloc[-1] == pytest.approx(part["scale"].mean())
     theta = study.figure().axes[1].lines[0]
     beta, r = theta.get_xdata()[-1], np.arange(1, 101)
     weights = np.array([math.comb(99, k) for k in range(100)], float) * beta ** (r - 1)

@@ -192,7 +192,7 @@ def open_to_train(source: str, data: str | None, recipe: str | None, weights: st
         return network, loaded, chosen, False
     assert data is not None
     plain = chosen.replace(normalize=None)
-    loaded = in_size_of(network, data, lambda size: data_for(plain, data, **{**where, "image_size": size}))
+    loaded = in_size_of(network, data, lambda image_size: data_for(plain, data, **{**where, "image_size": image_size}))
     return network, loaded.prepared(preprocess), chosen, True
 
 

@@ -227,12 +227,14 @@ class Kept:
     Args:
         folder: the study's folder; None stores nothing.
         description: identifies the measurement and the weights; its hash names the folder of the results.
-        model: the network, whose layers identify it, too: an edited one may have the weights of the whole.
+        model: the network; the layers of one without a spec, such as an edited one, identify it, too: it may have the
+            weights of the whole.
     """
 
     def __init__(self, folder: str | os.PathLike | None, description: str, model: ResidualNetwork):
-        layers = [(link.name, *(type(part).__name__ for part in private.flattened(link))) for link in model.chain]
-        description += repr(layers)
+        if model.spec is None:
+            layers = [(link.name, *(type(part).__name__ for part in private.flattened(link))) for link in model.chain]
+            description += repr(layers)
         self.folder = folder and Path(folder) / UNFINISHED / hashlib.sha256(description.encode()).hexdigest()[:16]
 
     def file(self, number: int, x: np.ndarray, y: np.ndarray | None) -> Path | None:
