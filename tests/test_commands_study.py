@@ -61,6 +61,12 @@ def test_labels_and_preprocessing_reach_a_foreign_network(folder, tmp_path, monk
     assert summary["intact"]["loss"] == pytest.approx(float(np.mean(expected)), rel=1e-4)
     assert abs(np.mean(expected) - np.mean(raw)) > 1e-2
 
+    # So many in all, and not of each split.
+    assert cli.main([*arguments, "--examples", "5", "--out", str(tmp_path / "few")]) == 0
+    few = json.loads((tmp_path / "few" / "study.json").read_text())["summary"]
+    assert few["examples"] == 5
+    assert few["intact"]["loss"] == pytest.approx(float(np.mean(expected[:5])), rel=1e-4)
+
 
 def test_study_of_runs_side_by_side(tmp_path, capsys):
     for name in ("preresnet8", "plain8"):

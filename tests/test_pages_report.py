@@ -171,6 +171,16 @@ def test_other_data_than_were_evaluated_are_not_shown(run, tmp_path):
     assert not [image for image in page.of("img") if image["src"].startswith("data:image/png")]
 
 
+@pytest.mark.parametrize(("name", "shown"), [("/full/path/of/digits", 24), ("/full/path/of/others", 0)])
+def test_a_folder_is_the_same_by_its_full_path(run, tmp_path, name, shown):
+    copied("trainings/finished", tmp_path / "run")
+    kr.studies.Study(
+        "evaluate", run.answers.rows, run.answers.summary | {"data": name}, tables=run.answers.tables
+    ).save(tmp_path / "run" / "studies" / "evaluate")
+    page = page_of(tmp_path / "run", out=tmp_path / "page.html")
+    assert len([image for image in page.of("img") if image["src"].startswith("data:image/png")]) == shown
+
+
 def test_several_runs_are_compared(tmp_path):
     copied("trainings", tmp_path)
     page = page_of(tmp_path, out=tmp_path / "page.html")

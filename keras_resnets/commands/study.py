@@ -202,13 +202,13 @@ def _measurer(name: str, source: str, data: str | None, where: dict[str, Any], o
 def _unseen(network, preprocess, data: str, examples: int | None, **where):
     """Returns data that the network was not trained on; with labels if their classes are the network's."""
     from keras_resnets import data as datasets
-    from keras_resnets.data.passes import unlabelled
+    from keras_resnets.data.passes import first_of, unlabelled
     from keras_resnets.training.feeding import in_size_of
 
     load = functools.partial(datasets.load, data, normalize=None, validation=0)
     loaded = in_size_of(network, data, lambda image_size: load(**{**where, "image_size": image_size}))
-    loaded = loaded.first(examples) if examples else loaded
     unseen = loaded.prepared(preprocess).unseen
+    unseen = first_of(unseen, examples) if examples else unseen
     unseen = unseen if has_labels_for(loaded, network) else unlabelled(unseen)
     unseen.name = loaded.name  # for the study's summary and figure
     return unseen

@@ -148,7 +148,7 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
 
     Args:
         name: the function's name, such as `"ResNet50"`.
-        weights: `"imagenet"`, a weight file for that function, or None for random ones.
+        weights: `"imagenet"`, a weight file for that function, or None for random ones, the same ones each time.
         input_shape: height, width and channels; None for the function's own.
 
     Returns:
@@ -169,6 +169,8 @@ def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int,
         raise ArgumentError(f"keras.applications has no {name!r}; the nearest are: {nearest(name, functions)}.")
     function = getattr(keras.applications, name)
     file = None if weights in (None, "imagenet") else weights
+    if weights is None:
+        keras.utils.set_random_seed(0)
     try:
         with channels_last():
             original = function(weights=None if file else weights, input_shape=input_shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,9 @@ def samples(run: Found, study: Found) -> Section | None:
 
     assert study.study is not None
     summary, tables = study.study.summary, study.study.tables
-    if "examples" not in tables or summary.get("data") != run.asked.get("data", {}).get("name"):
+    # A folder that was named relatively has its full path in what evaluates it; what it holds is compared below.
+    places = [Path(str(place)).name for place in (summary.get("data"), run.asked.get("data", {}).get("name"))]
+    if "examples" not in tables or places[0] != places[1]:
         return None
     if summary["split"] not in ("test", "validation", "train"):
         return None

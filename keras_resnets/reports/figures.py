@@ -311,7 +311,7 @@ def levels(axes, facts: Mapping[str, Any], told: bool = True) -> None:
     label = f"left whole{f': {intact(facts)}' if told else ''}"
     axes.axhline(facts["intact"]["error"], color=INTACT, lw=1.2, label=label, zorder=1)
     chance = 1 - 1 / facts["classes"]
-    axes.axhline(chance, color="0.7", lw=1, ls="--", label=f"chance: {chance:.0%}", zorder=1)
+    axes.axhline(chance, color="0.7", lw=1, ls="--", label=f"chance: {100 * chance:.3g}%", zorder=1)
 
 
 def finish(figure, title: str, legend_columns: int = 2, labels: Sequence[_labels.Label] = ()) -> None:
