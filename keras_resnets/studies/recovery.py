@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_resnets.data import Data
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import one_of, whole_number
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
@@ -25,6 +25,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import copied, delete, select, unskip
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.studies.unskip import identity_skips
 from keras_resnets.training import fine_tuning, recipes
 from keras_resnets.training.recalibration import recalibrate
 
@@ -131,9 +132,7 @@ def recovery(
 
 def _blocks(network: ResidualNetwork, blocks: int | Iterable[str | int] | None) -> list[int]:
     """Returns the indices of the blocks to edit."""
-    able = [i for i, block in enumerate(network.blocks) if block.has_identity_shortcut and block.residual is not None]
-    if not able:
-        raise ArgumentError(f"model: no block of {network.name!r} has an identity for a skip; use one with skips.")
+    able = identity_skips(network)
     if blocks is None:
         return able
     if isinstance(blocks, int):

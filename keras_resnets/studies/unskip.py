@@ -17,6 +17,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
+from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
@@ -59,9 +60,7 @@ def unskip(
     """
     # The blocks with identity skips, and all changes to them.
     network = adopt(model)
-    blocks = [i for i, block in enumerate(network.blocks) if block.has_identity_shortcut and block.residual is not None]
-    if not blocks:
-        raise ArgumentError(f"model: no block of {network.name!r} has an identity for a skip; use one with skips.")
+    blocks = identity_skips(network)
     kinds = {
         "unskip": [{i: RESIDUAL} for i in blocks],
         "delete": [{i: SHORTCUT} for i in blocks],
@@ -96,6 +95,18 @@ def unskip(
         },
     }
     return Study("unskip", rows, facts)
+
+
+def identity_skips(network: ResidualNetwork) -> list[int]:
+    """Returns the indices of the blocks with a residual branch and an identity for a skip.
+
+    Raises:
+        ArgumentError: there are none.
+    """
+    blocks = [i for i, block in enumerate(network.blocks) if block.has_identity_shortcut and block.residual is not None]
+    if not blocks:
+        raise ArgumentError(f"model: no block of {network.name!r} has an identity for a skip; use one with skips.")
+    return blocks
 
 
 def _quartiles(errors) -> dict[str, float]:
