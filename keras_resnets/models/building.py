@@ -16,7 +16,7 @@ from keras_resnets.archives import hdf5_file
 from keras_resnets.errors import ArgumentError
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
-from keras_resnets.network.saving import copy_weights, load_model
+from keras_resnets.network.saving import load_model, take_over
 from keras_resnets.weights import fetching, public, recognition, transfer
 from keras_resnets.weights.opening import open_archive
 
@@ -91,11 +91,7 @@ def build(
     if known is None and (weights is None or not _is_public(weights)):
         model = assemble(spec, **top, inputs=input_tensor)
         if weights is not None:
-            saved = load_model(weights, compile=False)
-            copy_weights(saved, model, weights)
-            model.preprocessing = getattr(saved, "preprocessing", None)
-            if include_top:
-                model.class_names = getattr(saved, "class_names", None)
+            take_over(load_model(weights, compile=False), model, weights, include_top=include_top)
         return model
 
     # Public weights, whose file may also determine settings of the network; or its weights alone.

@@ -37,6 +37,24 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
         ) from error
 
 
+def take_over(saved: keras.Model, model: ResidualNetwork, where: str | os.PathLike, *, include_top: bool) -> None:
+    """Gives a network what another was saved with: weights, preprocessing and, with the top, names of classes.
+
+    Args:
+        saved: the network that was saved.
+        model: the network that takes over.
+        where: as for `copy_weights`.
+        include_top: whether the network has a classifier.
+
+    Raises:
+        ArgumentError: as for `copy_weights`.
+    """
+    copy_weights(saved, model, where)
+    model.preprocessing = getattr(saved, "preprocessing", None)
+    if include_top:
+        model.class_names = getattr(saved, "class_names", None)
+
+
 def copy_weights(source: keras.Model, target: keras.Model, where: str | os.PathLike, *, new_head: bool = False) -> None:
     """Copies variables by path, after checking that the source has all of them in the same shapes.
 

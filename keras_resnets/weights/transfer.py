@@ -20,7 +20,7 @@ from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
-from keras_resnets.network.saving import copy_weights, load_model
+from keras_resnets.network.saving import load_model, take_over
 from keras_resnets.weights import fetching, keras_families, matching, plans, public, recognition
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
@@ -208,9 +208,7 @@ def _saved(
         options = {**options, "classifier_activation": "softmax"}
     shape = {} if input_shape is None else {"input_shape": tuple(input_shape)}
     model = assemble(saved.spec.replace(**{**shape, **overrides}), include_top=top is not False, **options)
-    copy_weights(saved, model, known.name)
-    model.preprocessing = saved.preprocessing
-    model.class_names = saved.class_names if top is not False else None
+    take_over(saved, model, known.name, include_top=top is not False)
     return model
 
 
