@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, name_of
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
+from keras_resnets.instruments.rounds import Rounds
 from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import check_classifier
@@ -142,19 +143,21 @@ def _measure(
         ThreadPoolExecutor(WORKERS) as pool,
     ):
 
-        def tick(lanes: int) -> None:
-            if stopped.is_set():
-                raise InterruptedError
-            advance(lanes)
-
         def measure_batch(number: int, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
-            file = kept.file(number, x, y)
+            file, run = kept.file(number, x, y), 0
+
+            def tick(lanes: int) -> None:
+                nonlocal run
+                if stopped.is_set():
+                    raise InterruptedError
+                run += lanes
+                advance(lanes)
+
             sums = kept.get(file)
             if sums is None:
                 sums = _sum_measures(engine.outputs(x, programs, tick).astype("float64"), y)
                 kept.put(file, sums)
-            else:
-                advance(links)
+            advance(links - run)  # what did not have to be run
             return sums
 
         pending: collections.deque = collections.deque()
@@ -190,6 +193,15 @@ def one_more(model: ResidualNetwork, data, deleted: Sequence[int], candidates: S
     programs = [program(model, dict.fromkeys([*deleted, i], SHORTCUT)) for i in candidates]
     table, facts = evaluate(model, data, programs, **options)
     return table.assign(block=list(candidates)), facts
+
+
+def rounds_for(engine: Lanes, data) -> Rounds:
+    """Returns the engine for rounds of `one_more` on a data set, each going on from the last one.
+
+    What is remembered takes at most as much memory as the budget of `engine_for`.
+    """
+    examples = examples_in(data) or sum(getattr(data, "sizes", ())) or None
+    return Rounds(engine, examples, WORKERS * engine.budget)
 
 
 def ranked(rows, ascending: bool = True):

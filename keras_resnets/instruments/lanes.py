@@ -8,12 +8,14 @@ the N + 1 forward passes in arithmetic, and less in overhead, and no program nee
 
 from __future__ import annotations
 
+import collections
 import functools
 import math
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -35,6 +37,10 @@ COPIES = 16
 
 # For each next step (link and choice), the lanes that take it and which of their programs do.
 Groups = dict[tuple[int, str], list[tuple[int, list[int]]]]
+
+
+# Numbers for beginnings of programs, each by that of the beginning without its last step, and the last step.
+Known = dict[tuple[int, tuple[int, str]], int]
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,43 @@ def program(
 
 def work(programs: Sequence[Program]) -> int:
     """Returns how many links an evaluation of the programs runs, with shared beginnings counted once."""
-    return len({program.steps[:n] for program in programs for n in range(1, len(program.steps) + 1)})
+    known: Known = {}
+    for path in programs:
+        collections.deque(beginnings(path, known), maxlen=0)
+    return len(known)
+
+
+def beginnings(program: Program, known: Known) -> Iterator[int]:
+    """Yields, for each number of steps, the number that stands for the program's steps up to there.
+
+    Args:
+        program: the program.
+        known: what the numbers stand for; new ones are entered.
+    """
+    number = -1
+    for step in program.steps:
+        number = known.setdefault((number, step), len(known))
+        yield number
+
+
+def bytes_of(shape: Sequence[int | None], dtype: Any) -> int:
+    """Returns the bytes of a tensor, or, of a shape without rows, those of an example; an unknown side counts as 1."""
+    bits = re.search(r"\d+$", keras.backend.standardize_dtype(dtype))
+    return math.prod(n or 1 for n in shape) * (int(bits[0]) // 8 if bits else 1)
 
 
 def traced(run: Callable, link: keras.Layer) -> Callable:
     """Returns `run`, a function of a link's input that reads its variables, traced once for this link."""
     function = TracedOnce(lambda _, values, x: with_values(link, values, run, x), any_rows)
     return functools.partial(function, link)
+
+
+class Past(Protocol):
+    """What a walk takes from an earlier one, and leaves to a later one: as of `rounds.Rounds`."""
+
+    def starts(self, programs: Sequence[Program]) -> tuple[list[tuple[Any, list[list[int]], int]], list[int]]: ...
+
+    def keep(self, rows: Any, lanes: list[list[int]], step: int) -> None: ...
 
 
 class Lanes:
@@ -114,19 +150,23 @@ class Lanes:
             self._others[link, choice] = traced(self.others[choice](self.chain[link]), self.chain[link])
         return self._others[link, choice]
 
-    def outputs(self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None) -> np.ndarray:
+    def outputs(
+        self, x, programs: Sequence[Program], tick: Callable[[int], None] | None = None, past: Past | None = None
+    ) -> np.ndarray:
         """Returns the network's output for each program.
 
         Args:
             x: a batch of inputs.
             programs: the programs.
-            tick: called with the number of lanes after each link; the numbers add up to `work(programs)`.
+            tick: called with the number of lanes after each link; the numbers add up to `work(programs)`,
+                less what `past` saves.
+            past: where lanes of an earlier walk of this batch stood, to go on from.
 
         Returns:
             An array of (programs, examples, ...).
         """
         check_inputs(x, self.input_shape)
-        walk, rows = _Walk(self, programs, tick or (lambda lanes: None)), len(x)
+        walk, rows = _Walk(self, programs, tick or (lambda lanes: None), past), len(x)
         if (
             keras.config.backend() == "jax"
         ):  # compiles each number of rows, so the last batch of a data set is filled up
@@ -169,15 +209,19 @@ def _run(choice: str, link: keras.Layer, values, x):
 class _Walk:
     """The walk of one batch along the chain."""
 
-    def __init__(self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None]):
-        self.engine, self.programs, self.tick = engine, programs, tick
+    def __init__(
+        self, engine: Lanes, programs: Sequence[Program], tick: Callable[[int], None], past: Past | None = None
+    ):
+        self.engine, self.programs, self.tick, self.past = engine, programs, tick, past
         self.results: dict[int, np.ndarray] = {}
         self._kind: Any = _Apart if keras.config.backend() == "jax" else _Joined
 
     def run(self, x) -> None:
         """Fills `results` for a batch of inputs."""
         # The rows of all lanes, the programs of each lane, and the number of steps done.
-        pending = [(self._kind([x]), [list(range(len(self.programs)))], 0)]
+        pending, left = self.past.starts(self.programs) if self.past else ([], list(range(len(self.programs))))
+        if left:
+            pending.append((self._kind([x]), [left], 0))
         while pending:
             rows, lanes, step = pending.pop()
             while step < len(self.programs[0].steps):
@@ -187,6 +231,8 @@ class _Walk:
                     break
                 rows, lanes = self._advance(rows, lanes, groups)
                 step += 1
+                if self.past:
+                    self.past.keep(rows, lanes, step)
             else:
                 for values, lane in zip(rows.arrays(), lanes, strict=True):
                     self.results.update(dict.fromkeys(lane, values))
@@ -255,6 +301,11 @@ class _Joined:
         """Returns the rows that a function makes of these."""
         return _Joined([function(self.x)], self.lanes)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the rows take."""
+        return bytes_of(self.x.shape, self.x.dtype)
+
     def arrays(self) -> np.ndarray:
         """Returns arrays of the rows of each lane."""
         return ops.convert_to_numpy(self.x).reshape(self.lanes, self.each, *self.x.shape[1:])
@@ -275,6 +326,10 @@ class _Apart:
 
     def through(self, function: Callable) -> _Apart:
         return _Apart([function(part) for part in self.parts])
+
+    @property
+    def nbytes(self) -> int:
+        return sum(bytes_of(part.shape, part.dtype) for part in self.parts)
 
     def arrays(self) -> list[np.ndarray]:
         return [ops.convert_to_numpy(part) for part in self.parts]

@@ -11,7 +11,7 @@ from keras_resnets import errors
 from keras_resnets.data import Data
 from keras_resnets.data.passes import first_of
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
-from keras_resnets.instruments.evaluation import evaluate, one_more, ranked
+from keras_resnets.instruments.evaluation import evaluate, one_more, ranked, rounds_for
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.chain import ResidualNetwork
 
@@ -30,7 +30,8 @@ class Choosing:
             gains is told from what dropping costs.
         timed: how many of the networks to export and time on one image of the data: at least two, among them the whole
             and the last; 0 for none.
-        budget: bytes for intermediate values, as for `keras_resnets.studies.lesion`.
+        budget: bytes for intermediate values, as for `keras_resnets.studies.lesion`; as many again hold activations
+            between the rounds of greedy choices.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -152,7 +153,8 @@ def choose(
     """
     # Both methods start with one sweep over all free blocks.
     gone: list[int] = []
-    sweep, facts = one_more(network, data, gone, free, task="choosing the first block", **options)
+    rounds = options | ({"engine": rounds_for(options["engine"], data)} if method == "greedy" and count > 1 else {})
+    sweep, facts = one_more(network, data, gone, free, task="choosing the first block", **rounds)
     errors = [facts["intact"]["error"]]
     order = [int(i) for i in ranked(sweep)["block"][:count]]
     if method == "one_shot":
@@ -165,7 +167,7 @@ def choose(
         else:
             if gone:
                 remaining = [i for i in free if i not in gone]
-                sweep, _ = one_more(network, data, gone, remaining, task=f"choosing block {len(gone) + 1}", **options)
+                sweep, _ = one_more(network, data, gone, remaining, task=f"choosing block {len(gone) + 1}", **rounds)
             best = ranked(sweep).iloc[0]
             block, error = int(best["block"]), float(best["error"])
         if tolerance is not None and error > errors[0] + tolerance + 1e-9:  # errors are ratios of whole numbers

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import whole_number
-from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more, ranked
+from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more, ranked, rounds_for
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
@@ -42,7 +42,8 @@ def delete(
     start from the intact network and delete, in every round, the block whose deletion leaves the smallest error
     (`"best"`) or the largest (`"worst"`), ties by loss. They are made on the validation split if
     `data` has one, and then measured like the draws; else on the measured examples themselves,
-    which biases the best downwards: the summary's `chosen_on` says which.
+    which biases the best downwards: the summary's `chosen_on` says which. A round goes on from the activations of the
+    last one, as far as `budget` bytes hold them.
 
     Args:
         model: a classifier: a `ResidualNetwork`, or a model that `adopt` takes.
@@ -51,7 +52,7 @@ def delete(
         draws: random sets for each number.
         greedy: whether to make the greedy choices, which takes 2 x `most` sweeps over all blocks.
         seed: seed of the draws.
-        budget: as for `lesion`.
+        budget: as for `lesion`; as many bytes again hold activations between the rounds of the greedy choices.
         verbose: as for `lesion`.
         resume: as for `lesion`.
 
@@ -112,6 +113,7 @@ def delete(
 def _greedy_orders(network: ResidualNetwork, data, most: int, options: dict[str, Any]) -> dict[str, list[int]]:
     """Returns the first `most` blocks that greedy choices delete, for the `"best"` and the `"worst"` choice."""
     count = len(network.blocks)
+    options = options | {"engine": (rounds := rounds_for(options["engine"], data))}
     sweeps: dict[tuple[int, ...], pd.DataFrame] = {}  # the first round of both kinds is the same
     orders: dict[str, list[int]] = {}
     for kind in ("best", "worst"):
@@ -120,7 +122,7 @@ def _greedy_orders(network: ResidualNetwork, data, most: int, options: dict[str,
             key = tuple(chosen)
             if key not in sweeps:
                 remaining = [i for i in range(count) if i not in chosen]
-                task = f"choosing block {number} of {most}"
+                task = f"choosing block {number} of {most}{rounds.told}"
                 sweeps[key] = one_more(network, data, key, remaining, task=task, **options)[0]
             chosen.append(int(ranked(sweeps[key], ascending=kind == "best")["block"].iloc[0]))
         orders[kind] = chosen
