@@ -209,6 +209,9 @@ def test_the_front_is_what_nothing_beats():
         expected.append(not beaten)
     assert results.front(rows, "macs") == expected
     assert 0 < sum(expected) < 40
+    # Of 10^5 trials no table of pairs, which would take 20 GB.
+    many = pd.DataFrame({"error": rng.random(100_000), "macs": rng.random(100_000)})
+    assert 1 < sum(results.front(many, "macs")) < 100
 
 
 SHOWN = ("depth", "width", "parameters", "macs", "unit")

@@ -83,6 +83,28 @@ def test_all_numbers_against_scikit_learn_and_scipy(kind):
     assert s["confidence"] == pytest.approx(likely.max(1).mean(), rel=1e-5)
 
 
+def test_of_many_classes_the_confusions_that_occur():
+    """The matrix of 21,000 classes would take 3.5 GB, and as long to sort."""
+    rng = np.random.default_rng(0)
+    labels, answers, names = rng.integers(0, 8, 300), rng.integers(0, 8, 300), [f"c{i}" for i in range(21_000)]
+    few = scores.Confusion.of_matrix(sklearn.metrics.confusion_matrix(labels, answers))
+    many = scores.Confusion.of_answers(labels + 20_992, answers + 20_992, 21_000)
+    found = scores.confusion_table(many, names)
+    whole = scores.matrix_of(scores.confusion_table(few, names[:8]))
+    np.testing.assert_array_equal(whole, sklearn.metrics.confusion_matrix(labels, answers))
+    assert found["count"].sum() == 300
+    for row in found.itertuples():
+        assert row.count == whole[int(row.label[1:]) - 20_992, int(row.answer[1:]) - 20_992] > 0
+    assert len(found) == (whole > 0).sum()
+    ours, of_few = scores.by_class(many, names), scores.by_class(few, names[:8])
+    assert ours["support"][:20_992].sum() == 0
+    columns = ["support", "answered", "precision", "recall", "f1"]
+    pd.testing.assert_frame_equal(ours[columns][20_992:].reset_index(drop=True), of_few[columns])
+    most = scores.confusions(many, names)
+    assert [row["count"] for row in most] == sorted((whole - np.diag(np.diag(whole))).ravel(), reverse=True)[:20]
+    assert scores.unique(["a", "b", "a"]) == ["a (0)", "b", "a (2)"]
+
+
 def test_the_calibration_error_by_hand():
     confidence = np.array([0.95, 0.99, 0.55, 0.6, 1.0])
     right = np.array([True, False, False, True, True])

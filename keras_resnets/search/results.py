@@ -94,9 +94,15 @@ def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
 
 def front(rows, cost: str) -> list[bool]:
     """Returns for each row whether it is on the Pareto front: no row is better in error or cost and as good in both."""
-    pairs = rows[["error", cost]].to_numpy(float)
-    better = (pairs[:, None] <= pairs[None]).all(2) & (pairs[:, None] < pairs[None]).any(2)
-    return list(~better.any(0))
+    costs, errors = rows[cost].to_numpy(float), rows["error"].to_numpy(float)
+    order = np.lexsort((errors, costs))
+    # Of one cost, the least error; and less than at any smaller cost.
+    first = np.append(True, np.diff(costs[order]) != 0)
+    group, least = np.cumsum(first) - 1, errors[order][first]
+    before = np.minimum.accumulate(np.append(np.inf, least))[:-1]
+    on = np.empty(len(order), bool)
+    on[order] = (errors[order] == least[group]) & (least < before)[group]
+    return on.tolist()
 
 
 def mark_front(rows, complete, cost: str) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
-from keras_resnets.segmentation.metrics import confusion_matrix
 from keras_resnets.segmentation.metrics import score as score_pixels
 from keras_resnets.segmentation.prediction import scored
 from keras_resnets.studies import scores
@@ -46,8 +45,8 @@ def evaluate(
         examples, `loss` (cross-entropy in nats), `top5_accuracy` where there are more than 10 classes,
         `balanced_accuracy` and `macro_f1` (means over the classes that occur), `confidence` (its mean),
         `calibration_error` (15 bins, Guo et al. 2017) and the most frequent `confusions`. Its tables are `confusion`,
-        by label (rows) and answer (columns), and `examples`, with the label, answer, confidence and loss of each
-        example.
+        by label (rows) and answer (columns), or, of more than 1,000 classes, with a row for each pair that occurs; and
+        `examples`, with the label, answer, confidence and loss of each example.
 
         For segmentation, `support` and `answered` are numbers of pixels, and the rows have `iou`, the intersection over
         union of the class, without intervals; the summary has `mean_iou` and the `accuracy` of pixels with 95 %
@@ -81,7 +80,7 @@ def of_answers(subject: Subject, answers: Answers | PixelAnswers) -> Study:
         return _of_pixels(summary, names, answers)
 
     # The classes.
-    confusion = confusion_matrix(answers.labels, answers.answers, subject.classes, ignore=-1)
+    confusion = scores.Confusion.of_answers(answers.labels, answers.answers, subject.classes)
     rows = scores.with_intervals(scores.by_class(confusion, names))
 
     # All examples.
@@ -123,10 +122,10 @@ def _of_pixels(summary: dict[str, Any], names: list[str], answers: PixelAnswers)
     import pandas as pd
 
     whole, intervals = scored(answers.confusions)
-    confusion = whole.confusion
+    confusion = scores.Confusion.of_matrix(whole.confusion)
     rows = scores.by_class(confusion, names)
     rows["iou"] = whole.iou
-    summary |= {"examples": len(answers.confusions), "pixels": int(confusion.sum())}
+    summary |= {"examples": len(answers.confusions), "pixels": int(whole.confusion.sum())}
     for name, (low, high) in intervals.items():
         summary |= {name: getattr(whole, name), f"{name}_low": low, f"{name}_high": high}
     summary |= {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +17,50 @@ if TYPE_CHECKING:
 # Of the confidences, for the calibration error (Guo et al. 2017, section 4: 15).
 BINS = 15
 
+# Up to so many classes, a confusion matrix is a table of all its cells; of more, of those with a count.
+WHOLE = 1000
 
-def by_class(confusion: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix by its cells with a count, in the order of labels, then of answers.
+
+    The matrix of 21,000 classes would take 3.5 GB; its examples fill few of its cells.
+
+    Attributes:
+        labels: the label of each cell.
+        answers: its answer.
+        counts: its number of examples, or of pixels.
+        classes: how many classes there are.
+    """
+
+    labels: np.ndarray
+    answers: np.ndarray
+    counts: np.ndarray
+    classes: int
+
+    @staticmethod
+    def of_answers(labels: np.ndarray, answers: np.ndarray, classes: int) -> Confusion:
+        """Counts examples by their labels and answers, which are class numbers."""
+        cells, counts = np.unique(labels.astype("int64") * classes + answers, return_counts=True)
+        return Confusion(cells // classes, cells % classes, counts, classes)
+
+    @staticmethod
+    def of_matrix(matrix: np.ndarray) -> Confusion:
+        """Takes the cells of a matrix, by label (rows) and answer (columns)."""
+        labels, answers = np.nonzero(matrix)
+        return Confusion(labels, answers, matrix[labels, answers], len(matrix))
+
+    def totals(self, by: np.ndarray) -> np.ndarray:
+        """Returns the counts of each class, by label or by answer."""
+        return np.bincount(by, self.counts, self.classes).astype("int64")
+
+
+def by_class(confusion: Confusion, names: Sequence[str]) -> pd.DataFrame:
     """Returns the scores of each class, as scikit-learn computes them.
 
     Args:
-        confusion: numbers of examples, or of pixels, by label (rows) and answer (columns).
+        confusion: numbers of examples, or of pixels, by label and answer.
         names: the classes' names.
 
     Returns:
@@ -31,20 +71,19 @@ def by_class(confusion: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
     from sklearn.metrics import precision_recall_fscore_support
 
-    labels, answers = np.nonzero(confusion)
     precision, recall, f1, _ = precision_recall_fscore_support(
-        labels,
-        answers,
-        labels=np.arange(len(confusion)),
-        sample_weight=confusion[labels, answers],
+        confusion.labels,
+        confusion.answers,
+        labels=np.arange(confusion.classes),
+        sample_weight=confusion.counts,
         zero_division=np.nan,
     )
     return pd.DataFrame(
         {
-            "class": np.arange(len(confusion)),
+            "class": np.arange(confusion.classes),
             "name": list(names),
-            "support": confusion.sum(1),
-            "answered": confusion.sum(0),
+            "support": confusion.totals(confusion.labels),
+            "answered": confusion.totals(confusion.answers),
             "precision": precision,
             "recall": recall,
             "f1": f1,
@@ -70,39 +109,49 @@ def averages(rows: pd.DataFrame) -> dict[str, float]:
     return {"balanced_accuracy": float(occurring["recall"].mean()), "macro_f1": float(occurring["f1"].mean())}
 
 
-def confusion_table(confusion: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """Returns a confusion matrix as a table: a row per label, in the column `label`, a column per answer."""
+def confusion_table(confusion: Confusion, names: Sequence[str]) -> pd.DataFrame:
+    """Returns a confusion matrix as a table: a row per label, in the column `label`, a column per answer.
+
+    Of more than 1,000 classes, a row per cell with a count: `label`, `answer`, `count`.
+    """
     import pandas as pd
 
-    table = pd.DataFrame(confusion, columns=unique(names))
-    table.insert(0, "label", unique(names), allow_duplicates=True)
+    names = unique(names)
+    if confusion.classes > WHOLE:
+        each = np.array(names, object)
+        cells = {"label": each[confusion.labels], "answer": each[confusion.answers], "count": confusion.counts}
+        return pd.DataFrame(cells)
+    matrix = np.zeros((confusion.classes,) * 2, "int64")
+    matrix[confusion.labels, confusion.answers] = confusion.counts
+    table = pd.DataFrame(matrix, columns=names)
+    table.insert(0, "label", names, allow_duplicates=True)
     return table
 
 
 def matrix_of(table: pd.DataFrame) -> np.ndarray:
-    """Inverse of `confusion_table`."""
+    """Inverse of `confusion_table`, of at most 1,000 classes."""
     return table.iloc[:, 1:].to_numpy()
 
 
 def unique(names: Sequence[str]) -> list[str]:
     """Returns names of which none is twice: to those that are, the class's number is added."""
-    return [f"{name} ({i})" if list(names).count(name) > 1 else name for i, name in enumerate(names)]
+    times = Counter(names)
+    return [f"{name} ({i})" if times[name] > 1 else name for i, name in enumerate(names)]
 
 
-def confusions(confusion: np.ndarray, names: Sequence[str], most: int = 20) -> list[dict[str, Any]]:
+def confusions(confusion: Confusion, names: Sequence[str], most: int = 20) -> list[dict[str, Any]]:
     """Returns the most frequent confusions: `label`, `answer`, `count`, and `share` of the label's examples."""
-    wrong = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    cells = [np.unravel_index(place, wrong.shape) for place in order]
+    wrong = np.flatnonzero(confusion.labels != confusion.answers)
+    order = wrong[np.argsort(-confusion.counts[wrong], kind="stable")[:most]]
+    support = confusion.totals(confusion.labels)
     return [
         {
-            "label": names[i],
-            "answer": names[j],
-            "count": int(wrong[i, j]),
-            "share": float(wrong[i, j] / confusion[i].sum()),
+            "label": names[confusion.labels[cell]],
+            "answer": names[confusion.answers[cell]],
+            "count": int(confusion.counts[cell]),
+            "share": float(confusion.counts[cell] / support[confusion.labels[cell]]),
         }
-        for i, j in cells
-        if wrong[i, j]
+        for cell in order
     ]
 
 
