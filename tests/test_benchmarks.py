@@ -40,3 +40,25 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu(tmp_path):
     assert len(tables[0]) == 7
     assert "ours resnet8 train float32" in first
     assert "ours resnet8 train float32" not in again
+
+
+def test_the_exponent_of_a_curve_is_that_of_its_last_points():
+    specification = importlib.util.spec_from_file_location("growth", SCRIPTS / "growth.py")
+    growth = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(growth)
+    values = [10, 100, 1000, 10_000]
+    assert growth.exponent(values, [7.0, *(3 * v**1.5 for v in values[1:])]) == pytest.approx(1.5)
+    assert growth.exponent([10, 20], [3, 12]) == pytest.approx(2)
+
+
+@pytest.mark.thorough
+def test_a_curve_of_growth_is_measured_and_kept(tmp_path):
+    command = [sys.executable, SCRIPTS / "growth.py", "--quick", "--only", "search, restoring", "--out"]
+    command.append(tmp_path / "points")
+    first = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    points = [json.loads(line) for line in (tmp_path / "points").read_text().splitlines()]
+    assert [(point["curve"], point["value"]) for point in points] == [("search, restoring", n) for n in (10, 100)]
+    assert all(point["seconds"] > 0 for point in points)
+    assert first[2].split()[:3] == ["search,", "restoring", "1"]
+    again = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert again == first

@@ -38,5 +38,7 @@ def test_bars_are_the_values_beside_their_names():
     assert [label.get_text() for label in axes.get_xticklabels()] == list(values.index)
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title(loc="left")) == ("block", "error", "a network")
     (crowd,) = figures.bars(pd.Series(range(300)), "error", "class").axes
-    assert len(crowd.patches) == 300
+    # As one artist: 21,000 classes as bars took minutes.
+    assert not crowd.patches
+    assert [line[1].tolist() for line in crowd.collections[0].get_segments()] == [[i, i] for i in range(300)]
     assert len(crowd.get_xticks()) <= 75
