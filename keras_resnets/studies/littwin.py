@@ -207,7 +207,8 @@ def describe(study: Study) -> str:
     lines = [
         f"mean |lambda| starts at 1; after {s['steps']} steps the layer without a skip has {one['50%']:.4f} "
         f"({one['min']:.4f} to {one['max']:.4f}; grew with {one['grew']} of {counted(one['of'], 'seed')}), "
-        f"those with one {others['50%']:.4f} ({others['min']:.4f} to {others['max']:.4f}; grew in {others['grew']} of {others['of']})",
+        f"those with one {others['50%']:.4f} ({others['min']:.4f} to {others['max']:.4f}; "
+        f"grew in {others['grew']} of {others['of']})",
         f"from step {one['since']} on it grew with {one['grew_since']} of {counted(one['of'], 'seed')}, and in "
         f"{others['grew_since']} of {others['of']}",
     ]

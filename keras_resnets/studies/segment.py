@@ -219,7 +219,8 @@ def describe(study: Study) -> str:
         line = (
             f"{name}, {stats['depth']} layers: mean IoU {stats['mean_iou_mean']:.2%} (standard deviation "
             f"{stats['mean_iou_sd']:.2%} over {counted(s['seeds'], 'seed')}), pixel accuracy "
-            f"{1 - stats['error_mean']:.2%}, {stats['parameters']:,} parameters, {stats['macs']:,} multiply-adds, {stats['activations']:,} activations"
+            f"{1 - stats['error_mean']:.2%}, {stats['parameters']:,} parameters, {stats['macs']:,} multiply-adds, "
+            f"{stats['activations']:,} activations"
         )
         if arm != s["first"]:
             line += f"; against {NAMES[s['first']]} {verdict(s['differences'][arm]['mean_iou'])}"
