@@ -13,7 +13,7 @@ a curve that is not steeper than `stated`, constant costs make it smaller.
 """
 
 import argparse
-import functools
+import importlib
 import json
 import math
 import multiprocessing
@@ -197,7 +197,6 @@ class Curve:
 
 BLOCKS, IMAGES, TRIALS = (9, 27, 54, 108, 333), (100, 1000, 10_000, 100_000), (10, 100, 1000, 10_000)
 CLASSES = (10, 100, 1000, 21_000)
-with_count = functools.partial
 CURVES = {
     "lesion": Curve("blocks", BLOCKS, lesion, 2, "a lane for every block, through all blocks behind it"),
     "lesion, images": Curve("images", IMAGES, lambda n: lesion(3, n, 4), 1, "batch by batch"),
@@ -261,9 +260,8 @@ def main():
     import keras_resnets as kr
 
     kr.build, kr.studies.lesion, kr.evaluate, kr.compare, kr.report, kr.search.DepthWidth  # noqa: B018
-    import matplotlib.pyplot
-    import pandas
-    import sklearn.metrics
+    for module in ("matplotlib.pyplot", "pandas", "sklearn.metrics"):
+        importlib.import_module(module)
     import tensorflow as tf
 
     print(f"python {platform.python_version()}, tensorflow {tf.__version__}, {os.cpu_count()} cores; processor seconds")
@@ -290,7 +288,8 @@ def main():
                 process.kill()
                 process.join()
                 if arguments.out and known[name, value]:
-                    line = dict(zip(("curve", "value", "seconds", "peak"), (name, value, *known[name, value])))
+                    seconds, peak = known[name, value]
+                    line = {"curve": name, "value": value, "seconds": seconds, "peak": peak}
                     with open(arguments.out, "a") as file:
                         print(json.dumps(line), file=file)
             if known[name, value] is None:
