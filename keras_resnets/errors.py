@@ -11,14 +11,23 @@ from collections.abc import Iterable
 
 # Names of libraries as their makers write them.
 _PROPER = {"tensorflow": "TensorFlow", "tensorflow_datasets": "tensorflow-datasets", "ray": "Ray", "jax": "JAX"}
+# Characters of a sentence.
+_LONGEST = 600
 
 
 class ArgumentError(ValueError):
     """An argument breaks a rule.
 
-    The message is one sentence with the argument, the rule, the value given and the remedy. The command line prints
-    it and exits with status 2 (wrong usage).
+    The message is one sentence with the argument, the rule, the value given and the remedy, on one line and of at most
+    600 characters: of a value that is longer, such as an array, the middle is left out. The command line prints it and
+    exits with status 2 (wrong usage).
     """
+
+    def __init__(self, text: object = "") -> None:
+        line = " ".join(str(text).split())
+        if len(line) > _LONGEST:
+            line = f"{line[: _LONGEST // 2 - 5]} [...] {line[-(_LONGEST // 2) :]}"
+        super().__init__(line)
 
 
 class Notice(UserWarning):
