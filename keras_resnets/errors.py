@@ -7,7 +7,7 @@ import importlib.util
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 # Names of libraries as their makers write them.
 _PROPER = {"tensorflow": "TensorFlow", "tensorflow_datasets": "tensorflow-datasets", "ray": "Ray", "jax": "JAX"}
@@ -36,7 +36,10 @@ class Notice(UserWarning):
 
 def notice(text: str) -> None:
     """Warns of something that was mended, left out or found in a user's files or training."""
-    warnings.warn(text, Notice, stacklevel=3)
+    level, frame = 3, sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == "keras_resnets.explaining":
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    warnings.warn(text, Notice, stacklevel=level)
 
 
 def needs(library: str, what: str, remedy: str | None = None) -> None:
@@ -67,7 +70,8 @@ def nearest(word: str, choices: Iterable[str], most: int = 3) -> str:
 def one_of(argument: str, value: object, allowed: Iterable[object]) -> None:
     """Raises `ArgumentError` unless `value` is among `allowed`."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    # An array, which has no hash, is equal to a text in each of its elements.
+    if not isinstance(value, Hashable) or value not in allowed:
         raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
 
 

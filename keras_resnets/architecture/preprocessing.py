@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Resizing:
         return height, width
 
 
+@explained
 @dataclass(frozen=True)
 class Preprocessing:
     """Turns raw pixels into a network's input: `(pixels - mean) / std`, channel by channel.
@@ -143,10 +145,12 @@ class Preprocessing:
             images: raw images, channels last: a NumPy array, a tensor of the backend, or a Keras tensor.
 
         Raises:
-            ArgumentError: they have another number of channels.
+            ArgumentError: they are no numbers, or have another number of channels.
         """
+        if not hasattr(images, "shape") or isinstance(images, np.ndarray | np.generic):
+            images = _numbers(images)
         channels = images.shape[-1] if len(images.shape) else None
-        if not self.fits(channels):
+        if not len(images.shape) or not self.fits(channels):
             wanted = 3 if self.channels == "bgr" else max(np.shape(self.mean)[-1], len(self.std))
             raise ArgumentError(
                 f"images must have the {wanted} channels that this preprocessing is for, as their last axis; got shape "
@@ -209,3 +213,15 @@ def _are_numbers(values: tuple, ranks: tuple[int, ...]) -> bool:
 
 def _nested(values: Any) -> Any:
     return tuple(_nested(value) for value in values) if isinstance(values, list | tuple) else values
+
+
+def _numbers(images: Any) -> np.ndarray:
+    """Returns images that are no tensor as an array of numbers."""
+    try:
+        array = np.asarray(images)
+        if array.dtype.kind in "biuf" or array.dtype.name == "bfloat16":
+            return array
+        found: Any = array.dtype
+    except ValueError:
+        found = "parts of several shapes"
+    raise ArgumentError(f"images must be an array of numbers; got {type(images).__name__} of {found}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_resnets.architecture import unit
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.showing import Shown
 
 # The possible ends of a network.
@@ -21,9 +22,13 @@ def _from_dict(cls: type, values: dict[str, Any], label: str) -> Any:
     for key in values:
         if key not in fields:
             raise ArgumentError(f"{label} has no field {key!r}; did you mean one of: {nearest(key, fields)}?")
+    for field in dataclasses.fields(cls):
+        if field.default is dataclasses.MISSING and field.name not in values:
+            raise ArgumentError(f"{label} must have the field {field.name!r}; it has {', '.join(values) or 'none'}.")
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
+@explained
 @dataclass(frozen=True)
 class Stage:
     """Consecutive blocks of the same shape at one resolution.
@@ -69,6 +74,7 @@ class Stage:
             number("Stage.dropout", self.dropout, least=0, below=1)
 
 
+@explained
 @dataclass(frozen=True)
 class Spec(Shown):
     """The complete description of a network's layers; `keras_resnets.build` turns it into a model.

@@ -145,7 +145,7 @@ def pixel_labels(labels: np.ndarray, classes: int, ignore: int = IGNORE) -> np.n
 def examples_in(data) -> int | None:
     """Returns the number of examples, or None if it is unknown before they are read."""
     if isinstance(data, tuple):
-        return len(data[0])
+        return len(data[0]) if data and getattr(data[0], "ndim", hasattr(data[0], "__len__")) else None
     if hasattr(data, "evaluated"):
         return data.evaluated("test")
     return None

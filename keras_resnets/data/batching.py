@@ -14,10 +14,12 @@ from keras_resnets.data import pairs, sources
 from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.labels import Labels
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.explaining import explained
 
 Splits = dict[str, "sources.Arrays | sources.Pictures | sources.Stream"]
 
 
+@explained
 @dataclass(frozen=True)
 class Batching:
     """How examples become batches.

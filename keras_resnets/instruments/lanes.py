@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.data.batches import check_inputs
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
@@ -44,6 +45,7 @@ class Program:
     steps: tuple[tuple[int, str], ...]
 
 
+@explained
 def program(
     model: ResidualNetwork, choices: dict[int, str] | None = None, order: Sequence[int] | None = None
 ) -> Program:
@@ -61,11 +63,13 @@ def program(
     return Program(tuple(steps))
 
 
+@explained
 def work(programs: Sequence[Program]) -> int:
     """Returns how many links an evaluation of the programs runs, with shared beginnings counted once."""
     return len({program.steps[:n] for program in programs for n in range(1, len(program.steps) + 1)})
 
 
+@explained
 def traced(run: Callable, link: keras.Layer) -> Callable:
     """Returns `run`, a function of a link's input that reads its variables, traced once for this link."""
     function = TracedOnce(lambda _, values, x: with_values(link, values, run, x), any_rows)

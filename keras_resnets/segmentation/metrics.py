@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.segmentation.losses import enlarged
 
 
@@ -126,6 +127,7 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: int, igno
     return np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
+@explained
 def score(confusion: np.ndarray) -> Scores:
     """Computes the scores of a confusion matrix.
 

@@ -16,11 +16,13 @@ from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
 from keras_resnets.data.batching import normalisation, of_pixels
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
+from keras_resnets.explaining import explained
 
 if TYPE_CHECKING:
     import keras
 
 
+@explained
 @dataclass(frozen=True)
 class Recipe:
     """How to train: optimiser, schedule, decay, batches and augmentation.
@@ -391,6 +393,7 @@ RECIPES = {
 }
 
 
+@explained
 def get(name: str | Recipe) -> Recipe:
     """Returns a recipe by name; `docs/recipes.md` says which there are, and where they differ from the papers.
 
@@ -413,6 +416,7 @@ def get(name: str | Recipe) -> Recipe:
 SMALL = 10_000
 
 
+@explained
 def default(
     network: str, data: str, task: str = "classification", examples: int | None = None, tuned: bool = False
 ) -> str:

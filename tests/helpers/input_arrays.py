@@ -18,11 +18,25 @@ NUMBERS = st.one_of(
     st.sampled_from([True, False, np.int64(2), np.float32(0.5), np.float64(0.25), np.bool_(True), 1j]),
 )
 TEXTS = st.one_of(
-    st.sampled_from(["", " ", "digits", "resnet8", "all", "none", "nan", "-1", "0", "1e999", "é", "a\nb", "-", "..", "x" * 300]),
+    st.sampled_from(
+        ["", " ", "digits", "resnet8", "all", "none", "nan", "-1", "0", "1e999", "é", "a\nb", "-", "..", "x" * 300]
+    ),
     st.text(max_size=8),
 )
 OBJECTS = st.sampled_from(
-    [None, object(), print, int, ..., b"bytes", pathlib.Path("no/such"), range(3), np.zeros(3), np.zeros((2, 40, 40)), np.array(["a"])]
+    [
+        None,
+        object(),
+        print,
+        int,
+        ...,
+        b"bytes",
+        pathlib.Path("no/such"),
+        range(3),
+        np.zeros(3),
+        np.zeros((2, 40, 40)),
+        np.array(["a"]),
+    ]
 )
 PLAIN = st.one_of(st.none(), NUMBERS, TEXTS)
 ANYTHING = st.one_of(
@@ -143,5 +157,7 @@ WRONG_LABELS = st.one_of(
     st.lists(TEXTS, max_size=12),
     st.lists(st.lists(NUMBERS, max_size=3), max_size=6),
     hnp.arrays(st.sampled_from(KINDS), st.integers(0, 12)),
-    st.sampled_from([[0, 2**40, 1, 0], [0, 1, math.inf, 1], [5, 7, 5, 7], [0, 1, -1, 1], [True, False] * 2, [0.5, 1, 0, 1]]),
+    st.sampled_from(
+        [[0, 2**40, 1, 0], [0, 1, math.inf, 1], [5, 7, 5, 7], [0, 1, -1, 1], [True, False] * 2, [0.5, 1, 0, 1]]
+    ),
 )

@@ -10,11 +10,11 @@ import inspect
 
 import keras
 import numpy as np
-from helpers import input_arrays as made
-from helpers.public_names import public_names
 from hypothesis import strategies as st
 
 import keras_resnets as kr
+from helpers import input_arrays as made
+from helpers.public_names import public_names
 
 # Not called with made inputs, and why.
 EXEMPT = {
@@ -50,15 +50,66 @@ EXEMPT = {
     "variants.imagenet_models": "takes nothing",
 }
 # Those that train, or write and run a network: minutes for a thousand calls.
-SLOW = """
-    train fine_tune prune recalibrate report compare evaluate predict fold compact export.litert export.onnx export.saved_model
-    export.sensitivity export.write search.search studies.activation studies.degradation studies.delete studies.dynamics
-    studies.effective studies.lesion studies.littwin studies.paths studies.recovery studies.reorder studies.responses
-    studies.segment studies.shortcuts studies.survival studies.unskip studies.width_depth segmentation.evaluate
-    segmentation.predict segmentation.probabilities segmentation.fcn timing.latency spectrum.Spectrum lanes.Lanes
-    taps.Reader weights.network weights.parity weights.load weights.plan applications.foreign ResNet18 ResNet50V2 Plain18
-    WRN50_2 build adopt delete reorder unskip callbacks.Lesion load_model preprocess_input macs
-""".split()
+SLOW = [
+    "train",
+    "fine_tune",
+    "prune",
+    "recalibrate",
+    "report",
+    "compare",
+    "evaluate",
+    "predict",
+    "fold",
+    "compact",
+    "export.litert",
+    "export.onnx",
+    "export.saved_model",
+    "export.sensitivity",
+    "export.write",
+    "search.search",
+    "studies.activation",
+    "studies.degradation",
+    "studies.delete",
+    "studies.dynamics",
+    "studies.effective",
+    "studies.lesion",
+    "studies.littwin",
+    "studies.paths",
+    "studies.recovery",
+    "studies.reorder",
+    "studies.responses",
+    "studies.segment",
+    "studies.shortcuts",
+    "studies.survival",
+    "studies.unskip",
+    "studies.width_depth",
+    "segmentation.evaluate",
+    "segmentation.predict",
+    "segmentation.probabilities",
+    "segmentation.fcn",
+    "timing.latency",
+    "spectrum.Spectrum",
+    "lanes.Lanes",
+    "taps.Reader",
+    "weights.network",
+    "weights.parity",
+    "weights.load",
+    "weights.plan",
+    "applications.foreign",
+    "ResNet18",
+    "ResNet50V2",
+    "Plain18",
+    "WRN50_2",
+    "build",
+    "adopt",
+    "delete",
+    "reorder",
+    "unskip",
+    "callbacks.Lesion",
+    "load_model",
+    "preprocess_input",
+    "macs",
+]
 
 
 @functools.cache
@@ -105,7 +156,9 @@ def scenes():
     return random.normal(size=(3, 32, 32, 3)).astype("float32"), random.integers(0, 3, (3, 32, 32))
 
 
-CONFUSION = st.builds(lambda n, s: np.random.default_rng(s).integers(0, 50, (n, n)), st.integers(1, 5), st.integers(0, 99))
+CONFUSION = st.builds(
+    lambda n, s: np.random.default_rng(s).integers(0, 50, (n, n)), st.integers(1, 5), st.integers(0, 99)
+)
 RIGHT = {
     "model": st.builds(network),
     "network": st.builds(network),
@@ -171,25 +224,48 @@ OF = {
     "runs.write_json": {"values": st.just({"a": 1})},
     "search.DepthWidth": {**TRAINING, "parameters": st.just(3000)},
     "search.Range": {"low": st.just(1), "high": st.just(2)},
-    "search.search": {"space": st.builds(lambda: kr.search.DepthWidth(spec(), data(), parameters=3000)), "trials": st.just(1)},
+    "search.search": {
+        "space": st.builds(lambda: kr.search.DepthWidth(spec(), data(), parameters=3000)),
+        "trials": st.just(1),
+    },
     "segmentation.dense": {"network": st.just("resnet18")},
     "segmentation.fcn": {"backbone": st.builds(lambda: spec().replace(input_shape=(16, 16, 1)))},
     "segmentation.Overlays": {"colors": _COLORS},
     "segmentation.draw": {
-        "images": st.builds(lambda: list(scenes()[0])), "labels": _MASKS, "answers": _MASKS, "colors": _COLORS,
+        "images": st.builds(lambda: list(scenes()[0])),
+        "labels": _MASKS,
+        "answers": _MASKS,
+        "colors": _COLORS,
         "names": st.just(["a", "b", "c"]),
     },
-    "segmentation.overlay": {"image": st.builds(lambda: scenes()[0][0]), "labels": st.builds(lambda: scenes()[1][0]), "colors": _COLORS},
+    "segmentation.overlay": {
+        "image": st.builds(lambda: scenes()[0][0]),
+        "labels": st.builds(lambda: scenes()[1][0]),
+        "colors": _COLORS,
+    },
     "segmentation.side_by_side": {
-        "image": st.builds(lambda: scenes()[0][0]), "labels": st.builds(lambda: scenes()[1][0]),
-        "answers": st.builds(lambda: scenes()[1][1]), "colors": _COLORS,
+        "image": st.builds(lambda: scenes()[0][0]),
+        "labels": st.builds(lambda: scenes()[1][0]),
+        "answers": st.builds(lambda: scenes()[1][1]),
+        "colors": _COLORS,
     },
     "segmentation.evaluate": {"model": st.builds(dense), "data": st.builds(scenes)},
     "segmentation.predict": {"model": st.builds(dense), "images": st.builds(lambda: scenes()[0])},
     "segmentation.probabilities": {"model": st.builds(dense), "images": st.builds(lambda: scenes()[0])},
     "segmentation.MeanIoU": {"num_classes": st.just(3)},
     "studies.describe": {"study": st.none()},
-    "studies.littwin": {n: st.just(v) for n, v in {"layers": 2, "width": 4, "dimension": 3, "classes": 2, "samples": 8, "steps": 2, "seeds": 1}.items()},
+    "studies.littwin": {
+        n: st.just(v)
+        for n, v in {
+            "layers": 2,
+            "width": 4,
+            "dimension": 3,
+            "classes": 2,
+            "samples": 8,
+            "steps": 2,
+            "seeds": 1,
+        }.items()
+    },
     "taps.Reader": {"taps": st.builds(lambda: kr.taps.taps_of(network())[:1])},
     "train": {**TRAINING},
     "fine_tune": {"data": st.builds(data)},
@@ -201,13 +277,20 @@ OF = {
     "variants.imagenet_widths": {"name": st.just("mine"), "blocks": st.just((1, 1, 1, 1))},
     "variants.imagenet_plain": {"name": st.just("mine"), "blocks": st.just((1, 1, 1, 1))},
     "variants.vgg15": {"name": st.just("vgg")},
-    "variants.wu": {"name": st.just("mine"), "units": st.just((1, 1, 1, 1, 1, 1)), "side": st.just(56), "pools": st.just((1,))},
+    "variants.wu": {
+        "name": st.just("mine"),
+        "units": st.just((1, 1, 1, 1, 1, 1)),
+        "side": st.just(56),
+        "pools": st.just((1,)),
+    },
+    "weights.settings": {"file": st.just("no/such.h5")},
+    "runs.read_csv": {"file": st.just("no/such.csv")},
     "variants.spec": {"name": st.just("resnet8")},
     "adopt": {"model": st.builds(lambda: foreign()[0])},
     "export.write": {"form": st.just("saved_model")},
     "applications.foreign": {"name": st.just("ResNet50")},
 }
-for _name in "activation degradation dynamics effective shortcuts survival width_depth".split():
+for _name in ["activation", "degradation", "dynamics", "effective", "shortcuts", "survival", "width_depth"]:
     OF[f"studies.{_name}"] = TRAINING
 OF["studies.recovery"] = {"data": st.builds(data)}
 OF["studies.survival"] = {**TRAINING, "survivals": st.just((0.5,))}
@@ -218,35 +301,124 @@ OF["studies.activation"] = {**TRAINING, "arms": st.just(("post",))}
 OF["studies.shortcuts"] = {**TRAINING, "arms": st.just(("scale:0.5:1",))}
 OF["studies.dynamics"] = {**TRAINING, "examples": st.just(4), "gradients": st.just(2)}
 
+# A download needs a network. Of names and of what its optimizers have, Keras itself says what is wrong.
+NOT_EXCHANGED = ("download", "learning_rate", "weight_decay", "dtype")
 # Arguments that are places to write to, and those that are read.
 OUT = ("out", "log_dir", "logs")
 # Those that only make the work longer: of them wrong values and small ones.
-LENGTHS = """epochs seeds draws examples calls steps samples trials blocks layers most depths width dimension classes units
-    gradients batches fine_tune timed until every bins workers gpus devices batch_size image_size amount factor side
-    tolerance measure steps_per_epoch warm_up rounds stages input_shape length levels top window patience macs parameters
-    widths kernels budget channels pad multiple scales parallel resume oracle ray phases images_of iterations""".split()
-NETWORKS = st.one_of(st.builds(network), st.sampled_from(["tiny", "resnet8", 3, None, np.zeros(3)]), st.builds(lambda: foreign()[0]), st.builds(lambda: foreign()[1]), st.builds(lambda: foreign()[2]), st.builds(spec))
+LENGTHS = [
+    "epochs",
+    "seeds",
+    "draws",
+    "examples",
+    "calls",
+    "steps",
+    "samples",
+    "trials",
+    "blocks",
+    "layers",
+    "most",
+    "depths",
+    "width",
+    "dimension",
+    "classes",
+    "units",
+    "gradients",
+    "batches",
+    "fine_tune",
+    "timed",
+    "until",
+    "every",
+    "bins",
+    "workers",
+    "gpus",
+    "devices",
+    "batch_size",
+    "image_size",
+    "amount",
+    "factor",
+    "side",
+    "tolerance",
+    "measure",
+    "steps_per_epoch",
+    "warm_up",
+    "rounds",
+    "stages",
+    "input_shape",
+    "length",
+    "levels",
+    "top",
+    "window",
+    "patience",
+    "macs",
+    "parameters",
+    "widths",
+    "kernels",
+    "budget",
+    "channels",
+    "pad",
+    "multiple",
+    "scales",
+    "parallel",
+    "resume",
+    "oracle",
+    "ray",
+    "phases",
+    "images_of",
+    "iterations",
+]
+NETWORKS = st.one_of(
+    st.builds(network),
+    st.sampled_from(["tiny", "resnet8", 3, None, np.zeros(3)]),
+    st.builds(lambda: foreign()[0]),
+    st.builds(lambda: foreign()[1]),
+    st.builds(lambda: foreign()[2]),
+    st.builds(spec),
+)
 DATA = st.one_of(
     st.tuples(made.any_array(), made.WRONG_LABELS),
     st.tuples(made.images(6, (8, 8, 1)), made.WRONG_LABELS),
-    st.tuples(made.images(6, (8, 8, 1)), st.sampled_from([np.arange(6) % 3, np.eye(3)[[0, 1, 2, 0, 1, 2]], np.zeros(6)])),
+    st.tuples(
+        made.images(6, (8, 8, 1)), st.sampled_from([np.arange(6) % 3, np.eye(3)[[0, 1, 2, 0, 1, 2]], np.zeros(6)])
+    ),
     made.any_array(),
     made.PLAIN,
     st.builds(data),
 )
-IMAGES = st.one_of(made.any_array(), made.images(), made.images(4, (8, 8, 1)), made.PLAIN, st.lists(made.PLAIN, max_size=3))
-WRONG = {"model": NETWORKS, "network": NETWORKS, "name_or_spec": st.one_of(st.builds(spec), made.ANYTHING), "backbone": NETWORKS, "source": NETWORKS,
-    "data": DATA, "images": IMAGES, "image": IMAGES, "labels": IMAGES, "answers": IMAGES, "confusion": IMAGES, "predictions": IMAGES,
-    "representative": IMAGES, "calibration": DATA}
+IMAGES = st.one_of(
+    made.any_array(), made.images(), made.images(4, (8, 8, 1)), made.PLAIN, st.lists(made.PLAIN, max_size=3)
+)
+WRONG = {
+    "model": NETWORKS,
+    "network": NETWORKS,
+    "name_or_spec": st.one_of(st.builds(spec), made.ANYTHING),
+    "backbone": NETWORKS,
+    "source": NETWORKS,
+    "data": DATA,
+    "images": IMAGES,
+    "image": IMAGES,
+    "labels": IMAGES,
+    "answers": IMAGES,
+    "confusion": IMAGES,
+    "predictions": IMAGES,
+    "representative": IMAGES,
+    "calibration": DATA,
+}
+
+
+def code_of(name, value):
+    """What a name stands for: of functions made by one function, and of two names of one, the same."""
+    return getattr(inspect.unwrap(value), "__code__", value) if callable(value) else name
 
 
 def called():
     """The names that are called: of those that are one and the same code, the first."""
     found, seen = {}, set()
-    for name, value in sorted(public_names().items(), key=lambda item: (item[0] not in SLOW, item[0].count("."), item[0])):
-        code = getattr(value, "__code__", value if inspect.isclass(value) else name)
+    names = public_names()
+    for name in sorted(names, key=lambda name: (name not in SLOW, name.count("."), name)):
+        code = code_of(name, names[name])
         if name not in EXEMPT and code not in seen:
-            found[name] = value
+            found[name] = names[name]
         seen.add(code)
     return dict(sorted(found.items()))
 
@@ -268,11 +440,29 @@ def arguments(draw, name, function, place):
             given[n] = draw(RIGHT[n])
         elif p.default is p.empty:
             raise LookupError(f"{name} has an argument {n!r} that RIGHT and OF of tests/helpers/input_calls.py lack")
-    exchangeable = [n for n, p in parameters.items() if p.kind != p.VAR_POSITIONAL and n not in ("download", "callbacks", "execution")]
-    count = draw(st.integers(0, 2))
-    for n in draw(st.lists(st.sampled_from(exchangeable), min_size=count, max_size=count, unique=True)) if exchangeable else ():
+    exchangeable = [n for n, p in parameters.items() if p.kind != p.VAR_POSITIONAL and n not in NOT_EXCHANGED]
+    count = min(draw(st.integers(0, 2)), len(exchangeable))
+    for n in (
+        draw(st.lists(st.sampled_from(exchangeable), min_size=count, max_size=count, unique=True))
+        if exchangeable
+        else ()
+    ):
         if n in OUT:
-            given[n] = draw(st.sampled_from([place / "out", str(place / "a b\n é"), place / "deep" / "er", "", None, 3, b"x", place / "x\0y", "x" * 300]))
+            given[n] = draw(
+                st.sampled_from(
+                    [
+                        place / "out",
+                        str(place / "a b\n é"),
+                        place / "deep" / "er",
+                        "",
+                        None,
+                        3,
+                        b"x",
+                        place / "x\0y",
+                        "x" * 300,
+                    ]
+                )
+            )
             if isinstance(given[n], str) and not given[n].startswith("/"):
                 given[n] = str(place / given[n]) if given[n] else ""
         else:

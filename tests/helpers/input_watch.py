@@ -73,7 +73,11 @@ SEARCH = Search()
 def table():
     """What was tried, as rows of plain values."""
     return [
-        {"name": name, **{k: getattr(t, k) for k in ("examples", "answered", "refused")}, "seconds": round(t.seconds, 1)}
+        {
+            "name": name,
+            **{k: getattr(t, k) for k in ("examples", "answered", "refused")},
+            "seconds": round(t.seconds, 1),
+        }
         | {"faults": dict(t.faults)}
         for name, t in sorted(TRIED.items())
     ]
@@ -134,7 +138,7 @@ def sentence(text):
         raise Fault(f"a refusal of several lines: {text!r}")
     if len(text) >= 700:
         raise Fault(f"a refusal of {len(text)} characters: {text!r}")
-    if not text or text[-1] not in ".?)":
+    if not text.startswith("[Errno") and (not text or text[-1] not in ".?)"):  # the system's words, with the path
         raise Fault(f"a refusal that is no sentence: {text!r}")
 
 
@@ -161,6 +165,7 @@ def ask(name, call, *, out=(), work=None, seconds=SECONDS):
     except Fault as fault:
         tried.faults[_kind(fault)] += 1
         if SEARCH.all:
+            print(f"{name}: {_kind(fault)}", file=sys.__stderr__, flush=True)
             hypothesis.reject()
         raise
     finally:

@@ -4,14 +4,12 @@ import itertools
 
 import hypothesis
 import numpy as np
-import pytest
 from helpers import input_arrays as made
 from helpers.input_watch import Fault, ask
 from hypothesis import strategies as st
 
 import keras_resnets as kr
 from keras_resnets.data.batches import batches, class_labels
-from keras_resnets.errors import ArgumentError
 
 PLAIN = {"normalize": None, "augmentation": None, "tell": lambda line: None}
 
@@ -40,7 +38,11 @@ def test_right_arrays_are_read_as_they_are(draw):
     assert read(data) == sorted((image.tobytes(), int(label)) for image, label in zip(wanted, numbers, strict=True))
 
 
-@hypothesis.given(x=st.one_of(made.any_array(), made.images()), y=made.WRONG_LABELS, form=st.sampled_from(["pair", "splits", "map", "one"]))
+@hypothesis.given(
+    x=st.one_of(made.any_array(), made.images()),
+    y=made.WRONG_LABELS,
+    form=st.sampled_from(["pair", "splits", "map", "one"]),
+)
 def test_any_arrays_are_read_or_refused(x, y, form):
     hypothesis.assume(np.size(x) < 2**30 or np.shape(x)[:1] != np.shape(y)[:1])  # there it is only slow
     given = {"pair": (x, y), "splits": ((x, y), (x, y)), "map": {"train": (x, y), "test": (x, y)}, "one": x}[form]
@@ -50,7 +52,11 @@ def test_any_arrays_are_read_or_refused(x, y, form):
         assert data.classes >= 2
 
 
-@hypothesis.given(x=st.one_of(made.any_array(), made.images(6, (8, 8, 1))), y=st.one_of(st.none(), made.WRONG_LABELS), rows=st.integers(1, 9))
+@hypothesis.given(
+    x=st.one_of(made.any_array(), made.images(6, (8, 8, 1))),
+    y=st.one_of(st.none(), made.WRONG_LABELS),
+    rows=st.integers(1, 9),
+)
 def test_the_door_of_measurements(x, y, rows):
     def call():
         return list(itertools.islice(batches((x, y), rows, shape=(8, 8, 1), classes=3), 20))

@@ -1,0 +1,149 @@
+"""`explained`: a call that fails on an argument of a wrong type says which, in the sentence of an `ArgumentError`."""
+
+from __future__ import annotations
+
+import builtins
+import collections.abc
+import functools
+import inspect
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from keras_resnets.errors import ArgumentError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    os.PathLike: "a path",
+    type(None): "None",
+    bytes: "bytes",
+}
+
+
+def explained(function: F) -> F:
+    """Decorates a public function: where it fails, and an argument is not of the type in its signature, that is told.
+
+    Of a class, that is done for what makes its objects.
+
+    Nothing is checked before: what a function can use, it uses, whatever its type. What it raises to explain itself
+    (`ArgumentError`, and that something is absent or not installed) stays, and so does what Python says of a call with
+    arguments that the function does not have.
+
+    Example:
+        >>> from keras_resnets.explaining import explained
+        >>> @explained
+        ... def double(number: int) -> int:
+        ...     return len(range(number)) * 2
+        >>> double("3")
+        Traceback (most recent call last):
+        ...
+        keras_resnets.errors.ArgumentError: number must be a whole number; got '3'.
+    """
+
+    if isinstance(function, type):
+        function.__init__ = explained(function.__init__)  # type: ignore[misc]
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (ArgumentError, OSError, ImportError, MemoryError):
+            raise
+        except Exception as error:
+            refusal = _refusal(function, args, kwargs)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    return typing.cast(F, call)
+
+
+def _refusal(function: Callable, args: tuple, kwargs: dict[str, Any]) -> ArgumentError | None:
+    """Returns what is to be said of the first argument that is not of its type."""
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError:
+        return None
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in given or parameter.annotation is parameter.empty:
+            continue
+        hint = _hint(parameter.annotation, inspect.unwrap(function))
+        values = given[name] if parameter.kind == parameter.VAR_POSITIONAL else (given[name],)
+        if parameter.kind == parameter.VAR_KEYWORD:
+            values = tuple(given[name].values())
+        for value in values:
+            if not _fits(value, hint):
+                return ArgumentError(f"{name} must be {_described(hint)}; got {value!r}.")
+    return None
+
+
+def _hint(annotation: Any, function: Any) -> Any:
+    """Returns the type that an annotation stands for; any, where its name is known to type checkers alone."""
+    if not isinstance(annotation, str):
+        return annotation
+    names = {**vars(builtins), **getattr(function, "__globals__", vars(sys.modules[function.__module__]))}
+    try:
+        return eval(annotation, names)
+    except Exception:
+        return Any
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, as far as that can be said."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is typing.Literal:
+        return isinstance(value, collections.abc.Hashable) and value in parts
+    if hint is None or hint is Any:
+        return hint is Any or value is None
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    if isinstance(origin, type):
+        return _holds(value, origin, parts)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+def _holds(value: Any, origin: type, parts: tuple) -> bool:
+    """Whether a value is a container of a kind, with parts of their types."""
+    if origin is collections.abc.Callable:
+        return callable(value)
+    if not isinstance(value, origin) or isinstance(value, str | bytes):
+        return False
+    if isinstance(value, collections.abc.Mapping) and len(parts) == 2:
+        return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
+    if origin is tuple and parts and parts[-1] is not ...:
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    if isinstance(value, list | tuple) and parts:
+        return all(_fits(part, parts[0]) for part in value)
+    return True
+
+
+def _described(hint: Any) -> str:
+    """Says in words what a type is."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        words = list(dict.fromkeys(map(_described, parts)))
+        return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+    if origin is typing.Literal:
+        return " or ".join(map(repr, parts))
+    if origin is collections.abc.Callable or hint is collections.abc.Callable:
+        return "a function"
+    if origin is tuple and parts and parts[-1] is not ...:
+        return f"a tuple ({', '.join(map(_described, parts))})"
+    if isinstance(origin, type):
+        if issubclass(origin, collections.abc.Mapping):
+            return "a dictionary"
+        what = {list: "a list", tuple: "a tuple"}.get(origin, "a sequence")
+        return f"{what} of which each is {_described(parts[0])}" if parts else what
+    name = "None" if hint is None else getattr(hint, "__name__", str(hint))
+    return _WORDS.get(hint) or ("None" if hint is None else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
