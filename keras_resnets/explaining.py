@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import collections.abc
+import dataclasses
 import functools
 import inspect
 import os
@@ -13,7 +14,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +66,29 @@ def explained(function: F) -> F:
             raise refusal from error
 
     return typing.cast(F, call)
+
+
+def made_of(cls: type, values: Any, label: str) -> Any:
+    """Makes an object of a dataclass of its fields by name, as JSON has them: lists become tuples.
+
+    Args:
+        cls: the class.
+        values: its fields.
+        label: what messages call it.
+
+    Raises:
+        ArgumentError: there is no such field, one is missing, or the class refuses its value.
+    """
+    if not isinstance(values, collections.abc.Mapping):
+        raise ArgumentError(f"{label} must be a dictionary of fields; got {values!r}.")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ArgumentError(f"{label} has no field {key!r}; did you mean one of: {nearest(str(key), fields)}?")
+    for name, field in fields.items():
+        if field.default is field.default_factory is dataclasses.MISSING and name not in values:
+            raise ArgumentError(f"{label} must have the field {name!r}; got {', '.join(values) or 'none'}.")
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _refusal(function: Callable, args: tuple, kwargs: dict[str, Any]) -> ArgumentError | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
-from keras_resnets.explaining import explained
+from keras_resnets.explaining import explained, made_of
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,9 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Inverse of `to_dict`."""
         resizing = values.get("resizing")  # not in what early versions saved, nor is `white`
+        missing = [name for name in ("mean", "std", "channels") if name not in values]
+        if missing:
+            raise ArgumentError(f"preprocessing must have the field {missing[0]!r}; got {', '.join(values) or 'none'}.")
         mean = values["mean"]
         if isinstance(mean, dict):
             content = np.frombuffer(base64.b64decode(mean["float32"]), "<f4")
@@ -197,7 +200,7 @@ class Preprocessing:
             _nested(mean),
             tuple(values["std"]),
             values["channels"],
-            Resizing(**resizing) if resizing else None,
+            made_of(Resizing, resizing, "resizing") if resizing else None,
             values.get("white", 255.0),
         )
 

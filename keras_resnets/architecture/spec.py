@@ -8,24 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_resnets.architecture import unit
-from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
-from keras_resnets.explaining import explained
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained, made_of
 from keras_resnets.showing import Shown
 
 # The possible ends of a network.
 HEADS = ("classifier", "1conv", "2conv")
-
-
-def _from_dict(cls: type, values: dict[str, Any], label: str) -> Any:
-    """Makes a `Spec` or `Stage` of fields by name; lists become tuples."""
-    fields = {field.name for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise ArgumentError(f"{label} has no field {key!r}; did you mean one of: {nearest(key, fields)}?")
-    for field in dataclasses.fields(cls):
-        if field.default is dataclasses.MISSING and field.name not in values:
-            raise ArgumentError(f"{label} must have the field {field.name!r}; it has {', '.join(values) or 'none'}.")
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 @explained
@@ -312,7 +300,7 @@ class Spec(Shown):
     def replace(self, **overrides: Any) -> Spec:
         """Returns a copy with some fields replaced; raises `ArgumentError` for an unknown field."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return _from_dict(Spec, values | overrides, "Spec")
+        return made_of(Spec, values | overrides, "Spec")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain lists, numbers and strings, ready for JSON."""
@@ -321,8 +309,8 @@ class Spec(Shown):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Spec:
         """Inverse of `to_dict`; raises `ArgumentError` for an unknown key."""
-        stages = tuple(_from_dict(Stage, stage, "Stage") for stage in values.get("stages", ()))
-        return _from_dict(cls, {**values, "stages": stages}, "Spec")
+        stages = tuple(made_of(Stage, stage, "Stage") for stage in values.get("stages", ()))
+        return made_of(cls, {**values, "stages": stages}, "Spec")
 
     def to_json(self) -> str:
         """Returns the spec as a JSON text."""

@@ -16,7 +16,7 @@ from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
 from keras_resnets.data.batching import normalisation, of_pixels
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
-from keras_resnets.explaining import explained
+from keras_resnets.explaining import explained, made_of
 
 if TYPE_CHECKING:
     import keras
@@ -90,6 +90,8 @@ class Recipe:
     freeze: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ArgumentError(f"name must be a non-empty text; got {self.name!r}.")
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if isinstance(f.default, bool):
@@ -210,7 +212,7 @@ class Recipe:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         if isinstance(fields.get("augmentation"), Mapping):
-            fields["augmentation"] = Augmentation(**fields["augmentation"])
+            fields["augmentation"] = made_of(Augmentation, fields["augmentation"], "augmentation")
         if isinstance(fields.get("normalize"), Mapping):
             fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
         return cls(**fields)
