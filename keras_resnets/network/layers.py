@@ -41,6 +41,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         number("epsilon", epsilon, least=0)
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         self.frozen = frozen
+        # Keras' own from 3.14 on; before, there is none.
+        self.renorm = getattr(self, "renorm", False)
 
     def _can_fuse(self, inputs, training, mask) -> bool:
         return (
