@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.data.batches import check_inputs
+from keras_resnets.errors import ArgumentError
 from keras_resnets.explaining import explained
 from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network.blocks import ResidualBlock
@@ -58,6 +59,8 @@ def program(
     """
     choices, places = choices or {}, [i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock)]
     steps = [(i, BOTH) for i in range(len(model.chain))]
+    if order is not None and sorted(order) != list(range(len(places))):
+        raise ArgumentError(f"order must hold each number from 0 to {len(places) - 1} once; got {order!r}.")
     for place, block in zip(places, range(len(places)) if order is None else order, strict=True):
         steps[place] = (places[block], choices.get(block, BOTH))
     return Program(tuple(steps))

@@ -103,6 +103,19 @@ class Recipe:
         if isinstance(self.normalize, Preprocessing):
             object.__setattr__(self, "normalize", of_pixels(self.normalize))
         one_of("algorithm", self.algorithm, ("sgd", "adamw"))
+        one_of("momentum_form", self.momentum_form, ("keras", "torch"))
+        one_of("decay", self.decay, ("kernels", "weights", "all"))
+        one_of("loss_at", self.loss_at, ("output", "input"))
+        if not isinstance(self.augmentation, Augmentation):
+            raise ArgumentError(f"augmentation must be an Augmentation or its fields; got {self.augmentation!r}.")
+        if not isinstance(self.normalize, str | Preprocessing | None):
+            raise ArgumentError(f"normalize must be a text, a Preprocessing or None; got {self.normalize!r}.")
+        if not isinstance(self.boundaries, tuple):
+            raise ArgumentError(f"boundaries must be a tuple of whole numbers; got {self.boundaries!r}.")
+        for boundary in self.boundaries:
+            whole_number("boundaries", boundary, 0)
+        if self.hardest is not None:
+            number("hardest", self.hardest, above=0, below=1, rule="a probability between 0 and 1, or None")
         one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
         if self.schedule == "held" and len(self.boundaries) != 1:
             raise ArgumentError(f"boundaries must be one with schedule='held'; got {self.boundaries!r}.")

@@ -84,7 +84,7 @@ def table():
 
 
 class _Writes:
-    """Notes writing outside of folders where it is allowed. A hook of the interpreter cannot be removed: there is one."""
+    """Notes writing outside of folders where it is allowed. There is one: hooks cannot be removed."""
 
     def __init__(self):
         self.allowed: tuple[str, ...] | None = None

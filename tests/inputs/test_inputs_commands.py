@@ -1,10 +1,9 @@
-"""Every command with options of any value: done, or one line and its status; nothing is written but where it was asked."""
+"""Every command with options of any value: done, or one line and its status; written is where it was asked."""
 
 import contextlib
 import io
 import shutil
 
-import click
 import hypothesis
 import pytest
 from helpers import input_commands
@@ -61,7 +60,7 @@ def test_any_options(words, prepared, tmp_path):
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(prepared, work)
         before = snapshot(work)
-        ask(" ".join(words), lambda: run(arguments), out=[work, "/tmp"], work=work)
+        ask(" ".join(words), lambda: run(arguments), out=[work, "/tmp"], work=work, seconds=300)
         outs = [
             a.partition("=")[2] if a.startswith("--out=") else b
             for a, b in zip(arguments, [*arguments[1:], ""], strict=True)
