@@ -18,7 +18,7 @@ from keras_resnets.errors import ArgumentError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_WORDS = {
+_WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     bool: "True or False",
@@ -146,7 +146,7 @@ def _holds(value: Any, origin: type, parts: tuple) -> bool:
     if isinstance(value, collections.abc.Mapping) and len(parts) == 2:
         return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
     if origin is tuple and parts and parts[-1] is not ...:
-        return len(value) == len(parts) and all(map(_fits, value, parts))
+        return len(value) == len(parts) and all(_fits(v, part) for v, part in zip(value, parts, strict=True))
     if isinstance(value, list | tuple) and parts:
         return all(_fits(part, parts[0]) for part in value)
     return True
@@ -170,4 +170,6 @@ def _described(hint: Any) -> str:
         what = {list: "a list", tuple: "a tuple"}.get(origin, "a sequence")
         return f"{what} of which each is {_described(parts[0])}" if parts else what
     name = "None" if hint is None else getattr(hint, "__name__", str(hint))
-    return _WORDS.get(hint) or ("None" if hint is None else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
+    return _WORDS.get(typing.cast(Any, hint)) or (
+        "None" if hint is None else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    )

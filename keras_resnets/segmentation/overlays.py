@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnets.data.labels import IGNORE
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, number
 from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Events
 from keras_resnets.segmentation.prediction import predict
@@ -39,6 +39,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength:
         [[[100, 0, 0], [0, 0, 0]]]
     """
     _check_picture(image, labels, colors)
+    number("strength", strength, least=0, most=1)
     image = np.broadcast_to(image, (*image.shape[:2], 3)).astype("float64")
     low, high = image.min(), image.max()
     picture = 255 * (image - low) / (high - low) if high > low else np.zeros_like(image)
@@ -52,6 +53,8 @@ def _check_picture(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, ar
     """Refuses arrays that are no image, its labels, and a colour for each class."""
     if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size or image.dtype.kind not in "biuf":
         raise ArgumentError(f"image must be numbers of shape (height, width, 1 or 3); got {image.shape} {image.dtype}.")
+    if not np.isfinite(image).all():
+        raise ArgumentError("image must be finite; got NaN or infinity.")
     if labels.shape != image.shape[:2] or labels.dtype.kind not in "iu":
         raise ArgumentError(
             f"{argument} must be whole numbers of shape {image.shape[:2]}, one for each pixel of the image; got "

@@ -100,6 +100,7 @@ class SGD(_OfSome, keras.optimizers.SGD):
         number("momentum", momentum, least=0, most=1)
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         one_of("decay", decay, tuple(DECAYS))
+        number("momentum", momentum, least=0, most=1)
         one_of("form", form, ("keras", "torch"))
         number("l2", l2, least=0, below=1)
         number("bias_rate", bias_rate, above=0)

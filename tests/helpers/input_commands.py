@@ -70,7 +70,7 @@ PLACES = [
 
 def prepare(folder):
     """Fills a folder with what commands are pointed at: a network, data, pictures, and what is wrong with each."""
-    from helpers.input_calls import arrays, network
+    from helpers.input_arguments import arrays, network
 
     network().save(folder / "net.keras")
     x, y = arrays(24)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import hypothesis
 import pytest
-from helpers import input_calls
+from helpers import input_arguments, input_calls
 from helpers.input_watch import ask
 from helpers.public_names import public_names
 from hypothesis import strategies as st
@@ -18,10 +18,10 @@ CALLED = input_calls.called()
 
 def test_every_public_name_is_called():
     names = public_names()
-    assert input_calls.EXEMPT.keys() <= names.keys()
-    assert set(input_calls.OF) <= names.keys()
+    assert input_arguments.EXEMPT.keys() <= names.keys()
+    assert set(input_arguments.OF) <= names.keys()
     same = {input_calls.code_of(n, f) for n, f in CALLED.items()}
-    missed = [n for n, f in names.items() if n not in input_calls.EXEMPT and input_calls.code_of(n, f) not in same]
+    missed = [n for n, f in names.items() if n not in input_arguments.EXEMPT and input_calls.code_of(n, f) not in same]
     assert not missed
 
 
@@ -52,7 +52,7 @@ def test_an_argument_of_a_wrong_type_is_named_where_a_call_fails():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.thorough] if n in input_calls.SLOW else []) for n in CALLED]
+    "name", [pytest.param(n, marks=[pytest.mark.thorough] if n in input_arguments.SLOW else []) for n in CALLED]
 )
 def test_any_arguments(name, tmp_path):
     folder = tmp_path / "work"

@@ -159,7 +159,7 @@ def test_any_folder_is_read_or_refused(tree, root, size, tmp_path_factory):
 
 @hypothesis.given(name=st.sampled_from(FILES[:8]), drawn=st.data())
 def test_any_picture_is_predicted_or_named(name, drawn, tmp_path_factory):
-    from helpers.input_calls import network
+    from helpers.input_arguments import network
 
     folder = tmp_path_factory.getbasetemp() / "pictures"
     shutil.rmtree(folder, ignore_errors=True)
