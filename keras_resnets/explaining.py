@@ -146,7 +146,8 @@ def _holds(value: Any, origin: type, parts: tuple) -> bool:
     if isinstance(value, collections.abc.Mapping) and len(parts) == 2:
         return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
     if origin is tuple and parts and parts[-1] is not ...:
-        return len(value) == len(parts) and all(_fits(v, part) for v, part in zip(value, parts, strict=True))
+        inside: Any = value
+        return len(inside) == len(parts) and all(_fits(v, part) for v, part in zip(inside, parts, strict=True))
     if isinstance(value, list | tuple) and parts:
         return all(_fits(part, parts[0]) for part in value)
     return True
@@ -167,9 +168,7 @@ def _described(hint: Any) -> str:
     if isinstance(origin, type):
         if issubclass(origin, collections.abc.Mapping):
             return "a dictionary"
-        what = {list: "a list", tuple: "a tuple"}.get(origin, "a sequence")
+        what = "a list" if origin is list else "a tuple" if origin is tuple else "a sequence"
         return f"{what} of which each is {_described(parts[0])}" if parts else what
     name = "None" if hint is None else getattr(hint, "__name__", str(hint))
-    return _WORDS.get(typing.cast(Any, hint)) or (
-        "None" if hint is None else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
-    )
+    return _WORDS.get(hint) or ("None" if hint is None else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")

@@ -196,6 +196,7 @@ class PadChannels(keras.layers.Layer):
 
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
+        whole_number("channels", channels, 1)
         self.channels = channels
 
     def build(self, input_shape):
@@ -233,6 +234,8 @@ class TakeChannels(keras.layers.Layer):
 
     def __init__(self, channels, start=0, **kwargs):
         super().__init__(**kwargs)
+        whole_number("channels", channels, 1)
+        whole_number("start", start, 0)
         self.channels, self.start = channels, start
 
     def compute_output_shape(self, input_shape):
