@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import keras_resnets as kr
 from keras_resnets.data.batches import batches, class_labels
 
+FOUR = np.zeros((4, 8, 8, 1), "uint8")
 PLAIN = {"normalize": None, "augmentation": None, "tell": lambda line: None}
 
 
@@ -38,6 +39,15 @@ def test_right_arrays_are_read_as_they_are(draw):
     assert read(data) == sorted((image.tobytes(), int(label)) for image, label in zip(wanted, numbers, strict=True))
 
 
+# Each was a fault: an exception of NumPy's, another class than was given, or no end.
+@hypothesis.example(FOUR, [0, 1, np.inf, 1], "pair")
+@hypothesis.example(FOUR, [0, 2**40, 1, 0], "pair")
+@hypothesis.example(FOUR, [[0], [1, 2], [0], [1]], "pair")
+@hypothesis.example(np.array([b"a", b"b"]), [[], [0]], "splits")
+@hypothesis.example(np.broadcast_to(np.zeros((), "uint8"), (2**40, 8, 8, 1)), None, "pair")
+@hypothesis.example(np.ma.masked_array(FOUR, True), [0, 1, 0, 1], "pair")
+@hypothesis.example(np.ma.masked_array(np.zeros((4, 8, 8, 1)), True), [], "one")
+@hypothesis.example("\x84?T¤ none", None, "one")
 @hypothesis.given(
     x=st.one_of(made.any_array(), made.images()),
     y=made.WRONG_LABELS,
