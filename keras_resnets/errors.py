@@ -7,18 +7,27 @@ import importlib.util
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 # Names of libraries as their makers write them.
 _PROPER = {"tensorflow": "TensorFlow", "tensorflow_datasets": "tensorflow-datasets", "ray": "Ray", "jax": "JAX"}
+# Characters of a sentence.
+_LONGEST = 600
 
 
 class ArgumentError(ValueError):
     """An argument breaks a rule.
 
-    The message is one sentence with the argument, the rule, the value given and the remedy. The command line prints
-    it and exits with status 2 (wrong usage).
+    The message is one sentence with the argument, the rule, the value given and the remedy, on one line and of at most
+    600 characters: of a value that is longer, such as an array, the middle is left out. The command line prints it and
+    exits with status 2 (wrong usage).
     """
+
+    def __init__(self, text: object = "") -> None:
+        line = " ".join(str(text).split())
+        if len(line) > _LONGEST:
+            line = f"{line[: _LONGEST // 2 - 5]} [...] {line[-(_LONGEST // 2) :]}"
+        super().__init__(line)
 
 
 class Notice(UserWarning):
@@ -27,7 +36,10 @@ class Notice(UserWarning):
 
 def notice(text: str) -> None:
     """Warns of something that was mended, left out or found in a user's files or training."""
-    warnings.warn(text, Notice, stacklevel=3)
+    level, frame = 3, sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == "keras_resnets.explaining":
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    warnings.warn(text, Notice, stacklevel=level)
 
 
 def needs(library: str, what: str, remedy: str | None = None) -> None:
@@ -58,7 +70,8 @@ def nearest(word: str, choices: Iterable[str], most: int = 3) -> str:
 def one_of(argument: str, value: object, allowed: Iterable[object]) -> None:
     """Raises `ArgumentError` unless `value` is among `allowed`."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    # An array, which has no hash, is equal to a text in each of its elements.
+    if not isinstance(value, Hashable) or value not in allowed:
         raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
 
 

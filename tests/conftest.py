@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import fuzz_weight_files as fuzzer
+import hypothesis
 import keras
 import numpy as np
 import pytest
@@ -16,6 +17,12 @@ from helpers import weight_references as reference
 import keras_resnets as kr
 
 pytest_plugins = ["helpers.comparisons", "helpers.searches", "helpers.wrong_calls"]  # for their fixtures
+
+# Few examples, the same each time; `--hypothesis-profile=soak` looks for others.
+OF_TESTS = {"deadline": None, "database": None, "suppress_health_check": list(hypothesis.HealthCheck)}
+hypothesis.settings.register_profile("tests", max_examples=4, derandomize=True, **OF_TESTS)
+hypothesis.settings.register_profile("soak", max_examples=1000, report_multiple_bugs=True, print_blob=True, **OF_TESTS)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_ignore_collect(collection_path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from keras_resnets.architecture.counting import count
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained
 
 # The costs that a budget can limit: fields of `Counts`.
 MEASURES = ("parameters", "macs", "activations")
@@ -18,6 +19,7 @@ MEASURES = ("parameters", "macs", "activations")
 _REACH = 2
 
 
+@explained
 def costs(spec: Spec) -> dict[str, int]:
     """Returns the cost of a network by each of `MEASURES`.
 
@@ -31,6 +33,7 @@ def costs(spec: Spec) -> dict[str, int]:
     return {measure: getattr(counts, measure) for measure in MEASURES}
 
 
+@explained
 def with_blocks(spec: Spec, blocks: int | Sequence[int]) -> Spec:
     """Returns the spec with another number of blocks.
 
@@ -58,6 +61,7 @@ def with_blocks(spec: Spec, blocks: int | Sequence[int]) -> Spec:
     return spec.replace(stages=tuple(stages))
 
 
+@explained
 def with_unit(spec: Spec, unit: str) -> Spec:
     """Returns the spec with other residual units, as wide as the first convolutions of its own.
 
@@ -89,6 +93,7 @@ def with_unit(spec: Spec, unit: str) -> Spec:
     return spec.replace(stages=tuple(stages))
 
 
+@explained
 @functools.lru_cache(maxsize=4096)
 def solve(spec: Spec, measure: str, amount: int, tolerance: float = 0.02) -> Spec:
     """Returns the spec with the width at which the network has a given cost.

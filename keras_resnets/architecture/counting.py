@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from keras_resnets.architecture.plan import Block, Pool, plan
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 
 Size = tuple[int, int]
 
@@ -62,6 +63,7 @@ class Counts:
         self.macs += channels * width
 
 
+@explained
 def count(spec: Spec, input_shape: tuple[int, int, int] | None = None) -> Counts:
     """Counts the costs of the network that `build` makes of a spec, top included.
 
@@ -122,6 +124,7 @@ def _shrunk(size: Size, stride: int) -> Size:
     return -(-height // stride), -(-width // stride)
 
 
+@explained
 def pooled(spec: Spec, window: int, size: Size) -> Size:
     """Returns the size of a map after the strided max-pool before a stage (`Spec.pool_padding`).
 

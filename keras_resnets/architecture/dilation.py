@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keras_resnets.architecture.spec import Spec, Stage
+from keras_resnets.explaining import explained
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Grid:
     after: int
 
 
+@explained
 def grids(spec: Spec) -> list[Grid]:
     """Returns the grid of each stage.
 
@@ -51,6 +53,7 @@ def grids(spec: Spec) -> list[Grid]:
     return stage_grids
 
 
+@explained
 def strided(spec: Spec, stage: Stage) -> int:
     """Returns the number, from 0, of the convolution that has the stride in a stage's first block.
 

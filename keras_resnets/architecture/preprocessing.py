@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained, made_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Resizing:
         return height, width
 
 
+@explained
 @dataclass(frozen=True)
 class Preprocessing:
     """Turns raw pixels into a network's input: `(pixels - mean) / std`, channel by channel.
@@ -143,10 +145,12 @@ class Preprocessing:
             images: raw images, channels last: a NumPy array, a tensor of the backend, or a Keras tensor.
 
         Raises:
-            ArgumentError: they have another number of channels.
+            ArgumentError: they are no numbers, or have another number of channels.
         """
+        if not hasattr(images, "shape") or isinstance(images, np.ndarray | np.generic):
+            images = _numbers(images)
         channels = images.shape[-1] if len(images.shape) else None
-        if not self.fits(channels):
+        if not len(images.shape) or not self.fits(channels):
             wanted = 3 if self.channels == "bgr" else max(np.shape(self.mean)[-1], len(self.std))
             raise ArgumentError(
                 f"images must have the {wanted} channels that this preprocessing is for, as their last axis; got shape "
@@ -185,6 +189,9 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Inverse of `to_dict`."""
         resizing = values.get("resizing")  # not in what early versions saved, nor is `white`
+        missing = [name for name in ("mean", "std", "channels") if name not in values]
+        if missing:
+            raise ArgumentError(f"preprocessing must have the field {missing[0]!r}; got {', '.join(values) or 'none'}.")
         mean = values["mean"]
         if isinstance(mean, dict):
             content = np.frombuffer(base64.b64decode(mean["float32"]), "<f4")
@@ -193,7 +200,7 @@ class Preprocessing:
             _nested(mean),
             tuple(values["std"]),
             values["channels"],
-            Resizing(**resizing) if resizing else None,
+            made_of(Resizing, resizing, "resizing") if resizing else None,
             values.get("white", 255.0),
         )
 
@@ -209,3 +216,15 @@ def _are_numbers(values: tuple, ranks: tuple[int, ...]) -> bool:
 
 def _nested(values: Any) -> Any:
     return tuple(_nested(value) for value in values) if isinstance(values, list | tuple) else values
+
+
+def _numbers(images: Any) -> np.ndarray:
+    """Returns images that are no tensor as an array of numbers."""
+    try:
+        array = np.asarray(images)
+        if array.dtype.kind in "biuf" or array.dtype.name == "bfloat16":
+            return array
+        found: Any = array.dtype
+    except ValueError:
+        found = "parts of several shapes"
+    raise ArgumentError(f"images must be an array of numbers; got {type(images).__name__} of {found}.")

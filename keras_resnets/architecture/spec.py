@@ -8,22 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_resnets.architecture import unit
-from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained, made_of
 from keras_resnets.showing import Shown
 
 # The possible ends of a network.
 HEADS = ("classifier", "1conv", "2conv")
 
 
-def _from_dict(cls: type, values: dict[str, Any], label: str) -> Any:
-    """Makes a `Spec` or `Stage` of fields by name; lists become tuples."""
-    fields = {field.name for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise ArgumentError(f"{label} has no field {key!r}; did you mean one of: {nearest(key, fields)}?")
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-
-
+@explained
 @dataclass(frozen=True)
 class Stage:
     """Consecutive blocks of the same shape at one resolution.
@@ -69,6 +62,7 @@ class Stage:
             number("Stage.dropout", self.dropout, least=0, below=1)
 
 
+@explained
 @dataclass(frozen=True)
 class Spec(Shown):
     """The complete description of a network's layers; `keras_resnets.build` turns it into a model.
@@ -306,7 +300,7 @@ class Spec(Shown):
     def replace(self, **overrides: Any) -> Spec:
         """Returns a copy with some fields replaced; raises `ArgumentError` for an unknown field."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return _from_dict(Spec, values | overrides, "Spec")
+        return made_of(Spec, values | overrides, "Spec")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain lists, numbers and strings, ready for JSON."""
@@ -315,8 +309,8 @@ class Spec(Shown):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Spec:
         """Inverse of `to_dict`; raises `ArgumentError` for an unknown key."""
-        stages = tuple(_from_dict(Stage, stage, "Stage") for stage in values.get("stages", ()))
-        return _from_dict(cls, {**values, "stages": stages}, "Spec")
+        stages = tuple(made_of(Stage, stage, "Stage") for stage in values.get("stages", ()))
+        return made_of(cls, {**values, "stages": stages}, "Spec")
 
     def to_json(self) -> str:
         """Returns the spec as a JSON text."""

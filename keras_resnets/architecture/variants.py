@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_resnets.architecture.spec import Spec, Stage
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.explaining import explained
 
 BOTTLENECK = (1, 3, 1)
 
@@ -16,6 +17,7 @@ BOTTLENECK = (1, 3, 1)
 _MOST = 10_000
 
 
+@explained
 def cifar(name: str, blocks: int, **fields) -> Spec:
     """Three stages of `blocks` basic blocks on 32x32 maps (He et al. 2015, section 4.2).
 
@@ -28,6 +30,7 @@ def cifar(name: str, blocks: int, **fields) -> Spec:
     return Spec(name, stages, **fields)
 
 
+@explained
 def cifar_bottleneck(name: str, blocks: int, **fields) -> Spec:
     """Three stages of `blocks` bottlenecks, 64/128/256 channels out (He et al. 2016, section 4).
 
@@ -40,6 +43,7 @@ def cifar_bottleneck(name: str, blocks: int, **fields) -> Spec:
     return Spec(name, stages, shortcut="B", **fields)
 
 
+@explained
 def cifar_plain(name: str, layers: int, **fields) -> Spec:
     """Three stages of `layers` single convolutions without shortcuts; each layer is a block.
 
@@ -52,6 +56,7 @@ def cifar_plain(name: str, layers: int, **fields) -> Spec:
     return Spec(name, stages, shortcut="none", **fields)
 
 
+@explained
 def wide(name: str, blocks: int, factor: int, **fields) -> Spec:
     """Wide ResNet for CIFAR (Zagoruyko & Komodakis 2016, Table 1).
 
@@ -65,7 +70,10 @@ def wide(name: str, blocks: int, factor: int, **fields) -> Spec:
     return Spec(name, stages, placement="pre", shortcut="B", shared_preactivation="projection", **fields)
 
 
-def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 1, out: float = 1, **fields) -> Spec:
+@explained
+def imagenet(
+    name: str, blocks: tuple[int, ...], kernels: tuple[int, ...] = (3, 3), inner: float = 1, out: float = 1, **fields
+) -> Spec:
     """Four stages after the 7x7 stem (He et al. 2015, Table 1).
 
     Args:
@@ -85,7 +93,8 @@ def imagenet(name: str, blocks: tuple[int, ...], kernels=(3, 3), inner: float = 
     return Spec(name, tuple(stages), (224, 224, 3), 1000, stem="conv7", stem_width=64, **fields)
 
 
-def imagenet_widths(name: str, blocks: tuple[int, ...], kernels=(3, 3), **fields) -> Spec:
+@explained
+def imagenet_widths(name: str, blocks: tuple[int, ...], kernels: tuple[int, ...] = (3, 3), **fields) -> Spec:
     """ImageNet's four stages on the 3x3 stem, for 32x32 images (github.com/kuangliu/pytorch-cifar, `models/`).
 
     Args:
@@ -98,6 +107,7 @@ def imagenet_widths(name: str, blocks: tuple[int, ...], kernels=(3, 3), **fields
     return imagenet(name, blocks, kernels).replace(**small)
 
 
+@explained
 def imagenet_plain(name: str, blocks: tuple[int, ...], **fields) -> Spec:
     """The plain counterpart: twice as many single convolutions as the residual network has blocks.
 
@@ -113,6 +123,7 @@ def imagenet_plain(name: str, blocks: tuple[int, ...], **fields) -> Spec:
     return Spec(name, stages, (224, 224, 3), 1000, stem="conv7", stem_width=64, shortcut="none", **fields)
 
 
+@explained
 def vgg15(name: str) -> Spec:
     """VGG with batch-norm for 32x32, 13 convolutions and 2 dense layers (Veit et al. 2016, Fig. 3).
 
@@ -126,6 +137,7 @@ def vgg15(name: str) -> Spec:
     return Spec(name, stages, stem_width=64, shortcut="none", hidden=(512,))
 
 
+@explained
 def wu(name: str, units: tuple[int, ...], side: int, pools: tuple[int, ...], strides: tuple[int, ...] = (), **fields):
     """A network of Wu et al. 2016, Table 1, written there as "input-n1-...-n7".
 
@@ -137,6 +149,8 @@ def wu(name: str, units: tuple[int, ...], side: int, pools: tuple[int, ...], str
         strides: the levels whose first convolution and shortcut have stride 2 (the code of models A1 and A2).
         **fields: further fields of `Spec`.
     """
+    if len(units) != 7:
+        raise ArgumentError(f"units must be n1 to n7, the numbers of blocks of seven levels; got {units!r}.")
     widths = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 1024), (512, 1024, 2048), (1024, 2048, 4096))
     stages = tuple(
         Stage(
@@ -216,6 +230,7 @@ _REPORTED = (
 )
 
 
+@explained
 def list_models() -> list[str]:
     """Returns the names of all variants, sorted.
 
@@ -230,6 +245,7 @@ def list_models() -> list[str]:
     return sorted([*_TABLE, *_REPORTED])
 
 
+@explained
 def imagenet_models() -> list[str]:
     """Returns the names of the ImageNet variants, sorted."""
     return sorted(name for name in _TABLE if name != "vgg15" and not name.endswith("_conv3"))
@@ -260,6 +276,7 @@ def _blocks_of_depth(name: str, pattern: str, depth: int, step: int, base: int) 
     return blocks
 
 
+@explained
 def spec(name: str | Spec, /, **fields: Any) -> Spec:
     """Returns the spec of a named variant, with some of its fields replaced.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnets.data.batches import batches
+from keras_resnets.data.batches import as_array, batches
 from keras_resnets.data.folders import SPLITS, listed
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import fingerprint
@@ -88,6 +88,13 @@ def read(data: Any) -> Held:
     pairs = _split(data) if is_in_memory(data) else _file(Path(data))
     remarks: list[str] = []
     found = {split: _pair(part, f"{name}: {split}") for split, part in pairs.items()}
+    for split, (x, y) in found.items():
+        if not y.ndim:
+            raise ArgumentError(f"{name}: {split}: labels must be one for each image; got {y.tolist()!r}.")
+        if x.ndim and len(x) != len(y):  # before all of either is looked at
+            raise ArgumentError(
+                f"data must have a label for every image; got {len(x)} images and {len(y)} labels in {split}."
+            )
     images = {split: _images(x, f"{name}: {split}", remarks) for split, (x, _) in found.items()}
     shapes = {x.shape[1:] for x in images.values()}
     if len(shapes) > 1:
@@ -96,12 +103,6 @@ def read(data: Any) -> Held:
     given = getattr(pairs["train"], "class_names", None)  # of keras.utils.image_dataset_from_directory
     if given is not None and len(given) >= len(names):
         names = tuple(str(name) for name in given)
-    for split, y in labels.items():
-        if len(y) != len(images[split]):
-            raise ArgumentError(
-                f"data must have a label for every image; got {len(images[split])} images and {len(y)} labels in "
-                f"{split}."
-            )
     contents = fingerprint(array for split in labels for array in (images[split], labels[split]))
     splits = {split: (images[split], labels[split]) for split in labels}
     return Held(name, splits, names, Told(name, set(splits), list(dict.fromkeys(remarks))), contents)
@@ -117,14 +118,16 @@ def _split(data: Any) -> dict[str, Any]:
         return {split: data[split] for split in SPLITS if split in data}
     if hasattr(data, "element_spec"):
         return {"train": data}
-    is_pair = len(data) == 2 and not any(
-        isinstance(part, tuple | list) or hasattr(part, "element_spec") for part in data
-    )
-    if is_pair:
+    if len(data) == 2 and not all(map(_is_split, data)):
         return {"train": tuple(data)}
     if not 1 <= len(data) <= 3:
         raise ArgumentError(f"data in memory must be {_FORMS}; got {len(data)} parts.")
     return dict(zip(SPLITS, data, strict=False))
+
+
+def _is_split(part: Any) -> bool:
+    """Whether a part of data is a pair itself or `tf.data`, and not images or labels."""
+    return (isinstance(part, tuple | list) and len(part) == 2) or hasattr(part, "element_spec")
 
 
 def _file(file: Path) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def _pair(part: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
         return _drained(part, where)
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise ArgumentError(f"data in memory must be {_FORMS}; got {type(part).__name__} as {where.split()[-1]}.")
-    return np.asarray(part[0]), np.asarray(part[1])
+    return as_array(part[0], f"{where}: images"), as_array(part[1], f"{where}: labels")
 
 
 def _drained(dataset: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -231,9 +234,10 @@ def _labels(
         numbers = {split: np.searchsorted(names, y).astype("int32") for split, y in flat.items()}
     else:
         for split, y in flat.items():
-            wrong = (y < 0) | (y != np.floor(y))
-            if wrong.any():
-                raise ArgumentError(f"{name}: {split}: labels must be whole numbers from 0; got {y[wrong][0]}.")
+            # What is no number, or too large for one, is in no range.
+            right = (y >= 0) & (y < 2**31 - 1) & (y == np.floor(y))
+            if not right.all():
+                raise ArgumentError(f"{name}: {split}: labels must be whole numbers from 0; got {y[~right][0]}.")
         numbers = {split: y.astype("int32") for split, y in flat.items()}
         count = 1 + max(int(y.max()) for y in numbers.values())
         absent = sorted(set(range(count)) - set(np.unique(numbers["train"]).tolist()))

@@ -9,8 +9,10 @@ import numpy as np
 
 from keras_resnets.data.resizing import LUMA, scaled, to_bytes
 from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.explaining import explained
 
 
+@explained
 @dataclass(frozen=True)
 class Augmentation:
     """Random changes to a training image, drawn anew in each epoch.
@@ -97,6 +99,7 @@ class Augmentation:
                 )
 
 
+@explained
 def augment(images: np.ndarray, augmentation: Augmentation, random: np.random.Generator) -> np.ndarray:
     """Pads, crops and flips a batch; the same draws give the same result.
 
@@ -105,6 +108,8 @@ def augment(images: np.ndarray, augmentation: Augmentation, random: np.random.Ge
         augmentation: the changes to make.
         random: the source of the draws.
     """
+    if images.ndim != 4:
+        raise ArgumentError(f"images must be of shape (examples, height, width, channels); got {images.shape}.")
     count, height, width, channels = images.shape
     if augmentation.pad:
         pad = augmentation.pad

@@ -52,6 +52,22 @@ def batches(
         raise ArgumentError("data must hold at least one example; got none.")
 
 
+def as_array(values: Any, argument: str = "data") -> np.ndarray:
+    """Returns what a user gives as an array.
+
+    Raises:
+        ArgumentError: it holds parts of several lengths, or is masked: its hidden values would be measured.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ArgumentError(f"{argument} must be a whole array; got one with masked values. Give array.filled(...).")
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArgumentError(
+            f"{argument} must be an array; got {type(values).__name__} of parts that make none. Bring all to one shape."
+        ) from error
+
+
 def name_of(data) -> str:
     """Returns the name under which data were loaded, or `"given"` for arrays, `tf.data` and the like, without one."""
     name = data if isinstance(data, str | os.PathLike) else getattr(data, "name", None)
@@ -68,7 +84,7 @@ def class_labels(labels: np.ndarray, classes: int) -> np.ndarray:
     Raises:
         ArgumentError: a label is not one of the classes.
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels, "data: labels")
     _check_numbers("labels", labels)
     if labels.ndim > 2 or (labels.ndim == 2 and labels.shape[1] not in (1, classes)):
         raise ArgumentError(
@@ -109,7 +125,7 @@ def pixel_labels(labels: np.ndarray, classes: int, ignore: int = IGNORE) -> np.n
     Raises:
         ArgumentError: a label is not one of the classes.
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels, "data: labels")
     _check_numbers("labels", labels)
     if labels.ndim not in (3, 4) or (labels.ndim == 4 and labels.shape[3] != 1):
         raise ArgumentError(
@@ -129,7 +145,7 @@ def pixel_labels(labels: np.ndarray, classes: int, ignore: int = IGNORE) -> np.n
 def examples_in(data) -> int | None:
     """Returns the number of examples, or None if it is unknown before they are read."""
     if isinstance(data, tuple):
-        return len(data[0])
+        return len(data[0]) if data and getattr(data[0], "ndim", hasattr(data[0], "__len__")) else None
     if hasattr(data, "evaluated"):
         return data.evaluated("test")
     return None
@@ -139,7 +155,7 @@ def _parts(data, rows: int, shape: Shape | None) -> Iterator[tuple[np.ndarray, n
     """Yields the batches of arrays or of `tf.data`, not yet checked."""
     if isinstance(data, tuple):
         x, y = _pair(data)
-        x, y = np.asarray(x), None if y is None else np.asarray(y)
+        x, y = as_array(x, "data: inputs"), None if y is None else as_array(y, "data: labels")
         if not x.ndim or (y is not None and not y.ndim):
             raise ArgumentError("data: (x, y) must be arrays with an axis of examples; got a single number or text.")
         if y is not None:

@@ -14,10 +14,12 @@ from keras_resnets.data import pairs, sources
 from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.labels import Labels
 from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
+from keras_resnets.explaining import explained, made_of
 
 Splits = dict[str, "sources.Arrays | sources.Pictures | sources.Stream"]
 
 
+@explained
 @dataclass(frozen=True)
 class Batching:
     """How examples become batches.
@@ -86,7 +88,7 @@ class Batching:
         """Returns the batching among the options of a `Data`, also after a round trip through JSON."""
         fields = {f.name: options[f.name] for f in dataclasses.fields(cls) if f.name in options}
         if isinstance(fields.get("augmentation"), Mapping):
-            fields["augmentation"] = Augmentation(**fields["augmentation"])
+            fields["augmentation"] = made_of(Augmentation, fields["augmentation"], "augmentation")
         if isinstance(fields.get("normalize"), Mapping):
             fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
         return cls(**fields)

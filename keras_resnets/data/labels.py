@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_resnets.errors import whole_number
+from keras_resnets.explaining import explained
 
 # The label of a pixel that counts in no loss and no score, whatever the set's own number for it.
 IGNORE = 255
@@ -16,6 +17,7 @@ UNKNOWN = 254
 Color = tuple[int, int, int]
 
 
+@explained
 def palette(classes: int) -> tuple[Color, ...]:
     """Returns PASCAL VOC's colours of the classes 0, 1, ..., as its development kit computes them.
 

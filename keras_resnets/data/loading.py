@@ -15,8 +15,10 @@ from keras_resnets.data.batching import Batching, Source, Splits, lay_out
 from keras_resnets.data.pipelines import Data
 from keras_resnets.data.scenes import scenes
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained
 
 
+@explained
 def load(
     name: Any,
     *,

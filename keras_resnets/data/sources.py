@@ -118,7 +118,7 @@ def builder_of(name: str, data_dir, download: bool):
     where = str(data_dir) if data_dir else "~/tensorflow_datasets"
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as error:
+    except ValueError as error:  # nothing of the name, or no name at all
         raise ArgumentError(
             f"There is no data set {name!r}; give 'digits', a name that tensorflow-datasets knows, or a folder "
             f"of images."

@@ -10,6 +10,8 @@ import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.data.folders import listed
+from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.showing import counted
 
 # How many of the most sensitive blocks `describe` names.
@@ -21,6 +23,7 @@ def card_path(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.card.{suffix}")
 
 
+@explained
 def describe(report: dict[str, Any]) -> str:
     """Describes what was exported and how it compares with the network, in a few lines.
 
@@ -33,6 +36,8 @@ def describe(report: dict[str, Any]) -> str:
         >>> "same class for 100.0% of 32 examples" in kr.export.describe(report)
         True
     """
+    if "path" not in report:
+        raise ArgumentError(f"report must be what a function of keras_resnets.export returned; got {report!r}.")
     lines = [
         f"{report['path']}: {report['bytes'] / 1e6:.1f} MB, largest difference of an output "
         f"{report['max_difference']:.1e}{_same_class(report, 1)} of {report['examples']} examples"

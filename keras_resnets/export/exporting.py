@@ -14,6 +14,7 @@ from keras_resnets import runs
 from keras_resnets.data.batches import batches
 from keras_resnets.data.passes import mapped
 from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.export import inspection, report_fields
 from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
@@ -27,6 +28,7 @@ from keras_resnets.network.outputs import answer_one_class
 KINDS = {"float32": "litert", "float16": "litert-fp16", "dynamic": "litert-dynamic", "int8": "litert-int8"}
 
 
+@explained
 def write(
     model: keras.Model, path: str | os.PathLike, form: str, examples: np.ndarray | None = None, **options: Any
 ) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def write(
     return _export(form, model, path, examples, **options)
 
 
+@explained
 def saved_model(
     model: keras.Model,
     path: str | os.PathLike,
@@ -114,6 +117,7 @@ def saved_model(
     return _export("saved_model", model, path, examples, **options)
 
 
+@explained
 def litert(
     model: keras.Model,
     path: str | os.PathLike,
@@ -175,6 +179,7 @@ def litert(
     return _export(KINDS[kind], model, path, examples, representative, seed=seed, **options)
 
 
+@explained
 def onnx(
     model: keras.Model,
     path: str | os.PathLike,

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.errors import whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.export.inference import inference
 from keras_resnets.export.representative import EXAMPLES, Representative, inputs
 from keras_resnets.instruments.evaluation import evaluate
@@ -33,6 +34,7 @@ Place = tuple[str, str, int | None]
 Ranges = dict[Place, tuple[float, float]]
 
 
+@explained
 def sensitivity(
     model: keras.Model,
     data,

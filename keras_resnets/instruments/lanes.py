@@ -22,6 +22,8 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.data.batches import check_inputs
+from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
@@ -50,6 +52,7 @@ class Program:
     steps: tuple[tuple[int, str], ...]
 
 
+@explained
 def program(
     model: ResidualNetwork, choices: dict[int, str] | None = None, order: Sequence[int] | None = None
 ) -> Program:
@@ -62,11 +65,14 @@ def program(
     """
     choices, places = choices or {}, [i for i, link in enumerate(model.chain) if isinstance(link, ResidualBlock)]
     steps = [(i, BOTH) for i in range(len(model.chain))]
+    if order is not None and sorted(order) != list(range(len(places))):
+        raise ArgumentError(f"order must hold each number from 0 to {len(places) - 1} once; got {order!r}.")
     for place, block in zip(places, range(len(places)) if order is None else order, strict=True):
         steps[place] = (places[block], choices.get(block, BOTH))
     return Program(tuple(steps))
 
 
+@explained
 def work(programs: Sequence[Program]) -> int:
     """Returns how many links an evaluation of the programs runs, with shared beginnings counted once."""
     known: Known = {}
@@ -94,6 +100,7 @@ def bytes_of(shape: Sequence[int | None], dtype: Any) -> int:
     return math.prod(n or 1 for n in shape) * (int(bits[0]) // 8 if bits else 1)
 
 
+@explained
 def traced(run: Callable, link: keras.Layer) -> Callable:
     """Returns `run`, a function of a link's input that reads its variables, traced once for this link."""
     function = TracedOnce(lambda _, values, x: with_values(link, values, run, x), any_rows)

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock
@@ -50,6 +51,7 @@ class Tap:
         return f"{self.link}/{self.layer.name}" if self.part else self.link
 
 
+@explained
 def taps_of(network: ResidualNetwork) -> list[Tap]:
     """Lists the taps of a network in execution order; residual branches before shortcuts.
 
@@ -121,6 +123,7 @@ class Reader:
                 yield tap, ops.convert_to_numpy(value)
 
 
+@explained
 def run_link(link: keras.Layer, x, call: Callable, replace: Callable = lambda part, value: value):
     """Runs a link in inference mode, with custom calls of its operations.
 
@@ -168,6 +171,7 @@ def _read_taps(places: Sequence[tuple[str, int, bool]], link: keras.Layer, value
     return y, [found[place] for place in places]
 
 
+@explained
 def call_in_inference(operation, *args, **kwargs):
     """Calls an operation in inference mode.
 

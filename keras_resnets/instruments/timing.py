@@ -14,9 +14,11 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network.cost import shape_of_input
 
 
+@explained
 def interleaved(
     calls: Mapping[Any, Callable[[], Any]], rounds: int = 50, warm_up: int = 5
 ) -> dict[Any, dict[str, float]]:
@@ -50,6 +52,7 @@ def interleaved(
     return {name: {"median": float(m), "low": float(q), "high": float(r)} for name, (q, m, r) in quartiles.items()}
 
 
+@explained
 def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 5) -> dict[str, Any]:
     """Measures how long a network takes for a batch, on this machine as it is now.
 
@@ -80,6 +83,7 @@ def latency(model: keras.Model, batch: int = 1, calls: int = 50, warm_up: int = 
     return {**times[model.name], "batch": batch, "calls": calls}
 
 
+@explained
 def processor() -> str:
     """Returns the name of the processor, and how many of its cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

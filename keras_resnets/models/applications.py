@@ -13,6 +13,7 @@ import keras
 
 from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.explaining import explained
 from keras_resnets.models.building import build
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
@@ -40,6 +41,7 @@ def _function(variant: str) -> Callable[..., ResidualNetwork]:
     """Makes the function that builds one variant."""
     default = public.default_weights(variant)
 
+    @explained
     def application(
         include_top=True,
         weights=default,
@@ -93,6 +95,7 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
     """Wraps a function of `keras.applications` whose network no `Spec` describes."""
     original = getattr(keras.applications, name)
 
+    @explained
     def application(
         include_top=True,
         weights="imagenet",
@@ -143,6 +146,7 @@ def _adopted(name: str) -> Callable[..., ResidualNetwork]:
     return application
 
 
+@explained
 def foreign(name: str, weights: str | None = "imagenet", input_shape: tuple[int, int, int] | None = None):
     """Opens a network of `keras.applications` with its preprocessing.
 

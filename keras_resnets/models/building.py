@@ -14,6 +14,7 @@ from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives import hdf5_file
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import load_model, take_over
@@ -21,6 +22,7 @@ from keras_resnets.weights import fetching, public, recognition, transfer
 from keras_resnets.weights.opening import open_archive
 
 
+@explained
 def build(
     name_or_spec: str | Spec,
     input_shape: tuple[int | None, int | None, int] | None = None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network import private
 from keras_resnets.network.blocks import ResidualBlock, Segment, is_link
 from keras_resnets.network.chain import ResidualNetwork
@@ -16,6 +17,7 @@ from keras_resnets.network.graph import Graph, Step, Value, trace
 ACTIVATIONS = (keras.layers.ReLU, keras.layers.Activation, keras.layers.LeakyReLU, keras.layers.ELU)
 
 
+@explained
 def adopt(model: keras.Model) -> ResidualNetwork:
     """Converts a Keras model to a chain of residual blocks around the same layers.
 

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network.blocks import ResidualBlock, Segment
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.graph import Graph, shapes, trace
@@ -102,6 +103,7 @@ def shape_of_input(model: keras.Model) -> tuple[int | None, ...]:
     return tuple(inputs[0].shape[1:])
 
 
+@explained
 def macs(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> int:
     """Counts the multiply-adds of one example.
 
@@ -168,6 +170,7 @@ def _macs_of(leaf: Leaf) -> int:
     return 0
 
 
+@explained
 def parameters(model: keras.Layer) -> int:
     """Counts the trainable parameters, without moving statistics.
 

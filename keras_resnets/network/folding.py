@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.blocks import is_link, without_build
 from keras_resnets.network.chain import Folded, ResidualNetwork
@@ -32,6 +33,7 @@ _TAKES_BEFORE = {layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D}
 _TAKES_BEFORE |= {layers.DepthwiseConv1D, layers.DepthwiseConv2D}
 
 
+@explained
 def fold(model: keras.Model, *, tell: Callable[[str], None] | None = None) -> ResidualNetwork:
     """Returns a copy of the network for inference, with batch-norm folded into convolutions and dense layers.
 

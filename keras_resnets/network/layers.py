@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_resnets import replicas
-from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 from keras_resnets.network import private
 from keras_resnets.network.data_format import LAST
 
@@ -37,6 +37,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, **kwargs):
+        number("momentum", momentum, least=0, most=1)
+        number("epsilon", epsilon, least=0)
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         self.frozen = frozen
         # Keras' own from 3.14 on; before, there is none.
@@ -138,6 +140,8 @@ class MaxPool(keras.layers.Layer):
     def __init__(self, window, stride=1, dilation=1, padding="end", **kwargs):
         super().__init__(**kwargs)
         one_of("padding", padding, ("end", "both"))
+        for argument, value in (("window", window), ("stride", stride), ("dilation", dilation)):
+            whole_number(argument, value, 1)
         if stride > 1 and dilation > 1:
             raise ArgumentError(f"stride or dilation must be 1; got stride {stride} and dilation {dilation}.")
         self.window, self.stride, self.dilation, self.padding = window, stride, dilation, padding
@@ -192,6 +196,7 @@ class PadChannels(keras.layers.Layer):
 
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
+        whole_number("channels", channels, 1)
         self.channels = channels
 
     def build(self, input_shape):
@@ -229,6 +234,8 @@ class TakeChannels(keras.layers.Layer):
 
     def __init__(self, channels, start=0, **kwargs):
         super().__init__(**kwargs)
+        whole_number("channels", channels, 1)
+        whole_number("start", start, 0)
         self.channels, self.start = channels, start
 
     def compute_output_shape(self, input_shape):

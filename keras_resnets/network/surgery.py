@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_resnets.architecture.plan import Block, plan
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.explaining import explained
 from keras_resnets.network import layout
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
@@ -36,6 +38,8 @@ def select(model: ResidualNetwork, blocks: str | int | Iterable[str | int]) -> l
     for block in [blocks] if isinstance(blocks, str | int) else blocks:
         if isinstance(block, str) and block not in names:
             raise ArgumentError(f"{model.name!r} has no block {block!r}; the nearest are: {nearest(block, names)}.")
+        if not isinstance(block, str | int | np.integer) or isinstance(block, bool):
+            raise ArgumentError(f"blocks must be names of blocks or their numbers from 0; got {block!r}.")
         index = names.index(block) if isinstance(block, str) else block
         if not -len(names) <= index < len(names):
             raise ArgumentError(
@@ -47,6 +51,7 @@ def select(model: ResidualNetwork, blocks: str | int | Iterable[str | int]) -> l
     return chosen
 
 
+@explained
 def delete(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
     """Returns the network without the residual branches of some blocks.
 
@@ -74,6 +79,7 @@ def delete(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, c
     return _edit(model, blocks, "residual", copy)
 
 
+@explained
 def unskip(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
     """Returns the network without the skip connections of some blocks, which keep only their residual branch.
 
@@ -97,6 +103,7 @@ def unskip(model: ResidualNetwork, blocks: str | int | Iterable[str | int], *, c
     return _edit(model, blocks, "shortcut", copy)
 
 
+@explained
 def reorder(model: ResidualNetwork, order: Iterable[str | int], *, copy: bool = False) -> ResidualNetwork:
     """Returns the network with its blocks in another order.
 
@@ -129,6 +136,7 @@ def reorder(model: ResidualNetwork, order: Iterable[str | int], *, copy: bool = 
     return _rebuild(model, [blocks[i].rewrap() for i in chosen], copy)
 
 
+@explained
 def compact(
     model: ResidualNetwork, *, spec: Spec | None = None, name: str | None = None, copy: bool = False
 ) -> ResidualNetwork:

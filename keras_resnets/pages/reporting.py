@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.pages import contents, rendering
 from keras_resnets.pages.parts import Section
 from keras_resnets.pages.reading import Found, read
@@ -15,6 +16,7 @@ from keras_resnets.runs import whole
 DETAILED = 20
 
 
+@explained
 def report(*folders: str | os.PathLike, images: bool = True, out: str | os.PathLike | None = None) -> Path:
     """Writes a report: one HTML page that needs no network and opens from its file.
 

@@ -12,10 +12,12 @@ from keras import ops
 
 from keras_resnets import replicas
 from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.paths.draws import uniform
 from keras_resnets.paths.policy import Policy, sum_of_draws
 
 
+@explained
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class FixedSize(Policy):
@@ -53,6 +55,7 @@ class FixedSize(Policy):
         return _smallest(uniform, self.blocks)
 
 
+@explained
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class Bernoulli(Policy):
@@ -87,6 +90,7 @@ class Bernoulli(Policy):
         return np.broadcast_to(np.asarray(self.probability, "float64"), (blocks,)).copy()
 
 
+@explained
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class StochasticDepth(Policy):
@@ -118,6 +122,7 @@ class StochasticDepth(Policy):
         return 1 - np.arange(1, blocks + 1) / blocks * (1 - self.final_survival)
 
 
+@explained
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class Weighted(Policy):
@@ -168,6 +173,7 @@ class Weighted(Policy):
         return _smallest(-ops.log1p(-uniform) / ops.convert_to_tensor(self.weights, uniform.dtype), self.blocks)
 
 
+@explained
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class DropPath(Policy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.explaining import explained
 from keras_resnets.paths.kinds import Bernoulli, DropPath, FixedSize, StochasticDepth
 from keras_resnets.paths.policy import Policy
 
@@ -14,6 +15,7 @@ _NAMES: dict[str, tuple[type[Policy], tuple[type, ...]]] = {
 }
 
 
+@explained
 def get(policy: str | Policy | None) -> Policy | None:
     """Returns a policy, parsed from the short form of the command line if necessary.
 

@@ -10,10 +10,12 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.paths.kinds import DropPath, FixedSize
 from keras_resnets.paths.policy import Policy
 
 
+@explained
 @keras.saving.register_keras_serializable("keras_resnets")
 @dataclass(frozen=True)
 class Schedule(Policy):

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError, notice, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network.probabilities import class_probabilities
 from keras_resnets.prediction import images as reading
 from keras_resnets.prediction.opening import Network, completed, opened
@@ -38,6 +39,7 @@ class Prediction:
     error: str | None = None
 
 
+@explained
 def predict(
     source: Any,
     images: Any,

@@ -16,6 +16,7 @@ import numpy as np
 from keras_resnets.data import Data
 from keras_resnets.data.batches import batches, examples_in
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import engine_for, evaluate
 from keras_resnets.instruments.lanes import SHORTCUT, Lanes, Program, program
 from keras_resnets.network.adoption import adopt
@@ -48,6 +49,7 @@ class Pruned(NamedTuple):
     study: Study
 
 
+@explained
 def prune(
     model: keras.Model,
     data,

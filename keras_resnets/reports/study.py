@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Curve, Events, of_study, table
 from keras_resnets.runs import UNFINISHED, Damaged, environment, has_sum, read_csv, read_json, whole, write_json
 from keras_resnets.showing import Description, Shown, Table, describes
@@ -188,6 +189,7 @@ class Study(Shown):
             ) from error
 
 
+@explained
 def describe(study: Study) -> str:
     """Returns the result of a study in a few lines of text."""
     return study._drawing.describe(study)

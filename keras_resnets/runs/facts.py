@@ -7,12 +7,16 @@ import hashlib
 import importlib.metadata
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_resnets.explaining import explained
 
+
+@explained
 def environment(*further: str) -> dict[str, Any]:
     """Returns what a result depends on besides its arguments: versions, backend, command line.
 
@@ -34,7 +38,8 @@ def environment(*further: str) -> dict[str, Any]:
     }
 
 
-def fingerprint(arrays) -> str:
+@explained
+def fingerprint(arrays: Iterable[Any]) -> str:
     """Returns a short hash of arrays, to check that two results come from the same weights or data."""
     digest = hashlib.sha256()
     for array in arrays:

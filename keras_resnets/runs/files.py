@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from keras_resnets.explaining import explained
 from keras_resnets.runs.sums import REMEDY, Damaged, seal, verified
 
 # In the folder of a half-written file, a file that its writer holds locked for as long as it lives.
@@ -106,6 +107,7 @@ def _is_in_use(folder: Path) -> bool:
         return True
 
 
+@explained
 def to_json(values: Any, indent: int | None = 1) -> str:
     """Returns values as JSON; numbers that JSON lacks as the texts `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
@@ -126,6 +128,7 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
+@explained
 def from_json(text: str | bytes) -> Any:
     """Returns the values of `to_json`.
 
@@ -146,6 +149,7 @@ def _with_nan(value: Any) -> Any:
     return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
+@explained
 def write_json(path: str | os.PathLike, values: Any, *, sealed: bool = False) -> None:
     """Writes JSON, completely or not at all.
 
@@ -158,6 +162,7 @@ def write_json(path: str | os.PathLike, values: Any, *, sealed: bool = False) ->
         part.write_text(to_json(values))
 
 
+@explained
 def read_json(path: str | os.PathLike) -> Any:
     """Reads the JSON that `write_json` wrote.
 
@@ -176,6 +181,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise Damaged(f"{str(path)!r} is damaged: it is not JSON ({error}). {REMEDY}") from None
 
 
+@explained
 def read_csv(file: str | os.PathLike):
     """Reads a table with exactly the numbers that were written, to the last bit.
 

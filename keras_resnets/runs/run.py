@@ -17,6 +17,7 @@ import filelock
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.explaining import explained
 from keras_resnets.runs.facts import environment
 from keras_resnets.runs.files import read_json, whole, write_json
 from keras_resnets.runs.sums import SUMS, Damaged, keep, set_aside, verified
@@ -42,6 +43,7 @@ class Busy(OSError):
     """Another process is working in a run directory."""
 
 
+@explained
 class Run:
     """A directory in which one process works at a time, and a later one can resume.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.explaining import explained
 
 SUMS = ".sums"
 # The files of these kinds are small, and a copy of them is kept with the checksum.
@@ -27,6 +28,7 @@ class Damaged(ArgumentError):
     """A file is not as it was written."""
 
 
+@explained
 def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None:
     """Records the checksum of a file, or of the one that is about to take its place (`part`).
 
@@ -41,6 +43,7 @@ def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None
     _write(path, record)
 
 
+@explained
 def has_sum(path: str | os.PathLike) -> bool:
     """Whether a checksum is recorded for a file, so that it is one of this package's.
 
@@ -50,6 +53,7 @@ def has_sum(path: str | os.PathLike) -> bool:
     return bool(_digests(Path(path)))
 
 
+@explained
 def sound(path: str | os.PathLike) -> bool:
     """Whether there is a file as it was written. A damaged one with a copy is set aside and mended, with a word.
 
@@ -77,6 +81,7 @@ def sound(path: str | os.PathLike) -> bool:
     return True
 
 
+@explained
 def verified(path: str | os.PathLike) -> Path:
     """Returns the path of a file that is as it was written.
 

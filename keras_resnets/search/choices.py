@@ -11,6 +11,7 @@ from typing import Any
 from keras_resnets import paths as policies
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.explaining import explained
 from keras_resnets.training.recipes import Recipe
 
 BLOCKS, UNIT, PATHS = "blocks", "unit", "paths"
@@ -25,6 +26,7 @@ FREE = {"dropout", "bn_momentum", "bn_epsilon", "zero_gamma", "init"}
 LOADING = {"batch_size", "normalize", "augmentation", "drop_remainder"}
 
 
+@explained
 @dataclass(frozen=True)
 class Range:
     """An interval of numbers for a hyperparameter.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets.errors import ArgumentError, number, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Events
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
@@ -22,6 +23,7 @@ from keras_resnets.training.execution import Execution, check_one_process
 STUDY = "study"
 
 
+@explained
 def search(
     space: DepthWidth,
     *,

@@ -17,6 +17,7 @@ from keras_resnets import paths as policies
 from keras_resnets.architecture import budget, variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.search.choices import BLOCKS, FREE, LOADING, OF_RECIPE, OF_SPEC, PATHS, UNIT, Range, checked, declare
@@ -46,6 +47,7 @@ class Plan:
         return {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict(), "paths": self.paths}
 
 
+@explained
 class DepthWidth(keras_tuner.HyperModel):
     """Networks of different depth and equal cost: a hypermodel for every tuner of keras-tuner.
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_resnets import replicas
 from keras_resnets.data.labels import IGNORE
-from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
 from keras_resnets.network import private
 from keras_resnets.network.data_format import LAST
 
@@ -82,8 +82,8 @@ class PixelLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         one_of("at", at, ("output", "input"))
         whole_number("least", least, 1)
-        if hardest is not None and not 0 < hardest < 1:
-            raise ArgumentError(f"hardest must be a probability between 0 and 1, or None; got {hardest!r}.")
+        if hardest is not None:
+            number("hardest", hardest, above=0, below=1, rule="a probability between 0 and 1, or None")
         self.hardest, self.least, self.at, self.ignore = hardest, least, at, ignore
 
     def call(self, y_true, y_pred):

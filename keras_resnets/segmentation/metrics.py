@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.segmentation.losses import enlarged
 
 
@@ -126,6 +127,7 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: int, igno
     return np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
+@explained
 def score(confusion: np.ndarray) -> Scores:
     """Computes the scores of a confusion matrix.
 
@@ -136,6 +138,10 @@ def score(confusion: np.ndarray) -> Scores:
         (0.8167, 0.9)
     """
     confusion = np.asarray(confusion)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or confusion.dtype.kind not in "biuf":
+        raise ArgumentError(
+            f"confusion must be numbers of shape (classes, classes); got {confusion.shape} of {confusion.dtype}."
+        )
     hits, union = np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
     iou = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
     total = confusion.sum()

@@ -7,6 +7,7 @@ import keras
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import HEADS, Spec
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.explaining import explained
 from keras_resnets.network import layout
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
@@ -15,6 +16,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.saving import copy_weights
 
 
+@explained
 def dense(network: str | Spec, head: str = "2conv", output_stride: int | None = 8) -> Spec:
     """Returns the spec of a variant with a segmentation head.
 
@@ -41,6 +43,7 @@ def dense(network: str | Spec, head: str = "2conv", output_stride: int | None = 
     return spec.replace(head=head)
 
 
+@explained
 def fcn(
     backbone: str | Spec | keras.Model,
     classes: int,

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from keras_resnets.data.labels import IGNORE
+from keras_resnets.errors import ArgumentError, number
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Events
 from keras_resnets.segmentation.prediction import predict
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@explained
 def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength: float = 0.5) -> np.ndarray:
     """Blends the colours of classes into an image; a class in black, as backgrounds are, leaves it as it is.
 
@@ -35,6 +38,8 @@ def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength:
         >>> picture.tolist()
         [[[100, 0, 0], [0, 0, 0]]]
     """
+    _check_picture(image, labels, colors)
+    number("strength", strength, least=0, most=1)
     image = np.broadcast_to(image, (*image.shape[:2], 3)).astype("float64")
     low, high = image.min(), image.max()
     picture = 255 * (image - low) / (high - low) if high > low else np.zeros_like(image)
@@ -44,6 +49,22 @@ def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, strength:
     return np.where(coloured, (1 - strength) * picture + strength * color, picture).round().astype("uint8")
 
 
+def _check_picture(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, argument: str = "labels") -> None:
+    """Refuses arrays that are no image, its labels, and a colour for each class."""
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size or image.dtype.kind not in "biuf":
+        raise ArgumentError(f"image must be numbers of shape (height, width, 1 or 3); got {image.shape} {image.dtype}.")
+    if not np.isfinite(image).all():
+        raise ArgumentError("image must be finite; got NaN or infinity.")
+    if labels.shape != image.shape[:2] or labels.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"{argument} must be whole numbers of shape {image.shape[:2]}, one for each pixel of the image; got "
+            f"{labels.shape} {labels.dtype}."
+        )
+    if np.ndim(colors) != 2 or np.shape(colors)[1] != 3 or not len(colors):
+        raise ArgumentError(f"colors must be of shape (classes, 3); got {np.shape(colors)}.")
+
+
+@explained
 def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """Joins an image, its overlay of labels and its overlay of predictions, from left to right.
 
@@ -56,11 +77,14 @@ def side_by_side(image: np.ndarray, labels: np.ndarray, answers: np.ndarray, col
     Returns:
         A picture of shape (height, 3 width + 4, 3), uint8.
     """
+    for argument, classes in (("labels", labels), ("answers", answers)):
+        _check_picture(image, classes, colors, argument)
     plain = overlay(image, np.full(labels.shape, IGNORE), colors)
     gap = np.full((image.shape[0], 2, 3), 255, "uint8")
     return np.concatenate([plain, gap, overlay(image, labels, colors), gap, overlay(image, answers, colors)], 1)
 
 
+@explained
 def draw(
     images: Sequence[np.ndarray],
     labels: Sequence[np.ndarray],

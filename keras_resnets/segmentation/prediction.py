@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.batches import as_array, check_inputs, pixel_labels
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network.data_format import LAST
 from keras_resnets.segmentation.metrics import Scores, confusion_matrix, score
 
 
+@explained
 def probabilities(
     model: keras.Model,
     images: np.ndarray,
@@ -53,9 +56,11 @@ def probabilities(
         >>> kr.segmentation.probabilities(model, np.zeros((2, 50, 70, 3), "float32")).shape
         (2, 50, 70, 5)
     """
-    images = np.asarray(images, "float32")
-    if images.ndim != 4:
+    images = as_array(images, "images")
+    if images.ndim != 4 or not images.size:
         raise ArgumentError(f"images must be (examples, height, width, channels); got {images.shape}.")
+    check_inputs(images, (None, None, model.input_shape[-1]), "images")
+    images = images.astype("float32")
     if len(scales) == 0 or not all(0 < scale < float("inf") for scale in scales):
         raise ArgumentError(f"scales must be one or more positive numbers; got {scales!r}.")
     if not 0 <= overlap < 1:
@@ -81,6 +86,7 @@ def probabilities(
     return np.mean(predictions, 0, dtype="float32")
 
 
+@explained
 def predict(model: keras.Model, images: np.ndarray, **options: Any) -> np.ndarray:
     """Predicts the class of each pixel.
 
@@ -111,14 +117,28 @@ def confusions(model: keras.Model, data, classes: int, ignore: int = IGNORE, **o
         ignore: the label of pixels without a class.
         **options: as for `probabilities`.
     """
-    for images, labels in data:
-        answers, labels = predict(model, np.asarray(images), **options), np.asarray(labels)
-        for answer, label in zip(answers, labels.reshape(answers.shape), strict=True):
+    for batch in data:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise ArgumentError(
+                f"data must be batches of images and labels; got {type(batch).__name__} as one of them."
+            )
+        answers, labels = predict(model, batch[0], **options), pixel_labels(batch[1], classes, ignore)
+        if labels.shape != answers.shape:
+            raise ArgumentError(f"data: labels must be of the images' shape, {answers.shape}; got {labels.shape}.")
+        for answer, label in zip(answers, labels, strict=True):
             yield confusion_matrix(label, answer, classes, ignore)
 
 
+@explained
 def evaluate(
-    model: keras.Model, data, classes: int, *, ignore: int = IGNORE, draws: int = 1000, seed: int = 0, **options: Any
+    model: keras.Model,
+    data: Iterable[Any],
+    classes: int,
+    *,
+    ignore: int = IGNORE,
+    draws: int = 1000,
+    seed: int = 0,
+    **options: Any,
 ) -> tuple[Scores, dict[str, tuple[float, float]]]:
     """Evaluates a network on whole images.
 
@@ -142,7 +162,11 @@ def evaluate(
         >>> int(scores.confusion.sum())
         2048
     """
-    return scored(np.stack(list(confusions(model, data, classes, ignore, **options))), draws, seed)
+    whole_number("classes", classes, 1)
+    found = list(confusions(model, data, classes, ignore, **options))
+    if not found:
+        raise ArgumentError("data must hold at least one example; got none.")
+    return scored(np.stack(found), draws, seed)
 
 
 def scored(each: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[Scores, dict[str, tuple[float, float]]]:

@@ -9,6 +9,7 @@ from typing import Any
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.architecture.unit import PLACEMENTS
 from keras_resnets.data import Data
+from keras_resnets.explaining import explained
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.showing import counted
 from keras_resnets.studies import arms as by_arms
@@ -19,6 +20,7 @@ from keras_resnets.training.recipes import Recipe
 TITLES = {name: f"{name}: {placement.title or name}" for name, placement in PLACEMENTS.items()}
 
 
+@explained
 def activation(
     network: str | Spec = "resnet20",
     data: str | os.PathLike | Data = "digits",

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnets.data.batches import batches
 from keras_resnets.errors import ArgumentError, notice, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.timing import interleaved, processor
 from keras_resnets.network.cost import macs, parameters
 from keras_resnets.reports.statistics import holm, interval, mcnemar
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 DRAWS = 1000
 
 
+@explained
 def compare(
     runs: Sequence[Source] | Mapping[str, Source],
     data=None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture import budget, variants
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -29,6 +30,7 @@ ERRORS = {"error": "test", "train_error": "training"}
 FOLLOWED = {"train_error": "training error", "test_error": "test error"}
 
 
+@explained
 def degradation(
     data: str | os.PathLike | Data = "digits",
     recipe: str | Recipe = "digits",

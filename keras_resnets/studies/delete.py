@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import engine_for, evaluate, one_more, ranked, rounds_for
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 VEIT = {1: 0.065, 5: 0.09, 8: 0.14, 10: 0.19, 12: 0.25, 13: 0.30, 15: 0.33, 16: 0.52, 20: 0.58}
 
 
+@explained
 def delete(
     model: keras.Model,
     data,

@@ -13,6 +13,7 @@ from keras_resnets import data as datasets
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data.batches import BATCH
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.instruments import teaching
 from keras_resnets.instruments.path_lengths import by_amplitude, by_energy
 from keras_resnets.reports.events import Curve
@@ -24,6 +25,7 @@ from keras_resnets.training import recipes, training
 from keras_resnets.training.feeding import data_for
 
 
+@explained
 def dynamics(
     network: str | Spec,
     data: str | os.PathLike | datasets.Data = "digits",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.paths import FixedSize
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FULL, EPOCHS, COMPUTE = "all blocks", "same epochs", "same compute"
 
 
+@explained
 def effective(
     network: str | Spec,
     data: str | os.PathLike | Data = "digits",

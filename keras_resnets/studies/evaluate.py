@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FEW = 10
 
 
+@explained
 def evaluate(
     source: Source, data=None, *, split: str = "test", match: str = "name", verbose: bool = False, **where: Any
 ) -> Study:

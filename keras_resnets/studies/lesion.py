@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import evaluate, side_by_side
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
@@ -24,6 +25,7 @@ VEIT = {1: 0.42, 11: 0.12, 19: 0.12, 37: 0.11}
 VEIT_ELSEWHERE = 0.065
 
 
+@explained
 def lesion(
     model: keras.Model,
     data,

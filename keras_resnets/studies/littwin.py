@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.path_lengths import by_amplitude, by_energy, complexity, mean
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread
@@ -27,6 +28,7 @@ WITH, WITHOUT = "with batch-norm", "without"
 BETAS, DEEP = (0.1, 0.5, 2.0), 100
 
 
+@explained
 def littwin(
     *,
     layers: int = 10,

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_resnets.data.batches import batches, name_of
 from keras_resnets.errors import whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import Kept, progress
 from keras_resnets.instruments.path_draws import Paths, needed_length, shortest_run
 from keras_resnets.instruments.spectrum import INPUT, Spectrum
@@ -34,6 +35,7 @@ CHECKED = 1
 VALUES, WEIGHTS, SAMPLED, ERROR = range(4)
 
 
+@explained
 def paths(
     model: keras.Model,
     data,

@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_resnets.data import Data
 from keras_resnets.errors import one_of, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
@@ -39,6 +40,7 @@ EDITS = {"unskip": (unskip, RESIDUAL), "delete": (delete, SHORTCUT)}
 MEASURES = ("error", "error_low", "error_high", "top5_error", "loss")
 
 
+@explained
 def recovery(
     model: keras.Model,
     data: Data,

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import MEMORY, program
 from keras_resnets.network.adoption import adopt
@@ -21,6 +22,7 @@ from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 VEIT = {0.99: 0.065, 0.96: 0.095, 0.94: 0.165, 0.92: 0.23, 0.90: 0.38, 0.88: 0.485, 0.86: 0.63, 0.84: 0.66}
 
 
+@explained
 def reorder(
     model: keras.Model,
     data,

@@ -25,6 +25,7 @@ import numpy as np
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples_in, name_of
 from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import engine_for, progress, side_by_side
 from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.instruments.taps import Reader, Tap, taps_of
@@ -42,6 +43,7 @@ NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras
 PLAIN, DEEPER = "residual against plain", "deeper against shallower residual"
 
 
+@explained
 def responses(
     model: keras.Model,
     data,

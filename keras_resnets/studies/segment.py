@@ -11,6 +11,7 @@ from keras_resnets.architecture import budget, counting, variants
 from keras_resnets.architecture.spec import Spec, Stage
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -32,6 +33,7 @@ NAMES = {
 CROP, SMALL, SLIM = 504, 128, 0.0625
 
 
+@explained
 def segment(
     data: str | os.PathLike | Data = "scenes",
     recipe: str | recipes.Recipe | None = None,

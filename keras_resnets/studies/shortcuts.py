@@ -9,6 +9,7 @@ from typing import Any
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.showing import counted
 from keras_resnets.studies import arms as by_arms
@@ -20,6 +21,7 @@ SCALES = ("scale:0.5:1", "scale:0.5:0.5")
 GATES = ("gate:0", "gate:-6", "gate:-7", "shortcut_gate:0", "shortcut_gate:-6")
 
 
+@explained
 def shortcuts(
     network: str | Spec = "resnet20",
     data: str | os.PathLike | Data = "digits",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, one_of
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.lanes import MEMORY
 from keras_resnets.paths import StochasticDepth
 from keras_resnets.reports.events import Curve
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@explained
 def survival(
     network: str | Spec,
     data: str | os.PathLike | Data = "digits",

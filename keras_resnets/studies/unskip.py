@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import evaluate
 from keras_resnets.instruments.lanes import MEMORY, RESIDUAL, SHORTCUT, program
 from keras_resnets.network.adoption import adopt
@@ -22,6 +23,7 @@ from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 
 
+@explained
 def unskip(
     model: keras.Model,
     data,

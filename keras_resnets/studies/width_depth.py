@@ -10,6 +10,7 @@ from keras_resnets.architecture import budget, counting
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, nearest, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import paired, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MEASURES = {"parameters": "parameters", "macs": "multiply-adds", "activations": "activations"}
 
 
+@explained
 def width_depth(
     network: str | Spec = "preresnet20",
     data: str | os.PathLike | Data = "digits",

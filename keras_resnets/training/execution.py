@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets.errors import ArgumentError, notice, number, one_of, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.runs import Run
 from keras_resnets.training.cluster import LOCAL
 
@@ -17,6 +18,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _TOLD = {"jit": "jit {}", "devices": "devices: {}"}
 
 
+@explained
 @dataclass(frozen=True)
 class Execution:
     """How a training runs, for speed; a run directory records it.

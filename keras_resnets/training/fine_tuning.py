@@ -8,6 +8,7 @@ import keras
 
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, number, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.outputs import check_classifier
@@ -26,6 +27,7 @@ from keras_resnets.training.training import is_complete
 RATE = 0.1
 
 
+@explained
 def fine_tune(
     model: keras.Model,
     data: Data,

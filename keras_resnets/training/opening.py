@@ -10,6 +10,7 @@ import keras
 
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.explaining import explained
 from keras_resnets.network import saving
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
@@ -20,6 +21,7 @@ from keras_resnets.training.checkpoints import OF_CALLBACK, assign, state_of
 from keras_resnets.training.execution import words
 
 
+@explained
 def load_model(path: str | os.PathLike) -> keras.Model:
     """Opens a saved network.
 

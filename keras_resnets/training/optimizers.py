@@ -6,14 +6,17 @@ import keras
 from keras import ops
 
 from keras_resnets.errors import number, one_of
+from keras_resnets.explaining import explained
 from keras_resnets.network import private
 
 # Scopes of weight decay, as parts of variables' names.
 DECAYS = {"kernels": ("kernel",), "weights": ("kernel", "gamma"), "all": ("",)}
 
 
-def decays(variable, decay: str) -> bool:
+@explained
+def decays(variable: keras.Variable, decay: str) -> bool:
     """Whether weight decay of that scope applies to a variable."""
+    one_of("decay", decay, DECAYS)
     return any(kind in variable.name for kind in DECAYS[decay])
 
 
@@ -97,6 +100,7 @@ class SGD(_OfSome, keras.optimizers.SGD):
         number("momentum", momentum, least=0, most=1)
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         one_of("decay", decay, tuple(DECAYS))
+        number("momentum", momentum, least=0, most=1)
         one_of("form", form, ("keras", "torch"))
         number("l2", l2, least=0, below=1)
         number("bias_rate", bias_rate, above=0)

@@ -14,12 +14,14 @@ from keras_resnets.data import Data
 from keras_resnets.data.batches import batches as batches_of
 from keras_resnets.data.moments import Moments
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network import private
 from keras_resnets.network.chain import ResidualNetwork
 
 DROPOUTS = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.AlphaDropout)
 
 
+@explained
 def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_size: int = 128) -> int:
     """Recomputes the moving statistics of batch-norm as plain averages over batches of data.
 

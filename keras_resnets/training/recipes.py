@@ -16,11 +16,13 @@ from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
 from keras_resnets.data.batching import normalisation, of_pixels
 from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
+from keras_resnets.explaining import explained, made_of
 
 if TYPE_CHECKING:
     import keras
 
 
+@explained
 @dataclass(frozen=True)
 class Recipe:
     """How to train: optimiser, schedule, decay, batches and augmentation.
@@ -88,6 +90,8 @@ class Recipe:
     freeze: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ArgumentError(f"name must be a non-empty text; got {self.name!r}.")
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if isinstance(f.default, bool):
@@ -99,6 +103,19 @@ class Recipe:
         if isinstance(self.normalize, Preprocessing):
             object.__setattr__(self, "normalize", of_pixels(self.normalize))
         one_of("algorithm", self.algorithm, ("sgd", "adamw"))
+        one_of("momentum_form", self.momentum_form, ("keras", "torch"))
+        one_of("decay", self.decay, ("kernels", "weights", "all"))
+        one_of("loss_at", self.loss_at, ("output", "input"))
+        if not isinstance(self.augmentation, Augmentation):
+            raise ArgumentError(f"augmentation must be an Augmentation or its fields; got {self.augmentation!r}.")
+        if not isinstance(self.normalize, str | Preprocessing | None):
+            raise ArgumentError(f"normalize must be a text, a Preprocessing or None; got {self.normalize!r}.")
+        if not isinstance(self.boundaries, tuple):
+            raise ArgumentError(f"boundaries must be a tuple of whole numbers; got {self.boundaries!r}.")
+        for boundary in self.boundaries:
+            whole_number("boundaries", boundary, 0)
+        if self.hardest is not None:
+            number("hardest", self.hardest, above=0, below=1, rule="a probability between 0 and 1, or None")
         one_of("schedule", self.schedule, ("steps", "cosine", "linear", "poly", "held"))
         if self.schedule == "held" and len(self.boundaries) != 1:
             raise ArgumentError(f"boundaries must be one with schedule='held'; got {self.boundaries!r}.")
@@ -208,7 +225,7 @@ class Recipe:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         if isinstance(fields.get("augmentation"), Mapping):
-            fields["augmentation"] = Augmentation(**fields["augmentation"])
+            fields["augmentation"] = made_of(Augmentation, fields["augmentation"], "augmentation")
         if isinstance(fields.get("normalize"), Mapping):
             fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
         return cls(**fields)
@@ -391,6 +408,7 @@ RECIPES = {
 }
 
 
+@explained
 def get(name: str | Recipe) -> Recipe:
     """Returns a recipe by name; `docs/recipes.md` says which there are, and where they differ from the papers.
 
@@ -413,6 +431,7 @@ def get(name: str | Recipe) -> Recipe:
 SMALL = 10_000
 
 
+@explained
 def default(
     network: str, data: str, task: str = "classification", examples: int | None = None, tuned: bool = False
 ) -> str:

@@ -15,6 +15,7 @@ from keras_resnets import segmentation
 from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.explaining import explained
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run, sound
@@ -29,6 +30,7 @@ from keras_resnets.training.workers import check as check_workers
 from keras_resnets.training.workers import run_ranks
 
 
+@explained
 def train(
     network: str | Spec,
     data: str | os.PathLike | datasets.Data | Any = "digits",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.explaining import explained
 
 _TABLE = Path(__file__).with_name("classes.csv")
 
@@ -29,6 +30,7 @@ def names(data: str) -> tuple[str, ...]:
     return tuple(name for _, name in _rows()[data])
 
 
+@explained
 def decode_predictions(predictions, top: int = 5, classes=None) -> list[list[tuple[str | int, str, float]]]:
     """Returns the likeliest classes of each image, as the function of this name of `keras.applications` does.
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.weights import keras_families
 from keras_resnets.weights.families import Contents, Family, Source
@@ -105,6 +106,7 @@ def _match_by_layer(model: ResidualNetwork, archive: Archive) -> tuple[Family, C
     return family, contents, matches
 
 
+@explained
 def plan(
     model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True, prefix: str | None = None
 ) -> Plan:

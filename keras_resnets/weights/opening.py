@@ -6,9 +6,11 @@ import os
 
 from keras_resnets.archives import reading
 from keras_resnets.archives.archive import Archive
+from keras_resnets.explaining import explained
 from keras_resnets.weights import fetching, public
 
 
+@explained
 def open_archive(path: str | os.PathLike | public.PublicSet) -> Archive:
     """Opens an untrusted weight file: safetensors, PyTorch, MXNet, or Keras' .h5 and .keras.
 

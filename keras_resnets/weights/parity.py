@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnets.archives.archive import Archive
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
@@ -44,6 +45,7 @@ class Parity:
         )
 
 
+@explained
 def parity(
     model: ResidualNetwork,
     file: str | os.PathLike | Archive,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.explaining import explained
 from keras_resnets.weights import classes
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def _set_of(row: dict[str, str]) -> PublicSet:
     return PublicSet(**{key: value for key, value in values.items() if key in names})
 
 
+@explained
 def available(variant: str | None = None) -> pd.DataFrame:
     """Returns a table of the public weights that `weights=` takes by name, without fetching any.
 
@@ -237,6 +239,7 @@ def check_use(known: PublicSet, variant: str, *, classes: int | None, channels: 
         )
 
 
+@explained
 def preprocess_input(images, network):
     """Returns the input of a network for raw images, as the function of this name of `keras.applications` does.
 

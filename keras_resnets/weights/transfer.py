@@ -16,6 +16,7 @@ from keras_resnets.architecture import counting, variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive
 from keras_resnets.errors import ArgumentError
+from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
@@ -30,6 +31,7 @@ from keras_resnets.weights.roles import Role
 _MOST_BLOCKS = 1000
 
 
+@explained
 def load(
     model: ResidualNetwork, file: str | os.PathLike | Archive, *, head: bool = True, prefix: str | None = None
 ) -> Plan:
@@ -113,6 +115,7 @@ def has_classifier(model: ResidualNetwork) -> bool:
     return any(matching.is_classifier(variable) for variable in model.weights) and len(model.output_shape) == 2
 
 
+@explained
 def network(
     file: str | os.PathLike | Archive,
     name: str | None = None,
@@ -212,6 +215,7 @@ def _saved(
     return model
 
 
+@explained
 def settings(file: str | os.PathLike | Archive, spec: Spec) -> dict[str, Any]:
     """Returns the settings that a file's weights were trained with, where they differ from a spec's.
 
