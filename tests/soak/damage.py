@@ -114,7 +114,9 @@ def judged(place: Place, ran: Ran, file: Path, kind: str, undisturbed: Undisturb
         name = file.name if file.name in ran.err else file.parent.name
         oracle.check_refused(ran, what, name)
         return "refused"
-    told = file.name in ran.err or "damaged" in ran.err
+    # A report says on its page what is damaged.
+    said = ran.err + "".join(page.read_text() for page in place.out.glob("report.html") if page.is_file())
+    told = file.name in ran.err or "damaged" in said
     different = [
         name
         for name in oracle.differences(oracle.contents(place.out, place.command.timed), undisturbed.files)

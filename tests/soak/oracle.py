@@ -113,6 +113,34 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
+def opens(file: Path) -> None:
+    """Opens a file as its readers do; raises whatever they raise, or an AssertionError, if it is not whole."""
+    from keras_resnets import runs
+    from keras_resnets.export import integrity
+
+    if file.suffix == ".keras":
+        with zipfile.ZipFile(file) as archive:
+            assert archive.testzip() is None
+    elif file.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(file, "numpy") as archive:
+            assert archive.keys()
+    elif file.suffix in (".json", ".csv"):
+        (runs.read_json if file.suffix == ".json" else runs.read_csv)(file)
+    elif file.suffix == ".jsonl":
+        from keras_resnets.search.journal import Journal
+
+        assert Journal(file).read()[1] == 0, "a line is damaged"
+    elif file.suffix in (".svg", ".html"):
+        assert file.read_text().rstrip().endswith(("</svg>", "</html>")), "it is cut"
+    elif file.suffix in (".tflite", ".onnx"):
+        integrity.check(file)
+    elif file.name == "saved_model.pb":
+        integrity.check(file.parent)
+    assert not runs.changed(file), "it does not have its checksum"
+
+
 def check_words(ran: Ran, what: str) -> None:
     """Raises `Lost` unless a command ended by itself, in plain words."""
     if ran.status < 0:

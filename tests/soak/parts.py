@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 PARTS = {
+    "moments": "soak.moments",
     "kills": "soak.kills",
     "signals": "soak.signals",
     "damage": "soak.damage",

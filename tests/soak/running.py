@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,22 +155,27 @@ def _child(arguments, where: Path, files: list[Path], stop: Stop | None, before,
         os._exit(status)
 
 
+def _is_change(event: str, arguments, under: str) -> bool:
+    """Whether an audit event is a change of the file system below a folder that is about to happen."""
+    if event == "open":
+        path, _, flags = arguments
+        if not isinstance(path, str | os.PathLike) or not isinstance(flags, int) or not flags & 3:
+            return False
+    elif event in _CHANGES:
+        path = arguments[0]
+    else:
+        return False
+    path = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    # Paths relative to an open folder are those of `shutil.rmtree`.
+    return isinstance(path, str) and bool(path) and (not os.path.isabs(path) or path.startswith(under))
+
+
 def _count(under: str, stop: Stop | None) -> list[int]:
     """Counts this process's changes of files below a folder, and sends it the signal before the n-th."""
     counted = [0]
 
     def hook(event: str, arguments) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            if not isinstance(path, str | os.PathLike) or not isinstance(flags, int) or not flags & 3:
-                return
-        elif event in _CHANGES:
-            path = arguments[0]
-        else:
-            return
-        path = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
-        # Paths relative to an open folder are those of `shutil.rmtree`.
-        if not path or (os.path.isabs(path) and not path.startswith(under)):
+        if not _is_change(event, arguments, under):
             return
         counted[0] += 1
         if stop is not None and counted[0] == stop.change:
@@ -178,6 +183,30 @@ def _count(under: str, stop: Stop | None) -> list[int]:
 
     sys.addaudithook(hook)
     return counted
+
+
+@contextlib.contextmanager
+def watched(under: Path, look: Callable[[], None]) -> Iterator[None]:
+    """Calls a function before each change of files below a folder by this process, at which a kill could come.
+
+    What lies there then is what a kill would leave.
+    """
+    active = True
+
+    def hook(event: str, arguments) -> None:
+        nonlocal active
+        if active and _is_change(event, arguments, str(under)):
+            active = False
+            try:
+                look()
+            finally:
+                active = True
+
+    sys.addaudithook(hook)  # for as long as the process lives
+    try:
+        yield
+    finally:
+        active = False
 
 
 def _wait(pid: int, began: float, after: float | None, number: int) -> int:

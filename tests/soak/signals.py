@@ -11,8 +11,9 @@ from soak.kills import moment
 from soak.running import Stop
 from soak.stage import Stage
 
+from keras_resnets.__main__ import STOPPED
+
 AIM = 12
-WORD = "keras-resnets: stopped; the same command resumes."
 # Seconds that a process which is started anew takes to import everything, and more.
 _START = 12.0
 
@@ -50,7 +51,7 @@ def run(stage: Stage, subject: str, number: int, rng: random.Random) -> str:
             came = "stopped before it began"
         else:
             oracle.check_words(ran, what)
-            if ran.status != 1 or WORD not in ran.err:
+            if ran.status != 1 or STOPPED not in ran.err:
                 raise oracle.Lost(f"{what}: status {ran.status}: {ran.err[-400:]!r}")
         place.check_same(place.run(), undisturbed, what)
     return came
