@@ -20,7 +20,7 @@ _SHARES = {
     *("error", "train_error", "test_error", "top5_error", "deleted", "unskipped", "calibration_error"),
     *("accuracy", "val_accuracy", "test_accuracy", "top5_accuracy", "validation accuracy", "test accuracy"),
     *("iou", "mean_iou", "val_mean_iou", "test_mean_iou", "test mean IoU", "pixel_accuracy"),
-    *("recall", "precision", "balanced_accuracy", "agreement", "confidence"),
+    *("recall", "precision", "f1", "balanced_accuracy", "agreement", "confidence"),
 }
 
 
@@ -142,6 +142,17 @@ def number(value: Any, column: str = "") -> str:
             return f"{100 * value:.2f} %"
         return f"{value:,.0f}" if value.is_integer() and 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
     return str(value)
+
+
+def counted(count: int, what: str) -> str:
+    """Returns a number of things in words, of one thing without the `s`.
+
+    Example:
+        >>> from keras_resnets.showing import counted
+        >>> counted(1, "epoch"), counted(20000, "image")
+        ('1 epoch', '20,000 images')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def is_share(column: str) -> bool:

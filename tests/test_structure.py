@@ -57,6 +57,13 @@ def test_heavy_imports_stand_in_what_needs_them():
 
 
 @pytest.mark.backends
+def test_what_there_may_be_one_of_is_counted_in_words():
+    """No "1 epochs": `showing.counted` knows the singular."""
+    for file in ROOT.rglob("*.py"):
+        assert not re.findall(r".*\} (?:epochs|seeds|trials)\b.*", file.read_text()), file
+
+
+@pytest.mark.backends
 def test_every_module_can_be_imported_without_tensorflow():
     if keras.config.backend() == "tensorflow":
         pytest.skip("Keras itself imports TensorFlow where it computes with it; make test-jax does not")

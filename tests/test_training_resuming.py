@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
+from keras_resnets.training.checkpoints import Checkpoint
 
 PACKAGE = Path(kr.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -112,7 +113,7 @@ class Witness(keras.callbacks.Callback):
     def __init__(self, spoil=None, interrupt=None):
         super().__init__()
         self._spoil, self._interrupt = spoil, interrupt
-        self._weights, self._accuracy = [], []
+        self._weights, self._accuracy, self._loss = [], [], []
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self._spoil:
@@ -124,6 +125,7 @@ class Witness(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._weights.append([v.numpy().copy() for v in self.model.weights])
         self._accuracy.append(logs["val_accuracy"])
+        self._loss.append(logs["val_loss"])
 
 
 def test_best_and_last_epoch_are_kept_and_a_finished_run_is_not_repeated(tmp_path, few, small):
@@ -131,7 +133,7 @@ def test_best_and_last_epoch_are_kept_and_a_finished_run_is_not_repeated(tmp_pat
     recipe = kr.recipes.get("digits").replace(weight_decay=1e-3)
     arguments = {"data": few, "recipe": recipe, "out": tmp_path / "run", "epochs": 3, "verbose": 0}
     model = kr.train(small.replace(weight_decay=1e-4), callbacks=[witness], **arguments)
-    best = int(np.argmax(witness._accuracy))
+    best = int(np.lexsort((np.negative(witness._loss), witness._accuracy))[-1])
     assert best < 2, "spoilt weights did best"
     _equal(model.weights, witness._weights[2])
     _equal(kr.load_model(tmp_path / "run" / "best.keras").weights, witness._weights[best])
@@ -150,6 +152,30 @@ def test_best_and_last_epoch_are_kept_and_a_finished_run_is_not_repeated(tmp_pat
     _equal(kr.train(small.replace(weight_decay=1e-4), callbacks=[again], **arguments).weights, model.weights)
     assert again._weights == []
     assert files == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("scores", "losses", "best", "first"),
+    [
+        ([1.0, 1.0, 1.0], [0.9, 0.2, 0.4], 2, 1),
+        ([0.5, 1.0, 1.0], [0.1, 0.3, 0.3], 2, 2),
+        ([0.8, 0.6, 0.7], [0.9, 0.1, 0.1], 1, 1),
+        ([float("nan"), 0.1, float("nan")], [float("nan"), 9.0, 0.1], 2, 2),
+        ([float("nan"), float("nan")], [float("nan"), 0.3], 2, 1),
+    ],
+)
+def test_of_equal_scores_the_lower_loss_is_the_best_epochs(scores, losses, best, first):
+    checkpoint = Checkpoint(None, [], "val_accuracy")
+    assert checkpoint.best_epoch is None
+    rows = [
+        {"epoch": epoch, "val_accuracy": score, "val_loss": loss}
+        for epoch, (score, loss) in enumerate(zip(scores, losses, strict=True), 1)
+    ]
+    checkpoint.state["history"] = rows
+    assert checkpoint.best_epoch == best
+    # A run that an earlier version began has kept the first of equals, and goes on so.
+    checkpoint.state["best"] = rows[0]["val_accuracy"]
+    assert checkpoint.best_epoch == first
 
 
 def test_state_of_callbacks_survives_an_interruption(tmp_path, few, small):

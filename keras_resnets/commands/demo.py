@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from keras_resnets.showing import counted
+
 # Name, printed title, arguments.
 STUDIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("lesion", "Delete each residual block in turn, keep its skip (Veit et al. 2016, Fig. 3)", {}),
@@ -38,7 +40,7 @@ def demo(
         The results as plain data, and what to look at, in words.
     """
     # Training; a finished run is recognised without building its network.
-    click.echo(f"1  Train {variant} on 8x8 digits ({epochs} epochs, seed {seed})")
+    click.echo(f"1  Train {variant} on 8x8 digits ({counted(epochs, 'epoch')}, seed {seed})")
     model = None
     from keras_resnets.runs import Run
     from keras_resnets.training.training import is_finished, train

@@ -11,6 +11,7 @@ import click
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
 from keras_resnets.errors import ArgumentError
+from keras_resnets.showing import counted
 
 # Fields of the recipe that have an option: its type and its help. `--set-recipe` has the others.
 _FIELDS: dict[str, tuple[Any, str]] = {
@@ -137,7 +138,9 @@ def tell_results(out: Path, say: Output) -> None:
     results = (Run(out, {}).record or {}).get("results")
     if results is None:
         epochs = len(read_csv(out / "history.csv"))
-        line = f"stopped after {epochs} epochs; the same command without --until, or with a later one, goes on"
+        line = (
+            f"stopped after {counted(epochs, 'epoch')}; the same command without --until, or with a later one, goes on"
+        )
         say.result({"run": str(out), "epochs": epochs, "results": None}, line)
         return
     dense = f"mean IoU {results['test_mean_iou']:.2%}, pixel " if "test_mean_iou" in results else ""
@@ -145,5 +148,5 @@ def tell_results(out: Path, say: Output) -> None:
     say.result(
         {"run": str(out), "epochs": results["epochs"], "results": results},
         f"test {dense}accuracy {results['test_accuracy']:.2%} over {results['test_examples']:,} examples "
-        f"after {results['epochs']} epochs{best}",
+        f"after {counted(results['epochs'], 'epoch')}{best}",
     )

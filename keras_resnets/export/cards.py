@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
 from keras_resnets.data.folders import listed
+from keras_resnets.showing import counted
 
 # How many of the most sensitive blocks `describe` names.
 COSTLIEST = 3
@@ -105,7 +106,7 @@ def _training(training: dict[str, Any] | None) -> str:
     if training is None:
         return ""
     count = training["epochs"]
-    epochs = f"{count} epoch{'s' if count != 1 else ''} of " if count else ""
+    epochs = f"{counted(count, 'epoch')} of " if count else ""
     seed = "" if training["seed"] is None else f", seed {training['seed']}"
     executed = f"; on {training['execution']}" if training["execution"] else ""
     return f"{epochs}the recipe {training['recipe']} on {training['data']}{seed}{executed}"

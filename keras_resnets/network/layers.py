@@ -39,6 +39,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         self.frozen = frozen
+        # Keras' own from 3.14 on; before, there is none.
+        self.renorm = getattr(self, "renorm", False)
 
     def _can_fuse(self, inputs, training, mask) -> bool:
         return (

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import newer
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.trusted import check_file
 from keras_resnets.runs.saved import saved_file
@@ -29,12 +30,17 @@ def load_model(path: str | os.PathLike, compile: bool = True) -> keras.Model:
     check_file(file)
     try:
         # HDF5 has the name of a class without its package.
-        return keras.saving.load_model(file, custom_objects={"ResidualNetwork": ResidualNetwork}, compile=compile)
+        with newer.readable(file) as path:
+            return keras.saving.load_model(path, custom_objects={"ResidualNetwork": ResidualNetwork}, compile=compile)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
-        raise ArgumentError(
-            f"{str(file)!r} cannot be opened as a Keras 3 model ({reason}); give a .keras file that model.save wrote."
-        ) from error
+        remedy = "give a .keras file that model.save wrote"
+        if newer.is_newer(file):
+            remedy = (
+                f"Keras {newer.written_by(file)} wrote it, which is newer than the {keras.__version__} that is "
+                f"installed: upgrade that"
+            )
+        raise ArgumentError(f"{str(file)!r} cannot be opened as a Keras 3 model ({reason}); {remedy}.") from error
 
 
 def take_over(saved: keras.Model, model: ResidualNetwork, where: str | os.PathLike, *, include_top: bool) -> None:

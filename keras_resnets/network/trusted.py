@@ -93,7 +93,7 @@ def check_operations(steps: Any, where: str) -> None:
     check(steps, where)
     for step in steps:
         operation = step["operation"]
-        found = _resolve(operation) if isinstance(operation, dict) else None
+        found = resolve(operation) if isinstance(operation, dict) else None
         if not (inspect.isclass(found) and issubclass(found, keras.Operation)):
             raise ArgumentError(
                 f"{where} names {_name(operation)} as a step, which is neither a layer nor an operation of keras.ops; "
@@ -149,7 +149,7 @@ def _check_named(item: dict[str, Any], where: str, legacy: bool) -> None:
     if name in _VALUES:
         return
     legacy = legacy and item.get("module") is None
-    found = _resolve_unnamed(item) if legacy else _resolve(item)
+    found = _resolve_unnamed(item) if legacy else resolve(item)
     if name in _FORBIDDEN or getattr(found, "__name__", None) in _FORBIDDEN:
         raise ArgumentError(
             f"{where} has a layer {name}, which runs code that a file brings along, and is refused. If you trust who "
@@ -182,8 +182,8 @@ def _registered(item: dict[str, Any]) -> Any:
     return next((item for item in known if item is not None), None)
 
 
-def _resolve(item: dict[str, Any]) -> Any:
-    """The object that Keras would look up, or None."""
+def resolve(item: dict[str, Any]) -> Any:
+    """Returns the object that Keras would look up for an item of a configuration, or None."""
     name = _target(item)
     if not isinstance(name, str):
         return None

@@ -16,6 +16,7 @@ from keras_resnets.pages.words import COLUMNS
 from keras_resnets.reports import Study, describe
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import to_json
+from keras_resnets.showing import counted
 
 # Of the studies that no function of `studies` makes.
 _LEADS = {
@@ -249,7 +250,7 @@ def _asked(found: Found) -> str:
         return (
             f"The networks of {budget} that differ from {entries(space.get('network')).get('name')} in depth, width "
             f"and the choices below were searched on {space.get('data')} with the oracle {asked.get('oracle')}, in "
-            f"{asked.get('trials')} trials."
+            f"{counted(int(asked.get('trials') or 0), 'trial')}."
         )
     if "prune" in asked:
         return f"Residual branches of {network} were dropped, and what is left measured on {data}."
@@ -258,7 +259,7 @@ def _asked(found: Found) -> str:
     text = f"{network} was trained on {data}" if data else f"{network} was trained"
     if recipe:
         text += f" by the recipe {recipe.get('name')}"
-        text += f", {recipe['epochs']} epochs" if recipe.get("epochs") else ""
+        text += f", {counted(recipe['epochs'], 'epoch')}" if recipe.get("epochs") else ""
         text += f" in batches of {recipe['batch_size']}" if recipe.get("batch_size") else ""
     return f"{text}, with seed {asked.get('seed')}."
 
@@ -286,16 +287,17 @@ def _verdict(found: Found) -> list[str]:
     if results.get("epochs"):
         best = results.get("best_epoch")
         kept = "that network is kept" if results.get("network_of") == "best_epoch" else "the last one's network is kept"
-        text = f"It was trained for {results['epochs']} epochs"
+        text = f"It was trained for {counted(results['epochs'], 'epoch')}"
         said.append(f"{text}; validation was best after epoch {best}, and {kept}." if best else f"{text}.")
     if results.get("diverged"):
         said.append(f"The training diverged: its loss is not finite from epoch {results['diverged']['epoch']} on.")
     if results.get("dropped") is not None and "prune" in found.asked:
-        said.append(f"{results['dropped']} blocks were dropped.")
+        said.append(f"{counted(results['dropped'], 'block')} {'was' if results['dropped'] == 1 else 'were'} dropped.")
     if not results and found.history is not None and len(found.history):
         last = found.history.iloc[-1]
         total = entries(found.asked.get("recipe")).get("epochs")
-        text = f"So far it has seen {int(last['epoch'])}{f' of {total}' if total else ''} epochs"
+        seen = int(last["epoch"])
+        text = f"So far it has seen {f'{seen} of ' if total else ''}{counted(total or seen, 'epoch')}"
         score = f"val_{curves.score_of(found.history)}"
         words = score.removeprefix("val_").replace("_iou", " intersection over union")
         said.append(f"{text}; in validation its {words} is {100 * last[score]:.2f} %." if score in last else f"{text}.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError
+from keras_resnets.showing import counted
 
 # The most pairs: all 2 to the power of this many choices of signs are enumerated.
 MOST = 16
@@ -77,7 +78,7 @@ def interval(values: Sequence[float] | np.ndarray) -> float:
 
 def verdict(test: dict[str, Any]) -> str:
     """Returns the result of `paired` for errors as a sentence."""
-    mean, pairs = f"{100 * test['mean']:+.2f} points", f"{test['pairs']} seeds"
+    mean, pairs = f"{100 * test['mean']:+.2f} points", counted(test["pairs"], "seed")
     if test["p_t"] is None:
         return f"{mean} with each of {pairs}: alike, which leaves no spread to judge it by"
     numbers = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras_resnets.reports import figures
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 
 # Costs with their axis labels and the factors of their units.
 COSTS = {
@@ -53,7 +54,8 @@ def draw(study: Study):
         axes.set_xlabel(name)
     for axes in (left, *others):
         figures.errors(axes, s, ", validation split", figures.room(trials["error_high"]) if len(trials) else (0, 1))
-    title = f"{s['model']} at {s['budget']:,} {s['measure']}: {len(rows)} trials of {s['epochs']} epochs on {s['data']}"
+    trained = f"{counted(len(rows), 'trial')} of {counted(s['epochs'], 'epoch')}"
+    title = f"{s['model']} at {s['budget']:,} {s['measure']}: {trained} on {s['data']}"
     figures.finish(figure, title, 4)
     return figure
 
@@ -63,9 +65,9 @@ def describe(study: Study) -> str:
     s, rows = study.summary, study.rows.set_index("trial")
     states = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
     budget = f"{s['budget']:,} {s['measure']} (within {s['tolerance']:.0%})"
-    lines = [f"{s['trials']} trials by {s['oracle']} at {budget}: {states}"]
+    lines = [f"{counted(s['trials'], 'trial')} by {s['oracle']} at {budget}: {states}"]
     lines += [
-        f"{d['depth']} layers: {d['trials']} trials, validation error median {d['median']:.2%} "
+        f"{d['depth']} layers: {counted(d['trials'], 'trial')}, validation error median {d['median']:.2%} "
         f"(quartiles {d['low']:.2%} to {d['high']:.2%}), least {d['best']:.2%}"
         for d in s["by_depth"]
     ]

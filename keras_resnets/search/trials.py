@@ -24,6 +24,7 @@ from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import Busy, Run, read_csv, read_json, write_json
 from keras_resnets.search.journal import COMPLETED, IDLE, STOPPED
 from keras_resnets.search.space import DepthWidth, Plan
+from keras_resnets.showing import counted
 from keras_resnets.training.curves import Curves, told
 from keras_resnets.training.execution import Execution
 from keras_resnets.training.stopwatch import Stopwatch
@@ -293,5 +294,5 @@ def _describe(setting: Setting, trial: str, plan: Plan, epochs: int, score: floa
     result = "diverged" if math.isnan(score) else f"{setting.objective} {score:.4f}"
     return (
         f"trial {trial}  {chosen}: {plan.spec.depth} layers, {plan.spec.stages[-1].widths[-1]} wide, "
-        f"{cost['parameters']:,} parameters; {result} after {epochs} epochs, {seconds:.0f} s"
+        f"{cost['parameters']:,} parameters; {result} after {counted(epochs, 'epoch')}, {seconds:.0f} s"
     )

@@ -17,6 +17,7 @@ from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import MOST, interval, paired, verdict
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run
+from keras_resnets.showing import counted
 from keras_resnets.studies.cells import Cell, train_cells
 from keras_resnets.training.recipes import Recipe
 
@@ -82,7 +83,7 @@ def against(rows: pd.DataFrame, first: pd.DataFrame, column: str = "error") -> d
 
 def describe_error(arm: Mapping[str, Any], seeds: int) -> str:
     """Returns an arm's mean error with its standard deviation over seeds, as text."""
-    return f"error {arm['error_mean']:.2%} (standard deviation {arm['error_sd']:.2%} over {seeds} seeds)"
+    return f"error {arm['error_mean']:.2%} (standard deviation {arm['error_sd']:.2%} over {counted(seeds, 'seed')})"
 
 
 def counts_of(run: Path) -> counting.Counts:

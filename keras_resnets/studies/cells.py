@@ -20,6 +20,7 @@ from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import Run, read_csv, read_json, sound, write_json
+from keras_resnets.showing import counted
 from keras_resnets.training import recipes
 from keras_resnets.training.stopwatch import Stopwatch
 from keras_resnets.training.training import train
@@ -146,7 +147,7 @@ def train_cells(
             row = rows[-1]
             print(
                 f"{number} of {len(cells)}  {columns}: error {row['error']:.2%} of {row['examples']:,} after "
-                f"{row['epochs']} epochs, {row['seconds']:.0f} s{' (done before)' if done else ''}"
+                f"{counted(row['epochs'], 'epoch')}, {row['seconds']:.0f} s{' (done before)' if done else ''}"
                 f"{', diverged' if math.isnan(row['loss']) else ''}",
                 flush=True,
             )

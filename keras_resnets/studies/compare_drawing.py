@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,8 +220,8 @@ def _describe_recipes(study: Study) -> list[str]:
     if "recipes" not in study.tables:
         return []
     lines = [
-        f"{recipe['recipe']}, {recipe['seeds']} seeds: {words} {recipe['mean']:.2%} on average (standard deviation "
-        f"{100 * recipe['sd']:.2f}, from {recipe['least']:.2%} to {recipe['most']:.2%})"
+        f"{recipe['recipe']}, {counted(recipe['seeds'], 'seed')}: {words} {recipe['mean']:.2%} on average "
+        f"(standard deviation {100 * recipe['sd']:.2f}, from {recipe['least']:.2%} to {recipe['most']:.2%})"
         for recipe in study.tables["recipes"].to_dict("records")
     ]
     for pair in study.tables["recipe_pairs"].to_dict("records") if "recipe_pairs" in study.tables else []:

@@ -14,6 +14,7 @@ from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import read_csv
+from keras_resnets.showing import counted
 from keras_resnets.studies.arms import against, describe_error, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell
 from keras_resnets.training import recipes
@@ -192,7 +193,7 @@ def draw(study: Study):
         last.set_ylabel(FOLLOWED[column])
         last.set_ylim(*figures.room(means["error_high"], dots[after]))
         last.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
-    what = f"plain and residual networks by depth, {summary['seeds']} seeds, after epoch {summary['epochs']}"
+    what = f"plain and residual networks by depth, {counted(summary['seeds'], 'seed')}, after epoch {summary['epochs']}"
     figures.finish(figure, figures.heading(summary, what), 4)
     return figure
 

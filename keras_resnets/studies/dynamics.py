@@ -18,6 +18,7 @@ from keras_resnets.instruments.path_lengths import by_amplitude, by_energy
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.runs import Run
+from keras_resnets.showing import counted
 from keras_resnets.studies.watch import DEPTHS, FILE, EffectiveDepth, by_epoch
 from keras_resnets.training import recipes, training
 from keras_resnets.training.feeding import data_for
@@ -176,7 +177,7 @@ def describe(study: Study) -> str:
     when = f"after epoch {s['first_epoch']}" if s["first_epoch"] else "before training"
     lines = [
         f"effective depth {verb}: {start['mean']:.2f} residual branches of {s['blocks']} {when}, "
-        f"{end['mean']:.2f} after {s['epochs']} epochs (most likely length {start['argmax']:.0f} and "
+        f"{end['mean']:.2f} after {counted(s['epochs'], 'epoch')} (most likely length {start['argmax']:.0f} and "
         f"{end['argmax']:.0f}); Kendall's tau with the epoch {s['trend']['kendall_tau']:.2f} over "
         f"{s['trend']['measurements']} measurements, largest {s['largest']['mean']:.2f} after epoch "
         f"{s['largest']['epoch']}",

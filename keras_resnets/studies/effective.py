@@ -11,6 +11,7 @@ from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.paths import FixedSize
 from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 from keras_resnets.studies import arms as by_arms
 from keras_resnets.studies.cells import Cell, spec_of
 from keras_resnets.training.recipes import Recipe
@@ -155,7 +156,9 @@ def draw(study: Study):
 def _label(summary, arm: str, separator: str = ", ") -> str:
     """Returns an arm's name with its blocks, epochs and compute."""
     stats, blocks = summary["arms"][arm], summary["of"] if arm == FULL else summary["blocks"]
-    return separator.join((arm, f"{blocks} blocks", f"{stats['epochs']} epochs", f"compute {stats['compute']:.2f}"))
+    return separator.join(
+        (arm, f"{blocks} blocks", counted(stats["epochs"], "epoch"), f"compute {stats['compute']:.2f}")
+    )
 
 
 def describe(study: Study) -> str:

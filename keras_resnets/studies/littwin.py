@@ -16,6 +16,7 @@ from keras_resnets.instruments.path_lengths import by_amplitude, by_energy, comp
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 from keras_resnets.studies.toy import learn, toy
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def draw(study: Study):
     scales.xaxis.get_major_locator().set_params(integer=True)
     title = (
         f"A residual perceptron of {summary['layers']} layers learns {summary['classes']} Gaussians from "
-        f"{summary['samples']:,} examples, {summary['seeds']} seeds (Littwin & Wolf 2016, Fig. 1)"
+        f"{summary['samples']:,} examples, {counted(summary['seeds'], 'seed')} (Littwin & Wolf 2016, Fig. 1)"
     )
     figures.finish(figure, title, 7)
     return figure
@@ -205,9 +206,10 @@ def describe(study: Study) -> str:
     one, others = s["scale_without_skip"], s["scale_with_skip"]
     lines = [
         f"mean |lambda| starts at 1; after {s['steps']} steps the layer without a skip has {one['50%']:.4f} "
-        f"({one['min']:.4f} to {one['max']:.4f}; grew with {one['grew']} of {one['of']} seeds), those with one "
-        f"{others['50%']:.4f} ({others['min']:.4f} to {others['max']:.4f}; grew in {others['grew']} of {others['of']})",
-        f"from step {one['since']} on it grew with {one['grew_since']} of {one['of']} seeds, and in "
+        f"({one['min']:.4f} to {one['max']:.4f}; grew with {one['grew']} of {counted(one['of'], 'seed')}), "
+        f"those with one {others['50%']:.4f} ({others['min']:.4f} to {others['max']:.4f}; "
+        f"grew in {others['grew']} of {others['of']})",
+        f"from step {one['since']} on it grew with {one['grew_since']} of {counted(one['of'], 'seed')}, and in "
         f"{others['grew_since']} of {others['of']}",
     ]
     lines += [
@@ -215,7 +217,7 @@ def describe(study: Study) -> str:
         f"weights {_describe_change(s[network]['norm'], '.2f')}, error {_describe_change(s[network]['error'], '.1%')}"
         for network in (WITH, WITHOUT)
     ]
-    return "\n".join([*lines, f"medians, and extremes over {s['seeds']} seeds"])
+    return "\n".join([*lines, f"medians, and extremes over {counted(s['seeds'], 'seed')}"])
 
 
 def _describe_change(measure: dict[str, Any], form: str) -> str:

@@ -25,6 +25,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.surgery import copied, delete, select, unskip
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 from keras_resnets.studies.unskip import identity_skips
 from keras_resnets.training import fine_tuning, recipes
 from keras_resnets.training.recalibration import recalibrate
@@ -212,13 +213,13 @@ def draw(study: Study):
 def _tuning(summary: dict[str, Any]) -> str:
     """Returns the length of the fine-tuning in words."""
     epochs = (summary["fine_tuning"] or {}).get("epochs", 0)
-    return f"and {epochs} epoch{'' if epochs == 1 else 's'} of fine-tuning"
+    return f"and {counted(epochs, 'epoch')} of fine-tuning"
 
 
 def describe(study: Study) -> str:
     """Summarises the result in a line for each edit."""
     s, table = study.summary, medians(study)
-    over = f"median of {len(s['edited'])} blocks" if len(s["edited"]) > 1 else f"that of {s['edited'][0]}"
+    over = f"median of {counted(len(s['edited']), 'block')}" if len(s["edited"]) > 1 else f"that of {s['edited'][0]}"
     names = {
         WHOLE: "left whole",
         "unskip": f"one skip removed, {over}",

@@ -16,6 +16,7 @@ from keras_resnets.reports.statistics import verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.segmentation import dense, score
 from keras_resnets.segmentation.metrics import confusion_matrix
+from keras_resnets.showing import counted
 from keras_resnets.studies.arms import against, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell
 from keras_resnets.training import recipes
@@ -203,7 +204,8 @@ def draw(study: Study):
     right.set_yticks(range(len(arms)), [f"{NAMES[arm]}\n{summary['arms'][arm]['depth']} layers" for arm in arms])
     right.invert_yaxis()
     right.set_xlabel(f"relative to {NAMES[summary['first']]}")
-    what = f"{first['macs'] / 1e6:,.0f} M multiply-adds, {summary['seeds']} seeds, {summary['epochs']} epochs"
+    trained = f"{counted(summary['seeds'], 'seed')}, {counted(summary['epochs'], 'epoch')}"
+    what = f"{first['macs'] / 1e6:,.0f} M multiply-adds, {trained}"
     figures.finish(figure, figures.heading(summary, what), 5)
     return figure
 
@@ -216,8 +218,9 @@ def describe(study: Study) -> str:
         name = NAMES[arm].replace("\n", " ")
         line = (
             f"{name}, {stats['depth']} layers: mean IoU {stats['mean_iou_mean']:.2%} (standard deviation "
-            f"{stats['mean_iou_sd']:.2%} over {s['seeds']} seeds), pixel accuracy {1 - stats['error_mean']:.2%}, "
-            f"{stats['parameters']:,} parameters, {stats['macs']:,} multiply-adds, {stats['activations']:,} activations"
+            f"{stats['mean_iou_sd']:.2%} over {counted(s['seeds'], 'seed')}), pixel accuracy "
+            f"{1 - stats['error_mean']:.2%}, {stats['parameters']:,} parameters, {stats['macs']:,} multiply-adds, "
+            f"{stats['activations']:,} activations"
         )
         if arm != s["first"]:
             line += f"; against {NAMES[s['first']]} {verdict(s['differences'][arm]['mean_iou'])}"

@@ -10,6 +10,7 @@ from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 from keras_resnets.studies import arms as by_arms
 from keras_resnets.studies.cells import spec_of
 from keras_resnets.training.recipes import Recipe
@@ -90,7 +91,7 @@ curves, describe = by_arms.curves, by_arms.describe
 
 def draw(study: Study):
     """Plots the error of each arm, and its difference from that of the unchanged network."""
-    title = f"shortcuts, {study.summary['seeds']} seeds, {study.summary['epochs']} epochs"
+    title = f"shortcuts, {counted(study.summary['seeds'], 'seed')}, {counted(study.summary['epochs'], 'epoch')}"
     return by_arms.draw(study, title, {arm: SHORTCUTS.get(arm, arm) for arm in study.summary["arms"]})
 
 

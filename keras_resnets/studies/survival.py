@@ -15,6 +15,7 @@ from keras_resnets.paths import StochasticDepth
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import spread, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 from keras_resnets.studies import robustness
 from keras_resnets.studies.arms import against, describe_error, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
@@ -200,7 +201,9 @@ def draw(study: Study):
     figures.errors(panels[0], summary, limits=(0, top))
     if summary["lesion"]:
         robustness.draw_lesions(panels[1], summary, rows[rows["kind"] == "lesion"])
-    figures.finish(figure, figures.heading(summary, f"train with stochastic depth, {summary['seeds']} seeds"), 3)
+    figures.finish(
+        figure, figures.heading(summary, f"train with stochastic depth, {counted(summary['seeds'], 'seed')}"), 3
+    )
     return figure
 
 

@@ -13,6 +13,7 @@ from keras_resnets.errors import ArgumentError, nearest, whole_number
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.statistics import paired, verdict
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
+from keras_resnets.showing import counted
 from keras_resnets.studies.arms import describe_error, facts, over_seeds, train_arms
 from keras_resnets.studies.cells import Cell, spec_of
 from keras_resnets.training import recipes
@@ -180,7 +181,7 @@ def draw(study: Study):
         axes.set_xlabel("depth in layers, below it width of the last stage")
         axes.set_xticks(points["depth"], [f"{row.depth}\n{row.width}" for row in points.itertuples()])
     title = figures.heading(
-        summary, f"at {summary['budget']:,} {MEASURES[summary['measure']]}, {summary['seeds']} seeds"
+        summary, f"at {summary['budget']:,} {MEASURES[summary['measure']]}, {counted(summary['seeds'], 'seed')}"
     )
     figures.finish(figure, title, 3)
     return figure
@@ -198,7 +199,8 @@ def describe(study: Study) -> str:
     ]
     chosen = ", ".join(f"{choice['depth']}" for choice in best["chosen"])
     lines.append(
-        f"least mean error: {best['depth']} layers, of {s['seeds']} seeds; chosen for each seed by the others: {chosen}"
+        f"least mean error: {best['depth']} layers, of {counted(s['seeds'], 'seed')}; "
+        f"chosen for each seed by the others: {chosen}"
     )
     for end, comparison in best["against"].items():
         itself = {choice["depth"] for choice in best["chosen"]} == {comparison["depth"]}

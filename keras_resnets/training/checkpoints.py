@@ -58,11 +58,6 @@ def _plain_state(callback) -> dict[str, Any]:
     }
 
 
-def _is_better(score: float, best: float | None) -> bool:
-    """Whether a score is the best so far; that of a diverged epoch, NaN, is the worst."""
-    return best is None or score > best or (math.isnan(best) and not math.isnan(score))
-
-
 def _arrays(callback) -> dict[str, list[np.ndarray]]:
     """Returns the lists of arrays among a callback's attributes, such as EarlyStopping's best weights."""
     return {
@@ -111,7 +106,8 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         run: the run to store in.
         callbacks: the callbacks whose state is part of the training.
-        monitor: the metric whose largest value marks the best epoch.
+        monitor: the metric whose largest value marks the best epoch. Of equal values the lower validation loss decides:
+            few images have few accuracies, and the first epoch to reach the highest is seldom the best network.
         patience: stop after so many epochs that were not better than the best one; 0 for never.
         freeze: the first epoch that counts for it.
     """
@@ -131,7 +127,6 @@ class Checkpoint(keras.callbacks.Callback):
             "draws": DRAWS,
             "epoch": 0,
             "stopped": False,
-            "best": None,
             "history": [],
             "callbacks": [],
         }
@@ -209,9 +204,7 @@ class Checkpoint(keras.callbacks.Callback):
             for name, arrays in _arrays(callback).items()
             for place, array in enumerate(arrays)
         }
-        score = logs.get(self.monitor, -logs.get("loss", 0.0))
-        if _is_better(score, self.state["best"]):
-            self.state["best"] = score
+        if self.best_epoch == epoch + 1:
             self.run.save("best", values, {"epoch": epoch + 1})
         self.run.save(LAST, values | lists, self.state)
         self.write_history()
@@ -228,13 +221,17 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, from 1, of the best score so far; the first of equals."""
-        best = None
-        for row in self.state["history"]:
-            score = row.get(self.monitor, -row.get("loss", 0.0))
-            if _is_better(score, best and best[0]):
-                best = score, row["epoch"]
-        return best and int(best[1])
+        """The epoch, from 1, of the best score so far; the first of those that are equal in their loss, too."""
+        best = max(self.state["history"], key=self._rank, default=None)
+        return best and int(best["epoch"])
+
+    def _rank(self, row: dict[str, float]) -> tuple[float, float]:
+        """What epochs are compared by; a diverged one, with NaN, is the worst."""
+        loss = row.get("val_loss", row.get("loss", 0.0))
+        score = row.get(self.monitor, -loss)
+        # Earlier versions kept the first of equal values, and its weights, and stored the value; their runs go on so.
+        tie = 0.0 if "best" in self.state else -loss
+        return -math.inf if math.isnan(score) else score, -math.inf if math.isnan(tie) else tie
 
     def write_history(self) -> None:
         """Writes `history.csv`, a row per epoch."""

@@ -11,6 +11,7 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import Data
 from keras_resnets.data.folders import listed
 from keras_resnets.network.cost import parameters
+from keras_resnets.showing import counted
 from keras_resnets.training.recipes import Recipe
 
 Tell = Callable[[str], None]
@@ -46,7 +47,7 @@ def describe(model: keras.Model, data: Data, recipe: Recipe) -> Iterator[str]:
     yield f"recipe    {recipe.name}: {', '.join(_recipe(recipe, data))}"
     steps = data.steps_per_epoch
     epochs = recipe.total_epochs(steps)
-    yield f"length    {_count(epochs, 'epoch')} of {_count(steps, 'step')}, {epochs * steps:,} in all"
+    yield f"length    {counted(epochs, 'epoch')} of {counted(steps, 'step')}, {epochs * steps:,} in all"
     if epochs >= _MANY_EPOCHS:
         yield (
             "note      that is long for so few images; this recipe is made for more of them. Epochs (--epochs) scale "
@@ -54,10 +55,6 @@ def describe(model: keras.Model, data: Data, recipe: Recipe) -> Iterator[str]:
         )
     if sizes["train"] < recipe.batch_size:
         yield f"note      {sizes['train']} images are less than a batch of {recipe.batch_size}: each epoch is one step"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _recipe(recipe: Recipe, data: Data) -> Iterator[str]:
@@ -82,9 +79,9 @@ def _recipe(recipe: Recipe, data: Data) -> Iterator[str]:
     if recipe.class_weight:
         yield f"class weights {recipe.class_weight if isinstance(recipe.class_weight, str) else 'given'}"
     if recipe.patience:
-        yield f"ends after {_count(recipe.patience, 'epoch')} without a better validation, with the best network"
+        yield f"ends after {counted(recipe.patience, 'epoch')} without a better validation, with the best network"
     if recipe.freeze:
-        yield f"the classifier alone for the first {_count(recipe.freeze, 'epoch')}"
+        yield f"the classifier alone for the first {counted(recipe.freeze, 'epoch')}"
 
 
 def normalised(value: str | Preprocessing | None) -> str:
@@ -107,7 +104,7 @@ def duration(seconds: float) -> str:
         if seconds >= least * size:
             return f"{seconds / size:.{digits}f} {unit}"
     whole = max(1, round(seconds))
-    return f"{whole} second{'s' if whole > 1 else ''}"
+    return counted(whole, "second")
 
 
 class Estimate(keras.callbacks.Callback):
@@ -158,7 +155,7 @@ class Estimate(keras.callbacks.Callback):
         more = epoch < self._freeze < self._epochs
         then = ", and longer once the whole network is trained" if more else ""
         self._tell(
-            f"time      {duration(seconds)} an epoch; about {duration(seconds * left)} for the {_count(left, 'epoch')} "
-            f"left{then}"
+            f"time      {duration(seconds)} an epoch; about {duration(seconds * left)} for the "
+            f"{counted(left, 'epoch')} left{then}"
         )
         self._told = True

@@ -18,6 +18,7 @@ from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run, sound
+from keras_resnets.showing import counted
 from keras_resnets.training import feeding, places, recipes, starting, telling
 from keras_resnets.training.checkpoints import check_callbacks
 from keras_resnets.training.devices import Team
@@ -222,7 +223,10 @@ def _train(
             say(f"weights   {begin.said}")
         if end is not None:
             total = recipe.total_epochs(data.steps_per_epoch)
-            say(f"end       after {end} epochs of the {total} that this run was begun with, by the schedule of those")
+            say(
+                f"end       after {counted(end, 'epoch')} of the {total} that this run was begun with, by the schedule "
+                f"of those"
+            )
         if not team.execution.workers:
             finished = fit(model, data, recipe, policy, run, callbacks, verbose, until, end=end, tell=tell, team=team)
             return None if finished else model
