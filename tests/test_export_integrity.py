@@ -26,7 +26,9 @@ def saved_model(path):
     return path
 
 
-@pytest.mark.parametrize(("make", "name"), [(litert, "net.tflite"), (saved_model, "net")], ids=["litert", "saved_model"])
+@pytest.mark.parametrize(
+    ("make", "name"), [(litert, "net.tflite"), (saved_model, "net")], ids=["litert", "saved_model"]
+)
 def test_a_flipped_bit_of_an_exported_file_is_told(make, name, tmp_path):
     path = make(tmp_path / name)
     integrity.seal(path)

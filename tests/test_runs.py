@@ -70,7 +70,9 @@ def test_a_study_replaces_nothing_that_no_study_wrote(tmp_path):
     del DRAWINGS["plain"]
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")], ids=["Ctrl-C", "disk full"])
+@pytest.mark.parametrize(
+    "stop", [KeyboardInterrupt, OSError(28, "No space left on device")], ids=["Ctrl-C", "disk full"]
+)
 def test_a_folder_that_was_about_to_be_replaced_returns(stop, tmp_path, monkeypatch):
     import os
 
@@ -82,7 +84,7 @@ def test_a_folder_that_was_about_to_be_replaced_returns(stop, tmp_path, monkeypa
         raise stop
 
     monkeypatch.setattr(os, "replace", stopped)
-    with pytest.raises((KeyboardInterrupt, OSError)), whole(target) as part:  # noqa: PT012
+    with pytest.raises((KeyboardInterrupt, OSError)), whole(target) as part:
         part.mkdir()
     assert (target / "old").read_text() == "the old export"
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
@@ -101,9 +103,14 @@ def test_a_folder_that_was_about_to_be_replaced_returns(stop, tmp_path, monkeypa
 def test_a_disk_that_is_full_is_told_with_the_file_by_whichever_library_writes(error, reason, tmp_path):
     """Its own words name a temporary file, or none."""
     said = f"{str(tmp_path / 'a.csv')!r} cannot be written: {reason}. Make room there" if reason else "another error"
-    with pytest.raises(OSError if reason else RuntimeError) as caught, whole(tmp_path / "a.csv") as part:
-        part.write_text("half")
-        raise error
+
+    def write():
+        with whole(tmp_path / "a.csv") as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(OSError if reason else RuntimeError) as caught:
+        write()
     assert str(caught.value).startswith(said)
     assert not list(tmp_path.iterdir())
 

@@ -141,7 +141,7 @@ def read_fields(option: str, text: str) -> dict[str, Any]:
 
 
 def _read(path: str) -> str:
-    """Returns the text of a file that is given; one that a search wrote and somebody or something changed is refused."""
+    """Returns the text of a file that is given; one of a search that is not as it was written is refused."""
     from keras_resnets.runs import changed
 
     try:

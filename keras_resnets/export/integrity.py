@@ -1,8 +1,8 @@
 """The checksum that an exported file carries of itself, so that a changed bit is told wherever the file goes.
 
-A `.tflite` file has it in the comment of the archive at its end, an ONNX file in its metadata, a SavedModel in a file of
-`assets.extra/`. It is the SHA-256 of all bytes, with zeros in the place of the checksum. What was changed on purpose,
-such as by another tool, is to be given without it, or exported again. Files of early versions have none.
+A `.tflite` file has it in the comment of the archive at its end, an ONNX file in its metadata, a SavedModel in a
+file of `assets.extra/`. It is the SHA-256 of all bytes, with zeros in the place of the checksum. Files of early
+versions have none.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ _NEWBORN = 3600.0
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-# What a disk can have against a write, whichever library writes: it is looked for in the text of the error, too, because
-# safetensors, HDF5 and TensorFlow raise errors of their own.
+# What a disk can have against a write. It is looked for in the text of an error, too, because safetensors, HDF5 and
+# TensorFlow raise errors of their own.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 

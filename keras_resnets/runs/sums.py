@@ -37,7 +37,7 @@ def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None
     record: dict[str, Any] = {"sha256": [_digest(source), *_digests(path)]}
     if path.suffix in _COPIED:
         record["copy"] = source.read_bytes().decode()
-    _write(path, record, part and Path(part).parent)
+    _write(path, record, None if part is None else Path(part).parent)
 
 
 def has_sum(path: str | os.PathLike) -> bool:

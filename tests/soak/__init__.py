@@ -9,11 +9,12 @@ module with
 
 - `subjects()`: the names of what it tries, each a row of the table;
 - `most(stage, subject)`: how many cases a subject has at most;
-- `run(stage, subject, number, rng)`: tries one case, and returns what came of it in a word, or a dictionary of words and
-  how often. It raises `soak.oracle.Lost` with a sentence if something was lost, `soak.oracle.Skipped` if it cannot be
-  tried here. `rng` is a `random.Random` of the seed, the subject and the number; `stage.place()` is a new folder for the
-  case, with `base` beside what it may write; `soak.running.run` runs a command.
+- `run(stage, subject, number, rng)`: tries one case, and returns what came of it in a word, or a dictionary of words
+  and how often. It raises `soak.oracle.Lost` with a sentence if something was lost, `soak.oracle.Skipped` if it cannot
+  be tried here. `rng` is a `random.Random` of the seed, the subject and the number; `stage.place()` is a new folder
+  for the case, with `base` beside what it may write; `soak.running.run` runs a command.
 
 Cases take turns over parts and subjects, in forked processes in which Keras is imported and nothing is computed yet.
-What came of each is a line of `WORK/SEED.jsonl`; started again, the soak goes on where it stopped.
+What came of each is a line of `WORK/CODE/SEED.jsonl`, where CODE is a hash of the sources; started again, the soak goes
+on where it stopped, and tries again what was lost.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import hashlib
 import multiprocessing
 import os
 import random
@@ -58,6 +59,17 @@ def cases(stage: Stage, names: list[str], subjects: list[str], book: ledger.Ledg
             return
 
 
+def code() -> str:
+    """Returns a short hash of the package and the soak: what came of other code is not gone on from."""
+    import keras_resnets
+
+    digest = hashlib.sha256()
+    for root in (Path(keras_resnets.__file__).parent, Path(__file__).parent):
+        for file in sorted(root.rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def main() -> int:
     options = argparse.ArgumentParser("soak", description=__doc__)
     options.add_argument("--seed", type=int, default=0)
@@ -66,7 +78,9 @@ def main() -> int:
     options.add_argument("--subjects", default="", help="of these parts; all by default")
     options.add_argument("--most", type=int, default=10**9, help="cases of each subject")
     options.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    options.add_argument("--work", type=Path, default=Path("runs/soak"))
+    options.add_argument(
+        "--work", type=Path, default=Path("runs/soak"), help="a folder of it for each state of the code"
+    )
     options.add_argument("--out", type=Path, action="append", default=[], help="the table, as .md or .csv")
     asked = options.parse_args()
     names = [name for name in asked.parts.split(",") if name]
@@ -75,10 +89,11 @@ def main() -> int:
 
     global _stage
     end = time.monotonic() + 60 * asked.minutes
-    asked.work.mkdir(parents=True, exist_ok=True)
-    book = ledger.Ledger(asked.work / f"{asked.seed}.jsonl")
+    work = asked.work / code()
+    work.mkdir(parents=True, exist_ok=True)
+    book = ledger.Ledger(work / f"{asked.seed}.jsonl")
     running.warm()
-    _stage = Stage(asked.work)
+    _stage = Stage(work)
     _stage.prepare()
     wanted = cases(_stage, names, [s for s in asked.subjects.split(",") if s], book, asked.most)
     context = multiprocessing.get_context("fork")

@@ -61,11 +61,11 @@ COMMANDS = {
         "--out {out}/degradation"
     ),
     "search": Command(_SEARCH, timed=("study/figure.png", "study/figure.svg")),
-    "search on Ray": Command(f"{_SEARCH} --workers 2", needs="ray", fresh=True, timed=("study/figure.png", "study/figure.svg")),
-    "prune": Command("prune {base}/run --blocks 1 --fine-tune 1 --timed 0 --quiet --out {out}/pruned", reads="run"),
-    "export litert": Command(
-        "export {base}/run --format litert --calls 0 --quiet --out {out}/net.tflite", reads="run"
+    "search on Ray": Command(
+        f"{_SEARCH} --workers 2", needs="ray", fresh=True, timed=("study/figure.png", "study/figure.svg")
     ),
+    "prune": Command("prune {base}/run --blocks 1 --fine-tune 1 --timed 0 --quiet --out {out}/pruned", reads="run"),
+    "export litert": Command("export {base}/run --format litert --calls 0 --quiet --out {out}/net.tflite", reads="run"),
     "export saved_model": Command("export {base}/run --calls 0 --quiet --out {out}/net", reads="run"),
     "export onnx": Command(
         "export {base}/run --format onnx --calls 0 --quiet --out {out}/net.onnx", reads="run", needs="tf2onnx"

@@ -120,7 +120,8 @@ def judged(place: Place, ran: Ran, file: Path, kind: str, undisturbed: Undisturb
     different = [
         name
         for name in oracle.differences(oracle.contents(place.out, place.command.timed), undisturbed.files)
-        if place.out / name != file and not re.search(r"checkpoints/(previous|best)\.", name)
+        if place.out / name != file
+        and not re.search(r"checkpoints/(previous|best)\.", name)
         # What was in the way was moved aside, or stays in the folder.
         and not name.endswith(("/precious",))
     ]

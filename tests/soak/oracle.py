@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from soak.running import Ran
 
 # Columns and keys that hold times, numbers of a process, and the command line.
 _CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$")
 # Not compared: locks and checksums, which say how often a file was written, and events, which hold the times of epochs.
-_ASIDE = re.compile(r"(^|/)(\.lock|\.sums/.*|logs/.*|fingerprint\.pb|.*\.damaged)$")
+_ASIDE = re.compile(r"(^|/)(\.lock|\.sums/.*|logs/.*|fingerprint\.pb|.*\.sha256|.*\.damaged)$")
 # What is looked at, and not read again by a command.
 SEEN_BY_EYE = re.compile(r"\.(png|svg|html|md)$|(^|/)(logs/.*|\.lock|\.sums/.*)$")
 
@@ -56,8 +57,10 @@ def _content(file: Path, root: Path) -> Any:
         from safetensors import safe_open
 
         with safe_open(file, "numpy") as archive:
-            metadata = {key: _plain(value.encode().replace(here, b"PLACE")) for key, value in (archive.metadata() or {}).items()}
-            return {"metadata": metadata, **{key: _digest(archive.get_tensor(key)) for key in archive.keys()}}
+            metadata = {
+                key: _plain(value.encode().replace(here, b"PLACE")) for key, value in (archive.metadata() or {}).items()
+            }
+            return {"metadata": metadata, **{key: _digest(archive.get_tensor(key)) for key in list(archive.keys())}}
     raw = raw.replace(here, b"PLACE")
     if file.suffix == ".json":
         return _plain(raw)
@@ -161,7 +164,7 @@ def check_refused(ran: Ran, what: str, names: str) -> None:
 
 
 def check_same(ran: Ran, folder: Path, expected: dict[str, Any], what: str, timed: tuple[str, ...] = ()) -> None:
-    """Raises `Lost` unless a command succeeded with the result of the undisturbed one, and left nothing half-written."""
+    """Raises `Lost` unless a command had the result of the undisturbed one, and left nothing half-written."""
     check_words(ran, what)
     if ran.status:
         raise Lost(f"{what}: status {ran.status}: {_last(ran.err)}")

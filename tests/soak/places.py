@@ -183,7 +183,7 @@ def output_closed(stage: Stage, name: str, number: int, rng: random.Random) -> s
 
 
 def directory_gone(stage: Stage, name: str, number: int, rng: random.Random) -> str:
-    """The working directory is removed before the command, which is given absolute paths, or a relative one to write."""
+    """The working directory is removed before the command, which gets absolute paths, or a relative one to write."""
     undisturbed = stage.undisturbed(name)
     with stage.place(name) as place:
         gone = place.path / "gone"

@@ -136,7 +136,7 @@ def _child(arguments, where: Path, files: list[Path], stop: Stop | None, before,
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(descriptor, number)
             os.close(descriptor)
-        sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))
+        sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
         sys.argv = ["keras-resnets", *arguments]
         counted = _count(str(under), stop)
         before()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 import signal
 
+from keras_resnets.__main__ import STOPPED
 from soak import oracle
 from soak.commands import COMMANDS
 from soak.kills import moment
 from soak.running import Stop
 from soak.stage import Stage
-
-from keras_resnets.__main__ import STOPPED
 
 AIM = 12
 # Seconds that a process which is started anew takes to import everything, and more.
