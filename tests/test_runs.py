@@ -150,6 +150,21 @@ def test_what_a_kill_left_of_a_checksum_goes_with_its_file(tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".sums", "a.csv", "a.csv.json"]
 
 
+@pytest.mark.parametrize("place", [".sums", ".sums/a.csv.json"])
+def test_what_is_in_the_place_of_a_checksum_is_named(place, tmp_path):
+    blocking = tmp_path / place
+    blocking.parent.mkdir(exist_ok=True)
+    blocking.write_text("") if place == ".sums" else blocking.mkdir()
+
+    def write():
+        with whole(tmp_path / "a.csv", sealed=True) as part:
+            part.write_text("a\n1\n")
+
+    with pytest.raises(OSError, match=rf"{place}' is in the place of a checksum, .* Move it away"):
+        write()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sums"]
+
+
 def test_a_file_of_a_search_that_was_changed_is_refused_where_it_is_given(tmp_path):
     from keras_resnets.commands import checks
     from keras_resnets.errors import ArgumentError

@@ -149,6 +149,12 @@ def _write(path: Path, record: dict[str, Any], beside: Path | None = None) -> No
     """Writes the record of a file, completely or not at all, by way of a folder that is swept after a kill."""
     record["sha256"] = list(dict.fromkeys(record["sha256"]))[:_STATES]
     file = _file(path)
+    in_the_way = [place for place in (file, file.parent) if place.exists() and place.is_dir() == (place == file)]
+    if in_the_way:
+        raise OSError(
+            f"{str(in_the_way[0])!r} is in the place of a checksum, and was not written here. Move it away; nothing "
+            f"else is lost."
+        )
     file.parent.mkdir(exist_ok=True)
     part = (beside or file.parent) / f"{file.name}.part"
     try:
