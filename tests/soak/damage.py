@@ -132,7 +132,7 @@ def judged(place: Place, ran: Ran, file: Path, kind: str, undisturbed: Undisturb
         return "told"
     name = str(file.relative_to(place.path)).partition("/")[2]
     if file.is_relative_to(place.out) and oracle.contents(place.out).get(name) != undisturbed.files.get(name):
-        return left(file, name, what)
+        return "told" if told else left(file, name, what)
     return "mended and told" if told else "the same result"
 
 

@@ -69,6 +69,8 @@ def _content(file: Path, root: Path) -> Any:
     if file.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(raw.decode())))
         return [{key: value for key, value in row.items() if not _CLOCK.search(key or "")} for row in rows]
+    if file.suffix == ".html":
+        raw = re.sub(rb"<time>.*?</time>", b"", raw)
     return hashlib.sha256(raw).hexdigest()
 
 
