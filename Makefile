@@ -3,6 +3,7 @@
 # make test-all   the same, with the tests marked thorough: half as much time again
 # make docs   the site, in docs/_build/html
 # make test-jax   the tests that run on every backend, on JAX, where TensorFlow is not installed
+# make soak   an hour of faults against the real commands; MINUTES=5 for fewer. It goes on where it stopped
 # make test-ray   the tests of what runs on Ray, which it installs
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Names that other libraries do not promise, of those that the package needs or needed.
 PRIVATE = (keras|keras_tuner)\.src|tensorboard\.(compat|summary)|_pb2|tensorflow\.(lite\.)?python|tf\.__internal__|([."]|def )_(nodes_by_depth|(in|out)bound_nodes|keras_|flatten_layers|call_has|get_variable_index|use_weight_decay|symbolic_build|save_trial|populate_|try_run|run_and)|[."]_(functional|layers)\>
 
-.PHONY: demo test test-all test-jax test-ray check docs clean
+.PHONY: demo test test-all test-jax test-ray soak check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +63,11 @@ test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test-jax: $(JAX_VENV)/installed
 	$(JAX_VENV)/bin/pytest -n 2 --dist worksteal -m 'backends and not thorough and not ray'
+
+# Seeded; the table is in runs/soak/table.md. It forks processes, each of which may take a core.
+MINUTES ?= 60
+soak: $(VENV)/installed-test
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m soak --seed 0 --minutes $(MINUTES) --work runs/soak --out runs/soak/table.md
 
 test-ray: $(VENV)/installed-ray
 	$(BIN)/pytest -m ray

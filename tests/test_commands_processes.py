@@ -48,3 +48,26 @@ def test_help_does_not_wait_for_keras(arguments):
     )
     assert ran.returncode == 0, ran.stderr
     assert "resnet" in ran.stdout
+
+
+STOPPED = """
+import builtins, sys
+load = builtins.__import__
+
+def stopped(name, *arguments):
+    if name == "click":
+        raise KeyboardInterrupt
+    return load(name, *arguments)
+
+builtins.__import__ = stopped
+from keras_resnets.__main__ import entry
+entry()
+"""
+
+
+def test_ctrl_c_while_commands_are_imported_gets_its_word():
+    ran = subprocess.run(
+        [sys.executable, "-c", STOPPED], capture_output=True, text=True, cwd=wrong_calls.PACKAGE, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == "keras-resnets: stopped; the same command resumes.\n"

@@ -70,6 +70,114 @@ def test_a_study_replaces_nothing_that_no_study_wrote(tmp_path):
     del DRAWINGS["plain"]
 
 
+@pytest.mark.parametrize(
+    "stop", [KeyboardInterrupt, OSError(28, "No space left on device")], ids=["Ctrl-C", "disk full"]
+)
+def test_a_folder_that_was_about_to_be_replaced_returns(stop, tmp_path, monkeypatch):
+    import os
+
+    target = tmp_path / "saved_model"
+    target.mkdir()
+    (target / "old").write_text("the old export")
+
+    def stopped(*_):
+        raise stop
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises((KeyboardInterrupt, OSError)), whole(target) as part:
+        part.mkdir()
+    assert (target / "old").read_text() == "the old export"
+    assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(30, "Read-only file system", "/x/.a.csv.k2j3h4g5/a.csv"), "Read-only file system"),
+        (RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), "File too large"),
+        (ValueError("Can't write (errno = 28, error message = 'No space left on device')"), "No space left on device"),
+        (RuntimeError("another error"), None),
+    ],
+)
+def test_a_disk_that_is_full_is_told_with_the_file_by_whichever_library_writes(error, reason, tmp_path):
+    """Its own words name a temporary file, or none."""
+    said = f"{str(tmp_path / 'a.csv')!r} cannot be written: {reason}. Make room there" if reason else "another error"
+
+    def write():
+        with whole(tmp_path / "a.csv") as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(OSError if reason else RuntimeError) as caught:
+        write()
+    assert str(caught.value).startswith(said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_appended_is_told_too(tmp_path):
+    """Of TensorBoard's events and of the journal of a search, into which a full disk comes as into any other."""
+    from pathlib import Path
+
+    from keras_resnets.reports.events import Events
+    from keras_resnets.search.journal import Journal
+
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    (tmp_path / "journal.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"journal\.jsonl' cannot be written: No space left on device\. Make room there"):
+        Journal(tmp_path / "journal.jsonl").append({"event": "stop"})
+    with Events(tmp_path) as events:
+        file = next(tmp_path.glob("events*"))
+        file.unlink()
+        file.symlink_to("/dev/full")
+        events.scalar("loss", 1.0, 0)
+        with pytest.raises(OSError, match=r"events.*cannot be written: No space left on device\. Make room there"):
+            events.flush()
+        file.unlink()
+
+
+def test_what_a_kill_left_of_a_checksum_goes_with_its_file(tmp_path, monkeypatch):
+    """It is written in the folder of its file, which the next writer sweeps."""
+    from keras_resnets.runs import sums
+
+    seen, replace = [], sums.os.replace
+    monkeypatch.setattr(sums.os, "replace", lambda a, b: (seen.append((str(a), str(b))), replace(a, b)))
+    with whole(tmp_path / "a.csv", sealed=True) as part:
+        part.write_text("a\n1\n")
+        folder = part.parent
+    assert [a for a, b in seen if b.endswith(".sums/a.csv.json")] == [str(folder / "a.csv.json.part")]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".sums", "a.csv", "a.csv.json"]
+
+
+@pytest.mark.parametrize("place", [".sums", ".sums/a.csv.json"])
+def test_what_is_in_the_place_of_a_checksum_is_named(place, tmp_path):
+    blocking = tmp_path / place
+    blocking.parent.mkdir(exist_ok=True)
+    blocking.write_text("") if place == ".sums" else blocking.mkdir()
+
+    def write():
+        with whole(tmp_path / "a.csv", sealed=True) as part:
+            part.write_text("a\n1\n")
+
+    with pytest.raises(OSError, match=rf"{place}' is in the place of a checksum, .* Move it away"):
+        write()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sums"]
+
+
+def test_a_file_of_a_search_that_was_changed_is_refused_where_it_is_given(tmp_path):
+    from keras_resnets.commands import checks
+    from keras_resnets.errors import ArgumentError
+    from keras_resnets.runs import write_json
+
+    write_json(tmp_path / "best.json", {"width": 16}, sealed=True)
+    assert checks._read(str(tmp_path / "best.json"))
+    (tmp_path / "best.json").write_text('{"width": 17}')
+    with pytest.raises(ArgumentError, match=r"best\.json' is not as it was written, damaged or edited.* another name"):
+        checks._read(str(tmp_path / "best.json"))
+    assert (tmp_path / "best.json").read_text() == '{"width": 17}'
+
+
 def test_damage_is_noticed_and_what_has_a_copy_is_mended(tmp_path):
     from helpers.notices import told
 

@@ -39,6 +39,19 @@ def found(digits, tmp_path_factory):
     return out, two_networks(digits, out, lines.append), lines
 
 
+def test_what_a_finished_search_wrote_is_made_again(found, digits):
+    out = found[0]
+    written = {name: (out / name).read_bytes() for name in ("trials.csv", "best.json", "best_recipe.json")}
+    (out / "best_recipe.json").unlink()
+    for name in ("trials.csv", "best.json"):
+        (out / name).write_bytes(written[name].replace(b"1", b"2", 1))
+    with told("trials.csv' was damaged and is mended", "best.json' was damaged and is mended"):
+        two_networks(digits, out)
+    assert {name: (out / name).read_bytes() for name in written} == written
+    for name in ("trials.csv", "best.json"):
+        (out / f"{name}.damaged").unlink()
+
+
 def test_the_table_is_of_what_was_trained(found, digits):
     out, study, lines = found
     rows = study.rows

@@ -141,7 +141,15 @@ def read_fields(option: str, text: str) -> dict[str, Any]:
 
 
 def _read(path: str) -> str:
+    """Returns the text of a file that is given; one of a search that is not as it was written is refused."""
+    from keras_resnets.runs import changed
+
     try:
+        if changed(path):
+            raise ArgumentError(
+                f"{path!r} is not as it was written, damaged or edited. If it was edited, give it under another name; "
+                f"if not, the command that wrote it makes it again."
+            )
         return Path(path).read_bytes().decode(errors="replace")
     except OSError as error:
         raise ArgumentError(f"{path!r} cannot be read: {error.strerror}.") from error

@@ -129,8 +129,3 @@ def _run(arguments: list[str]) -> int:
         text = str(error).strip() or type(error).__name__
         click.echo(f"keras-resnets: {text.splitlines()[0]}", err=True)
         return 2 if isinstance(error, ArgumentError) else 1
-
-
-def entry() -> None:
-    """The console script."""
-    sys.exit(main())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.errors import ArgumentError
+from keras_resnets.export import integrity
 
 if TYPE_CHECKING:
     from keras_resnets.export.inference import Inference
@@ -100,6 +101,7 @@ def into_folder(carried: Carried, path: Path) -> None:
     (path / EXTRA).mkdir(exist_ok=True)
     for name, text in carried.files.items():
         (path / EXTRA / name).write_text(text, encoding="utf-8")
+    (path / EXTRA / integrity.FILE).write_text(f"{integrity.EMPTY}\n")
 
 
 def into_litert(carried: Carried, path: Path) -> None:
@@ -107,11 +109,12 @@ def into_litert(carried: Carried, path: Path) -> None:
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, text in carried.files.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text.encode(), zipfile.ZIP_DEFLATED)
+        archive.comment = integrity.EMPTY.encode()
 
 
 def into_onnx(carried: Carried, model: Any) -> None:
     """Adds it to the metadata of an ONNX model."""
-    for key, value in ((KEY, carried.text), (LABELS, carried.files.get(LABELS))):
+    for key, value in ((KEY, carried.text), (LABELS, carried.files.get(LABELS)), (integrity.FILE, integrity.EMPTY)):
         if value is not None:
             model.metadata_props.add(key=key, value=value)
 

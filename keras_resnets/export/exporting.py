@@ -15,7 +15,7 @@ from keras_resnets.data.batches import batches
 from keras_resnets.data.passes import mapped
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.explaining import explained
-from keras_resnets.export import inspection, report_fields
+from keras_resnets.export import inspection, integrity, report_fields
 from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
 from keras_resnets.export.formats import FORMATS, Format, Opened, check_place, check_tensorflow
@@ -255,6 +255,7 @@ def _export(
     # Write the file, and keep it only if it computes what the network does.
     with runs.whole(path) as part:
         file_format.write(served, part, calibration)
+        integrity.seal(part)
         opened = file_format.open(part)
         _check_operators(path, opened, name)
         comparison = Comparison(served, opened.run)
@@ -289,7 +290,7 @@ def _export(
         report["sensitivity"] = rows.to_dict("records")
 
     # Write the card.
-    runs.write_json(card_path(path, "json"), report)
+    runs.write_json(card_path(path, "json"), report, sealed=True)
     with runs.whole(card_path(path, "md")) as part:
         part.write_text(markdown(report))
     return report

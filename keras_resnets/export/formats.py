@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnets.errors import ArgumentError, needs
-from keras_resnets.export import carried, inspection, private
+from keras_resnets.export import carried, inspection, integrity, private
 from keras_resnets.export.carried import Carried
 from keras_resnets.quiet import quiet
 
@@ -57,7 +57,7 @@ class Format:
         tolerance: the largest allowed difference of an output, relative to the largest output if that exceeds 1; None
             if only the classes matter.
         write: writes the network, with inputs that calibrate the ranges of int8.
-        open: opens a file.
+        reader: opens a file in its runtime.
         packages: the packages whose versions the card lists.
         needs: the required packages of the extra `onnx`.
         calibrated: whether its ranges come from example inputs.
@@ -66,10 +66,19 @@ class Format:
     suffix: str | None
     tolerance: float | None
     write: Callable[[Inference, Path, Sequence[np.ndarray] | np.ndarray], None]
-    open: Callable[[Path], Opened]
+    reader: Callable[[Path], Opened]
     packages: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     calibrated: bool = False
+
+    def open(self, path: Path) -> Opened:
+        """Opens a file in its own runtime.
+
+        Raises:
+            Damaged: it does not have the checksum that it carries.
+        """
+        integrity.check(path)
+        return self.reader(path)
 
     @property
     def missing(self) -> list[str]:

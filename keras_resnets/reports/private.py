@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from keras_resnets.runs import writing
+
 # The end of the names of this package's files of events, which tells them from others'.
 SUFFIX = ".keras_resnets"
 
@@ -46,7 +48,7 @@ class Writer:
 
     def flush(self) -> None:
         """Appends what is pending to the file, which is not left open: who writes may be stopped at any moment."""
-        with self._file.open("ab") as file:
+        with writing(self._file), self._file.open("ab") as file:
             file.write(self._pending.getvalue())
         self._pending.seek(0)
         self._pending.truncate()

@@ -2,9 +2,9 @@
 
 from keras_resnets.runs.channel import Channel
 from keras_resnets.runs.facts import environment, fingerprint
-from keras_resnets.runs.files import from_json, read_csv, read_json, to_json, whole, write_json
+from keras_resnets.runs.files import from_json, read_csv, read_json, to_json, whole, write_json, writing
 from keras_resnets.runs.run import FORMAT, LAST, UNFINISHED, Busy, Run, usable
-from keras_resnets.runs.sums import Damaged, has_sum, seal, sound, verified
+from keras_resnets.runs.sums import Damaged, changed, has_sum, seal, sound, verified
 
 __all__ = [
     "FORMAT",
@@ -14,6 +14,7 @@ __all__ = [
     "Channel",
     "Damaged",
     "Run",
+    "changed",
     "environment",
     "fingerprint",
     "from_json",
@@ -27,4 +28,5 @@ __all__ = [
     "verified",
     "whole",
     "write_json",
+    "writing",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -24,6 +25,34 @@ _ALIVE = ".alive"
 _NEWBORN = 3600.0
 # Numbers that JSON lacks.
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+# What a disk can have against a write. It is looked for in the text of an error, too, because safetensors, HDF5 and
+# TensorFlow raise errors of their own.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Has an error of the disk name what is written, whichever library raised it; other errors pass.
+
+    Args:
+        path: the file or folder that is written inside.
+
+    Raises:
+        OSError: the disk is full, cannot be written to, or fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        reason = next((n for n in _DISK if n == number or os.strerror(n) in str(error)), None)
+        if reason is None or "cannot be written" in str(error):  # the latter has its sentence
+            raise
+        raise OSError(
+            f"{str(path)!r} cannot be written: {os.strerror(reason)}. Make room there, or give another place; the same "
+            f"command goes on."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -60,22 +89,35 @@ def whole(path: str | os.PathLike, *, sealed: bool = False) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"{str(path)!r} cannot be written: {reason}. Give another place.") from error
     try:
-        yield part
-        for file in [part, *part.rglob("*")] if part.is_dir() else [part]:
-            if file.is_file():
-                with open(file, "rb+") as handle:
-                    os.fsync(handle.fileno())
-        if path.is_dir() and not path.is_symlink():
-            if not part.is_dir():
-                raise OSError(f"{str(path)!r} is a folder, and a file is never put in its place. Give another place.")
-            # A folder cannot be replaced in one step, so move the old one out of the way first.
-            os.rename(path, part.parent / "old")
-        if sealed:
-            seal(path, part)
-        os.replace(part, path)
+        with writing(path):
+            yield part
+            _put(path, part, sealed)
     finally:
+        _bring_back(part.parent, path)
         shutil.rmtree(part.parent, ignore_errors=True)
         alive.close()
+
+
+def _bring_back(folder: Path, path: Path) -> None:
+    """Puts a folder that was to be replaced back in its place, if nothing has taken it."""
+    if (folder / "old").is_dir() and not path.exists():
+        os.rename(folder / "old", path)
+
+
+def _put(path: Path, part: Path, sealed: bool) -> None:
+    """Moves a file or folder to its place once all of it is on the disk."""
+    for file in [part, *part.rglob("*")] if part.is_dir() else [part]:
+        if file.is_file():
+            with open(file, "rb+") as handle:
+                os.fsync(handle.fileno())
+    if path.is_dir() and not path.is_symlink():
+        if not part.is_dir():
+            raise OSError(f"{str(path)!r} is a folder, and a file is never put in its place. Give another place.")
+        # A folder cannot be replaced in one step, so move the old one out of the way first.
+        os.rename(path, part.parent / "old")
+    if sealed:
+        seal(path, part)
+    os.replace(part, path)
 
 
 def _sweep(path: Path) -> None:
@@ -88,8 +130,7 @@ def _sweep(path: Path) -> None:
         folder = path.parent / name
         if not folder.is_dir() or folder.is_symlink() or _is_in_use(folder):
             continue
-        if (folder / "old").is_dir() and not path.exists():
-            os.rename(folder / "old", path)
+        _bring_back(folder, path)
         shutil.rmtree(folder, ignore_errors=True)
 
 

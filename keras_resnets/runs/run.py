@@ -215,7 +215,7 @@ class Run:
         with whole(self._checkpoint(name), sealed=True) as part:
             save_file({k: np.asarray(v, order="C") for k, v in variables.items()}, part, metadata)
             if name == LAST:
-                keep(self._checkpoint(LAST), self._checkpoint(_GENERATIONS[1]))
+                keep(self._checkpoint(LAST), self._checkpoint(_GENERATIONS[1]), part.parent)
 
     def restore(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Reads a checkpoint; returns None if it does not exist. In place of a damaged `"last"`, the one before it.

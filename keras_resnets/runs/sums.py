@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None
     record: dict[str, Any] = {"sha256": [_digest(source), *_digests(path)]}
     if path.suffix in _COPIED:
         record["copy"] = source.read_bytes().decode()
-    _write(path, record)
+    _write(path, record, None if part is None else Path(part).parent)
 
 
 @explained
@@ -51,6 +50,16 @@ def has_sum(path: str | os.PathLike) -> bool:
         path: the file.
     """
     return bool(_digests(Path(path)))
+
+
+def changed(path: str | os.PathLike) -> bool:
+    """Whether a file has a checksum and is not as it was written; nothing is mended.
+
+    Args:
+        path: the file.
+    """
+    digests = _digests(Path(path))
+    return bool(digests) and Path(path).is_file() and _digest(Path(path)) not in digests
 
 
 @explained
@@ -105,10 +114,16 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def keep(path: Path, kept: Path) -> None:
-    """Renames a file, if there is one, together with its checksum; whenever it is killed, the file has one."""
+def keep(path: Path, kept: Path, beside: Path | None = None) -> None:
+    """Renames a file, if there is one, together with its checksum; whenever it is killed, the file has one.
+
+    Args:
+        path: the file.
+        kept: its new place.
+        beside: a folder that is swept after a kill, for what is half-written.
+    """
     if path.exists():
-        _write(kept, {"sha256": [*_digests(path), *_digests(kept)] or [_digest(path)]})
+        _write(kept, {"sha256": [*_digests(path), *_digests(kept)] or [_digest(path)]}, beside)
         os.replace(path, kept)
 
 
@@ -135,17 +150,23 @@ def _digests(path: Path) -> list[str]:
     return [digest for digest in digests if isinstance(digest, str)] if isinstance(digests, list) else []
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
-    """Writes the record of a file, completely or not at all."""
+def _write(path: Path, record: dict[str, Any], beside: Path | None = None) -> None:
+    """Writes the record of a file, completely or not at all, by way of a folder that is swept after a kill."""
     record["sha256"] = list(dict.fromkeys(record["sha256"]))[:_STATES]
     file = _file(path)
+    in_the_way = [place for place in (file, file.parent) if place.exists() and place.is_dir() == (place == file)]
+    if in_the_way:
+        raise OSError(
+            f"{str(in_the_way[0])!r} is in the place of a checksum, and was not written here. Move it away; nothing "
+            f"else is lost."
+        )
     file.parent.mkdir(exist_ok=True)
-    descriptor, part = tempfile.mkstemp(".part", dir=file.parent)
+    part = (beside or file.parent) / f"{file.name}.part"
     try:
-        with open(descriptor, "w") as handle:
+        with open(part, "w") as handle:
             handle.write(json.dumps(record, indent=1) + "\n")
             handle.flush()
-            os.fsync(descriptor)
+            os.fsync(handle.fileno())
         os.replace(part, file)
     except BaseException:
         with contextlib.suppress(OSError):

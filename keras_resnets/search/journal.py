@@ -21,7 +21,7 @@ from typing import Any
 import keras_tuner
 
 from keras_resnets.errors import ArgumentError
-from keras_resnets.runs import from_json, to_json, whole
+from keras_resnets.runs import from_json, to_json, whole, writing
 from keras_resnets.search.private import Unsaved
 
 RUNNING, COMPLETED, IDLE, STOPPED = "RUNNING", "COMPLETED", "IDLE", "STOPPED"
@@ -92,7 +92,7 @@ class Journal:
 
     def append(self, event: dict[str, Any]) -> None:
         """Appends an event, and returns when it is on the disk."""
-        with open(self.file, "a") as handle:
+        with writing(self.file), open(self.file, "a") as handle:
             handle.write(self._line(event))
             handle.flush()
             os.fsync(handle.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from keras_resnets.instruments.timing import latency
 from keras_resnets.network.assembly import assemble
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import Study
-from keras_resnets.runs import Run, read_csv, read_json, whole, write_json
+from keras_resnets.runs import Run, read_csv, read_json, sound, whole, write_json
 from keras_resnets.search import drawing as drawing  # a study can only be saved if its drawing is registered
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
 
 # Columns of costs, and the quantiles in the summary.
 COSTS = ("parameters", "macs", "activations", "latency")
+# What `write` writes.
+TABLE, BEST = "trials.csv", ("best.json", "best_recipe.json")
 _QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
 
@@ -175,16 +178,21 @@ def summarise(setting: Setting, oracle, kind: str) -> Study:
     return Study("search", rows, summary)
 
 
-def write(setting: Setting, study: Study) -> dict[str, Any]:
+def are_whole(out: Path, study: Study) -> bool:
+    """Whether what `write` wrote is there as it was written; what has a copy is mended."""
+    names = (TABLE, *(() if study.summary.get("best") is None else BEST))
+    return sum(sound(out / name) for name in names) == len(names)  # each is looked at, and mended
+
+
+def write(out: Path, study: Study) -> dict[str, Any]:
     """Writes `trials.csv`, and `best.json` and `best_recipe.json` of the best trial; returns results for `run.json`."""
-    out = setting.out
-    with whole(out / "trials.csv") as part:
+    with whole(out / TABLE, sealed=True) as part:
         study.rows.to_csv(part, index=False)
     best = study.summary["best"]
     if best is None:
         return {"best": None}
     row = study.rows.set_index("trial").loc[best]
     plan = read_json(out / row["run"] / "plan.json")
-    write_json(out / "best.json", plan["spec"])
-    write_json(out / "best_recipe.json", plan["recipe"])
+    for name, values in zip(BEST, (plan["spec"], plan["recipe"]), strict=True):
+        write_json(out / name, values, sealed=True)
     return {"best": best, "paths": plan["paths"], "score": float(row["score"]), "trials": len(study.rows)}

@@ -118,7 +118,10 @@ def search(
         asked["precision"] = execution.precision
     with Run(out, asked, lambda: _settings_in(journal) or asked) as run:
         if run.finished and Study.is_whole(out / STUDY):
-            return Study.load(out / STUDY)
+            study = Study.load(out / STUDY)
+            if not results.are_whole(out, study):
+                results.write(out, study)
+            return study
         setting = Setting(space, out, objective, seeds, patience, execution)
         _resume(journaled, journal, run.asked, tell)
         # Early versions wrote there which hyperparameters TensorBoard shows, and left out all others.
@@ -134,7 +137,7 @@ def search(
         # Summarise and save.
         study = results.summarise(setting, journaled, oracle)
         study.save(out / STUDY)
-        run.finish(results.write(setting, study))
+        run.finish(results.write(out, study))
     return study
 
 
