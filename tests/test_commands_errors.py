@@ -35,7 +35,7 @@ COMMANDS = [
         "augmentation of a recipe",
         ["train", "resnet8", "--set-recipe", 'augmentation={{"flop": 1}}', "--out", "{new}"],
         2,
-        ["--set-recipe", "'flop'"],
+        ["augmentation", "'flop'", "flip"],
     ),
     ("frozen from nothing", ["train", "resnet8", "--freeze", "2", "--out", "{new}"], 2, ["freeze", "weights"]),
     ("weights absent", ["train", "resnet8", "--weights", "{root}/no.keras", "--out", "{new}"], 2, ["no.keras"]),

@@ -21,6 +21,7 @@ from keras_resnets.runs import Run
 from keras_resnets.search import drawing as drawing
 from keras_resnets.search import results
 from keras_resnets.search.trials import Setting
+from keras_resnets.showing import counted
 from keras_resnets.training import fitting, recipes, training
 
 
@@ -259,7 +260,8 @@ def test_figure_and_text_tell_the_table(found):
     _, study, _ = found
     text = drawing.describe(study)
     for depth, rows in study.rows.groupby("depth"):
-        assert f"{depth} layers: {len(rows)} trials, validation error median {rows['error'].median():.2%}" in text
+        count = counted(len(rows), "trial")
+        assert f"{depth} layers: {count}, validation error median {rows['error'].median():.2%}" in text
     kinds = study.rows.assign(unit=["basic", "B(3,1)"])
     for rows in (study.rows, kinds):
         figure = kr.studies.Study("search", rows, study.summary).figure()

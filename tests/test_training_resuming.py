@@ -178,6 +178,15 @@ def test_of_equal_scores_the_lower_loss_is_the_best_epochs(scores, losses, best,
     assert checkpoint.best_epoch == first
 
 
+def test_equal_scores_of_the_training_split_are_told_apart_by_its_own_loss():
+    checkpoint = Checkpoint(None, [], "accuracy")
+    checkpoint.state["history"] = [
+        {"epoch": 1, "accuracy": 1.0, "loss": 0.3, "val_accuracy": 1.0, "val_loss": 0.1},
+        {"epoch": 2, "accuracy": 1.0, "loss": 0.2, "val_accuracy": 0.5, "val_loss": 0.9},
+    ]
+    assert checkpoint.best_epoch == 2, "chosen by the split that is only followed"
+
+
 def test_state_of_callbacks_survives_an_interruption(tmp_path, few, small):
     """With `min_delta=100` no epoch improves on the first: after it, 2 of patience halve the rate, 4 end the run."""
     recipe = kr.recipes.Recipe("constant", epochs=9, batch_size=64, learning_rate=0.08)

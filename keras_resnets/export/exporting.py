@@ -290,7 +290,7 @@ def _export(
         report["sensitivity"] = rows.to_dict("records")
 
     # Write the card.
-    runs.write_json(card_path(path, "json"), report, sealed=True)
+    runs.write_json(card_path(path, "json"), report)
     with runs.whole(card_path(path, "md")) as part:
         part.write_text(markdown(report))
     return report

@@ -11,11 +11,10 @@ from __future__ import annotations
 import collections
 import functools
 import math
-import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,6 +23,7 @@ from keras import ops
 from keras_resnets.data.batches import check_inputs
 from keras_resnets.errors import ArgumentError
 from keras_resnets.explaining import explained
+from keras_resnets.instruments.beginnings import Known, Past, beginnings, bytes_of
 from keras_resnets.instruments.differentiation import without_gradients
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.network.chain import ResidualNetwork
@@ -39,10 +39,6 @@ COPIES = 16
 
 # For each next step (link and choice), the lanes that take it and which of their programs do.
 Groups = dict[tuple[int, str], list[tuple[int, list[int]]]]
-
-
-# Numbers for beginnings of programs, each by that of the beginning without its last step, and the last step.
-Known = dict[tuple[int, tuple[int, str]], int]
 
 
 @dataclass(frozen=True)
@@ -77,27 +73,8 @@ def work(programs: Sequence[Program]) -> int:
     """Returns how many links an evaluation of the programs runs, with shared beginnings counted once."""
     known: Known = {}
     for path in programs:
-        collections.deque(beginnings(path, known), maxlen=0)
+        collections.deque(beginnings(path.steps, known), maxlen=0)
     return len(known)
-
-
-def beginnings(program: Program, known: Known) -> Iterator[int]:
-    """Yields, for each number of steps, the number that stands for the program's steps up to there.
-
-    Args:
-        program: the program.
-        known: what the numbers stand for; new ones are entered.
-    """
-    number = -1
-    for step in program.steps:
-        number = known.setdefault((number, step), len(known))
-        yield number
-
-
-def bytes_of(shape: Sequence[int | None], dtype: Any) -> int:
-    """Returns the bytes of a tensor, or, of a shape without rows, those of an example; an unknown side counts as 1."""
-    bits = re.search(r"\d+$", keras.backend.standardize_dtype(dtype))
-    return math.prod(n or 1 for n in shape) * (int(bits[0]) // 8 if bits else 1)
 
 
 @explained
@@ -105,14 +82,6 @@ def traced(run: Callable, link: keras.Layer) -> Callable:
     """Returns `run`, a function of a link's input that reads its variables, traced once for this link."""
     function = TracedOnce(lambda _, values, x: with_values(link, values, run, x), any_rows)
     return functools.partial(function, link)
-
-
-class Past(Protocol):
-    """What a walk takes from an earlier one, and leaves to a later one: as of `rounds.Rounds`."""
-
-    def starts(self, programs: Sequence[Program]) -> tuple[list[tuple[Any, list[list[int]], int]], list[int]]: ...
-
-    def keep(self, rows: Any, lanes: list[list[int]], step: int) -> None: ...
 
 
 class Lanes:

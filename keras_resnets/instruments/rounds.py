@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.instruments.lanes import Known, Lanes, Program, beginnings, bytes_of
+from keras_resnets.instruments.beginnings import Known, beginnings, bytes_of
+from keras_resnets.instruments.lanes import Lanes, Program
 from keras_resnets.network.blocks import ResidualBlock
 from keras_resnets.runs import fingerprint
 
@@ -71,7 +72,7 @@ class Rounds:
 
     def _beginnings(self, program: Program) -> dict[int, int]:
         """Returns, for each place, the number that stands for the program's steps up to there."""
-        numbers = enumerate(beginnings(program, self._known), 1)
+        numbers = enumerate(beginnings(program.steps, self._known), 1)
         return {n: number for n, number in numbers if n in self.places or n == len(program.steps)}
 
     @property

@@ -52,6 +52,7 @@ def has_sum(path: str | os.PathLike) -> bool:
     return bool(_digests(Path(path)))
 
 
+@explained
 def changed(path: str | os.PathLike) -> bool:
     """Whether a file has a checksum and is not as it was written; nothing is mended.
 

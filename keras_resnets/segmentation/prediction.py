@@ -59,8 +59,6 @@ def probabilities(
     images = as_array(images, "images")
     if images.ndim != 4 or not images.size:
         raise ArgumentError(f"images must be (examples, height, width, channels); got {images.shape}.")
-    check_inputs(images, (None, None, model.input_shape[-1]), "images")
-    images = images.astype("float32")
     if len(scales) == 0 or not all(0 < scale < float("inf") for scale in scales):
         raise ArgumentError(f"scales must be one or more positive numbers; got {scales!r}.")
     if not 0 <= overlap < 1:
@@ -69,7 +67,9 @@ def probabilities(
     spec = getattr(model, "spec", None)
     multiple = multiple or (spec.total_stride if spec else 32)
     whole_number("multiple", multiple, 1)
+    check_inputs(images, (None, None, model.input_shape[-1]), "images")
 
+    images = images.astype("float32")
     size = images.shape[1:3]
     predictions = []
     for scale in scales:

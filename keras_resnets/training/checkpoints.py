@@ -106,8 +106,8 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         run: the run to store in.
         callbacks: the callbacks whose state is part of the training.
-        monitor: the metric whose largest value marks the best epoch. Of equal values the lower validation loss decides:
-            few images have few accuracies, and the first epoch to reach the highest is seldom the best network.
+        monitor: the metric whose largest value marks the best epoch. Of equal values the lower loss of its split
+            decides: few images have few accuracies, and the first epoch to reach the highest is seldom the best network.
         patience: stop after so many epochs that were not better than the best one; 0 for never.
         freeze: the first epoch that counts for it.
     """
@@ -227,7 +227,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _rank(self, row: dict[str, float]) -> tuple[float, float]:
         """What epochs are compared by; a diverged one, with NaN, is the worst."""
-        loss = row.get("val_loss", row.get("loss", 0.0))
+        # The loss of the same split: where the test split is followed, nothing is chosen by it.
+        loss = row.get("val_loss" if self.monitor.startswith("val_") else "loss", 0.0)
         score = row.get(self.monitor, -loss)
         # Earlier versions kept the first of equal values, and its weights, and stored the value; their runs go on so.
         tie = 0.0 if "best" in self.state else -loss
