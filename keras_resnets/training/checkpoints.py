@@ -107,7 +107,7 @@ class Checkpoint(keras.callbacks.Callback):
         run: the run to store in.
         callbacks: the callbacks whose state is part of the training.
         monitor: the metric whose largest value marks the best epoch. Of equal values the lower loss of its split
-            decides: few images have few accuracies, and the first epoch to reach the highest is seldom the best network.
+            decides: few images have few accuracies, and the first epoch to reach the highest is seldom the best.
         patience: stop after so many epochs that were not better than the best one; 0 for never.
         freeze: the first epoch that counts for it.
     """
