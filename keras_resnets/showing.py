@@ -144,15 +144,15 @@ def number(value: Any, column: str = "") -> str:
     return str(value)
 
 
-def counted(count: int, what: str) -> str:
-    """Returns a number of things in words, of one thing without the `s`.
+def counted(count: Any, what: str) -> str:
+    """Returns a number of things in words, of one thing without the `s`; what is no number stays as it is.
 
     Example:
         >>> from keras_resnets.showing import counted
         >>> counted(1, "epoch"), counted(20000, "image")
         ('1 epoch', '20,000 images')
     """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{number(count)} {what}{'' if count == 1 else 's'}"
 
 
 def is_share(column: str) -> bool:

@@ -250,7 +250,7 @@ def _asked(found: Found) -> str:
         return (
             f"The networks of {budget} that differ from {entries(space.get('network')).get('name')} in depth, width "
             f"and the choices below were searched on {space.get('data')} with the oracle {asked.get('oracle')}, in "
-            f"{counted(int(asked.get('trials') or 0), 'trial')}."
+            f"{counted(asked.get('trials'), 'trial')}."
         )
     if "prune" in asked:
         return f"Residual branches of {network} were dropped, and what is left measured on {data}."
