@@ -15,10 +15,14 @@ import numpy as np
 
 from soak.running import Ran
 
-# Columns and keys that hold times, numbers of a process, and the command line.
-_CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$")
-# Not compared: locks and checksums, which say how often a file was written, and events, which hold the times of epochs.
-_ASIDE = re.compile(r"(^|/)(\.lock|\.sums/.*|logs/.*|fingerprint\.pb|.*\.sha256|.*\.damaged)$")
+# Columns and keys that hold times, numbers of a process, the command line, and the size of a file, in which TensorFlow
+# writes a random number of its own.
+_CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$|^bytes$")
+# Keras numbers the optimisers of a process.
+_OPTIMIZER = re.compile(r"(sgd|adamw|adam_w)_[0-9]+")
+# Not compared: locks and checksums, which say how often a file was written, events, which hold the times of epochs, and
+# cards in Markdown, which say in words what those in JSON say.
+_ASIDE = re.compile(r"(^|/)(\.lock|\.sums/.*|logs/.*|fingerprint\.pb|.*\.sha256|.*\.damaged|.*\.card\.md)$")
 # What is looked at, and not read again by a command.
 SEEN_BY_EYE = re.compile(r"\.(png|svg|html|md)$|(^|/)(logs/.*|\.lock|\.sums/.*)$")
 
@@ -110,6 +114,8 @@ def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
         # A journal's checksum of a line is one of its times, too.
         return {k: _without_times(v) for k, v in value.items() if not _CLOCK.search(k) and k != "sha256"}
+    if isinstance(value, str) and _OPTIMIZER.fullmatch(value):
+        return value.rpartition("_")[0]
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
