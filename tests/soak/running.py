@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Seconds after which a command is stuck, on a busy machine.
 STUCK = 300
@@ -69,26 +70,9 @@ def warm() -> None:
                 importlib.import_module(name)
 
 
-def run(
-    arguments: Sequence[str],
-    where: Path,
-    *,
-    stop: Stop | None = None,
-    before: Callable[[], None] = lambda: None,
-    fresh: bool = False,
-    under: Path | None = None,
-) -> Ran:
-    """Runs `keras-resnets` to its end, or to the signal.
-
-    Args:
-        arguments: of the command line.
-        where: the folder for what it says; also its working directory.
-        stop: when it is sent a signal.
-        before: called in the forked process before the command.
-        fresh: whether to start Python anew; `before` and changes are then not observed.
-        under: the folder whose changes count; by default `where`.
-    """
-    return start(arguments, where, stop=stop, before=before, fresh=fresh, under=under)()
+def run(arguments: Sequence[str], where: Path, **options: Any) -> Ran:
+    """Runs `keras-resnets` to its end, or to the signal; arguments are those of `start`."""
+    return start(arguments, where, **options)()
 
 
 def start(
@@ -100,7 +84,19 @@ def start(
     fresh: bool = False,
     under: Path | None = None,
 ) -> Callable[[], Ran]:
-    """Begins what `run` does; returns what waits for its end."""
+    """Begins to run `keras-resnets`.
+
+    Args:
+        arguments: of the command line.
+        where: the folder for what it says; also its working directory.
+        stop: when it is sent a signal.
+        before: called in the forked process before the command.
+        fresh: whether to start Python anew; `before` and changes are then not observed.
+        under: the folder whose changes count; by default `where`.
+
+    Returns:
+        What waits for its end, or for the signal.
+    """
     where.mkdir(parents=True, exist_ok=True)
     files = [where / f"{time.monotonic_ns()}.{name}" for name in ("out", "err", "changes")]
     began = time.monotonic()
