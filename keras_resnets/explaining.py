@@ -82,14 +82,19 @@ def made_of(cls: type, values: Any, label: str) -> Any:
     """
     if not isinstance(values, collections.abc.Mapping):
         raise ArgumentError(f"{label} must be a dictionary of fields; got {values!r}.")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise ArgumentError(f"{label} has no field {key!r}; did you mean one of: {nearest(str(key), fields)}?")
-    for name, field in fields.items():
-        if field.default is field.default_factory is dataclasses.MISSING and name not in values:
-            raise ArgumentError(f"{label} must have the field {name!r}; got {', '.join(values) or 'none'}.")
+    check_fields(cls, values, label)
+    for field in dataclasses.fields(cls):
+        if field.default is field.default_factory is dataclasses.MISSING and field.name not in values:
+            raise ArgumentError(f"{label} must have the field {field.name!r}; got {', '.join(values) or 'none'}.")
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def check_fields(cls: type, names: collections.abc.Iterable[Any], label: str) -> None:
+    """Raises `ArgumentError` for a name that is not a field of a dataclass, which messages call `label`."""
+    fields = [field.name for field in dataclasses.fields(cls)]
+    for name in names:
+        if name not in fields:
+            raise ArgumentError(f"{label} has no field {name!r}; did you mean one of: {nearest(str(name), fields)}?")
 
 
 def _refusal(function: Callable, args: tuple, kwargs: dict[str, Any]) -> ArgumentError | None:

@@ -13,8 +13,8 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import pairs, sources
 from keras_resnets.data.augmentation import Augmentation
 from keras_resnets.data.labels import Labels
-from keras_resnets.errors import ArgumentError, nearest, one_of, whole_number
-from keras_resnets.explaining import explained, made_of
+from keras_resnets.errors import ArgumentError, one_of, whole_number
+from keras_resnets.explaining import check_fields, explained, made_of
 
 Splits = dict[str, "sources.Arrays | sources.Pictures | sources.Stream"]
 
@@ -77,21 +77,24 @@ class Batching:
 
     def replace(self, **fields: Any) -> Batching:
         """Returns a copy with some fields replaced; an unknown one is an `ArgumentError`."""
-        names = {f.name for f in dataclasses.fields(self)}
-        for name in fields:
-            if name not in names:
-                raise ArgumentError(f"Batching has no field {name!r}; did you mean one of: {nearest(name, names)}?")
+        check_fields(Batching, fields, "Batching")
         return dataclasses.replace(self, **fields)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Batching:
         """Returns the batching among the options of a `Data`, also after a round trip through JSON."""
         fields = {f.name: options[f.name] for f in dataclasses.fields(cls) if f.name in options}
-        if isinstance(fields.get("augmentation"), Mapping):
-            fields["augmentation"] = made_of(Augmentation, fields["augmentation"], "augmentation")
-        if isinstance(fields.get("normalize"), Mapping):
-            fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
-        return cls(**fields)
+        return cls(**with_parts(fields))
+
+
+def with_parts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns fields of a batching or a recipe with augmentation and normalisation made of theirs, as JSON has them."""
+    made = dict(fields)
+    if isinstance(made.get("augmentation"), Mapping):
+        made["augmentation"] = made_of(Augmentation, made["augmentation"], "augmentation")
+    if isinstance(made.get("normalize"), Mapping):
+        made["normalize"] = Preprocessing.from_dict(dict(made["normalize"]))
+    return made
 
 
 def of_pixels(preprocessing: Preprocessing) -> Preprocessing:

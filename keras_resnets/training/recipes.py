@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.variants import imagenet_models
 from keras_resnets.data import Augmentation
-from keras_resnets.data.batching import normalisation, of_pixels
-from keras_resnets.errors import ArgumentError, nearest, number, one_of, whole_number
-from keras_resnets.explaining import explained, made_of
+from keras_resnets.data.batching import normalisation, of_pixels, with_parts
+from keras_resnets.errors import ArgumentError, number, one_of, whole_number
+from keras_resnets.explaining import check_fields, explained
 
 if TYPE_CHECKING:
     import keras
@@ -140,7 +140,7 @@ class Recipe:
 
     def replace(self, **overrides: Any) -> Recipe:
         """Returns a copy with some fields replaced; an unknown field is an `ArgumentError`."""
-        _check_fields(overrides)
+        check_fields(Recipe, overrides, "Recipe")
         return dataclasses.replace(self, **overrides)
 
     def lasting(self, epochs: int, steps_per_epoch: int) -> Recipe:
@@ -220,27 +220,13 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Inverse of `to_dict`, also after a round trip through JSON; an unknown key is an `ArgumentError`."""
-        _check_fields(values)
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        if isinstance(fields.get("augmentation"), Mapping):
-            fields["augmentation"] = made_of(Augmentation, fields["augmentation"], "augmentation")
-        if isinstance(fields.get("normalize"), Mapping):
-            fields["normalize"] = Preprocessing.from_dict(dict(fields["normalize"]))
-        return cls(**fields)
+        check_fields(cls, values, "Recipe")
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return cls(**with_parts(fields))
 
 
 # Fields that early versions did not have.
 _LATER = ("label_smoothing", "class_weight", "patience", "freeze")
-
-
-def _check_fields(names: Iterable[str]) -> None:
-    """Raises `ArgumentError` for a name that is not a field of `Recipe`."""
-    fields = {field.name for field in dataclasses.fields(Recipe)}
-    for name in names:
-        if name not in fields:
-            raise ArgumentError(f"Recipe has no field {name!r}; did you mean one of: {nearest(name, fields)}?")
 
 
 _CIFAR = Augmentation(pad=4, flip=True)
