@@ -227,7 +227,6 @@ def test_classes_that_do_not_fit_are_refused(pictures):
 def test_what_cannot_be_evaluated_is_refused(run, tmp_path, capsys):
     model = answering((3,))
     x, y = np.zeros((2, 3)), np.zeros(2, int)
-    normalize = json.loads((run / "run.json").read_text())["asked"]["data"]["normalize"]
     for arguments, more, words in (
         ((model,), {}, "data is needed"),
         ((model, (x, None)), {}, "must have labels"),
@@ -235,7 +234,7 @@ def test_what_cannot_be_evaluated_is_refused(run, tmp_path, capsys):
         ((model, (x, y)), {"data_dir": "x"}, "data_dir is for data given by name"),
         ((model, (x, y)), {"split": "tests"}, "'test', 'validation'"),
         (
-            (run, kr.data.load("digits", normalize=normalize, validation=0)),
+            (run, kr.data.load("digits", validation=0)),
             {"split": "validation"},
             "nothing is held out",
         ),

@@ -168,6 +168,13 @@ class Preprocessing:
 
         return self._normalize(ops.cast(images, "float32"))
 
+    def same_pixels(self, other: Preprocessing | None) -> bool:
+        """Whether another one does the same to pixels, but for the rounding of its numbers."""
+        if other is None or self.channels != other.channels:
+            return False
+        pairs = [(np.asarray(getattr(self, part)), np.asarray(getattr(other, part))) for part in ("mean", "std")]
+        return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)
+
     def fits(self, channels: int | None) -> bool:
         """Returns whether it is for images of so many channels; None is a number that is not known."""
         counts = {np.shape(self.mean)[-1], len(self.std)} | ({3} if self.channels == "bgr" else set())

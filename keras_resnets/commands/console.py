@@ -169,6 +169,34 @@ def open_source(source: str, weights: str, image_size: int | None):
     return applications.foreign(name, None if weights == "random" else weights, shape)
 
 
+def open_beside(source: str, weights: str, image_size: int | None, first=None):
+    """Returns the network of another SOURCE, which is to be measured on the data of the first.
+
+    Args:
+        source: as for `open_source`.
+        weights: as for `open_source`.
+        image_size: as for `open_source`.
+        first: the network of the first SOURCE, where images are prepared for it alone; None where they are prepared for
+            each network.
+
+    Raises:
+        ArgumentError: it would be measured on images that are prepared for another network.
+    """
+    network, preprocess = open_source(source, weights, image_size)
+    own = network.preprocessing
+    if preprocess is not None and own is None:
+        raise ArgumentError(
+            f"{source!r} takes images prepared by a function of Keras, and those of this study are prepared for the "
+            f"first network; give it a study of its own."
+        )
+    if first is not None and own is not None and not own.same_pixels(first.preprocessing):
+        raise ArgumentError(
+            f"{source!r} takes images normalised in another way than those that are prepared for the first network, "
+            f"{first.name!r}; give a run directory or a .keras file first, and each gets its own."
+        )
+    return network
+
+
 def open_to_train(source: str, data: str | None, recipe: str | None, weights: str, where: dict[str, Any]):
     """Opens a SOURCE with data to train it further on.
 
@@ -183,7 +211,8 @@ def open_to_train(source: str, data: str | None, recipe: str | None, weights: st
         The network, the data in its form, the recipe, and whether the network is a foreign one, whose classes may be
         others than the data's.
     """
-    from keras_resnets.training.feeding import as_needed, data_for, data_of, in_size_of
+    from keras_resnets.data.needs import as_needed
+    from keras_resnets.training.feeding import data_for, data_of, in_size_of
 
     network, preprocess = open_source(source, weights, where["image_size"])
     chosen = _recipe(source, data, recipe, network.name)

@@ -46,10 +46,11 @@ def export(
     checks.out(out, is_file=True)
 
     console.start("tensorflow")
+    from keras_resnets.data.needs import as_needed
     from keras_resnets.export import cards, exporting
     from keras_resnets.network.chain import ResidualNetwork
     from keras_resnets.training import places
-    from keras_resnets.training.feeding import as_needed, data_of
+    from keras_resnets.training.feeding import data_of
 
     (model, _), loaded = console.open_source(source, "imagenet", None), None
     if data or (Path(source).is_dir() and (Path(source) / "run.json").exists()):

@@ -18,6 +18,7 @@ class Source(enum.Enum):
     """What the argument SOURCE of a study is."""
 
     TRAINED = "a trained network, which is measured"
+    SEVERAL = "two or more trained networks, which are measured"
     VARIANT = "a variant to train"
     VARIANT_OR_DEFAULT = "a variant to train; the study has a default"
     NONE = "not taken"
@@ -63,7 +64,7 @@ class Entry:
     @property
     def trains(self) -> bool:
         """Whether it trains networks, and is not given one."""
-        return self.source is not Source.TRAINED
+        return self.source not in (Source.TRAINED, Source.SEVERAL)
 
     @property
     def parameters(self) -> list[Callable[[Any], Any]]:
@@ -72,7 +73,8 @@ class Entry:
         if not self.trains:
             own += [] if "examples" in self.options else [OPTIONS["examples"]()]
             own += [console.recipe(help="Of the fine-tuning; by default that of the run.")] if self.tunes else []
-            return [_SOURCES[self.source], *own, console.data_options, console.weights, _out(required=False)]
+            out = _out(required=self.source is Source.SEVERAL)
+            return [_SOURCES[self.source], *own, console.data_options, console.weights, out]
         source = [] if self.source is Source.NONE else [_SOURCES[self.source]]
         fields = [console.fields(help="Replace a field of the spec.")] if source else []
         data = [console.recipe(help="As for train."), console.data_options] if self.task else []
@@ -118,6 +120,7 @@ OPTIONS = {
 }
 _SOURCES = {
     Source.TRAINED: click.argument("source", shell_complete=names.weights),
+    Source.SEVERAL: click.argument("source", nargs=-1, required=True, shell_complete=names.weights),
     Source.VARIANT: click.argument("source", shell_complete=names.spec),
     Source.VARIANT_OR_DEFAULT: click.argument("source", required=False, shell_complete=names.spec),
 }
@@ -152,6 +155,12 @@ STUDIES = {
         "the gradient by length of path",
         Source.TRAINED,
         "runs/second --draws 1000",
+        {"draws": "Random draws for each length.", "seed": "Seed of the draws.", "examples": ""},
+    ),
+    "cancellation": Entry(
+        "how far paths cancel in several networks, such as those of one training",
+        Source.SEVERAL,
+        "runs/first runs/second --draws 1000 --out runs/cancellation",
         {"draws": "Random draws for each length.", "seed": "Seed of the draws.", "examples": ""},
     ),
     "recovery": Entry(

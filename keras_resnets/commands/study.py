@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from keras_resnets.commands import checks, output
-from keras_resnets.commands.console import has_labels_for, open_source, open_to_train, start
+from keras_resnets.commands.console import has_labels_for, open_beside, open_source, open_to_train, start
 from keras_resnets.commands.groups import Group
 from keras_resnets.commands.output import Output
 from keras_resnets.commands.studies import STUDIES, Entry, Source
@@ -82,6 +82,7 @@ def study() -> None:
 
 _SOURCE_HELP = {
     Source.TRAINED: "SOURCE: a run directory, a .keras file, keras.applications:ResNet50, or public weights.",
+    Source.SEVERAL: "SOURCE: two or more run directories, .keras files or public weights. Data: the first one's.",
     Source.VARIANT: "SOURCE: a variant, or a spec's JSON file.",
     Source.VARIANT_OR_DEFAULT: "SOURCE: a variant, or a spec's JSON file; the study has one of its own.",
     Source.NONE: "",
@@ -92,8 +93,14 @@ def _command(name: str, entry: Entry) -> click.Command:
     """Makes the command of a study."""
 
     @output.printing
-    def run(say: Output, source: str | None = None, out: Path | None = None, **options: Any) -> None:
-        _run(name, say, source, out, {key: value for key, value in options.items() if value not in (None, ())})
+    def run(say: Output, source: str | tuple[str, ...] | None = None, out: Path | None = None, **options: Any) -> None:
+        given = {key: value for key, value in options.items() if value not in (None, ())}
+        if entry.source is Source.SEVERAL:
+            given["beside"] = list(source or ())[1:]
+            source = next(iter(source or ()))
+            if not given["beside"]:
+                raise click.UsageError(f"SOURCE must be two or more networks; got {source!r} alone.")
+        _run(name, say, str(source) if source is not None else None, out, given)
 
     for parameter in reversed(entry.parameters):
         run = parameter(run)
@@ -178,22 +185,31 @@ def _measurer(name: str, source: str, data: str | None, where: dict[str, Any], o
     examples = options.get("examples") if "examples" in STUDIES[name].options else options.pop("examples", None)
 
     def run(function, out: Path, say: Output):
-        from keras_resnets.training.feeding import as_needed, data_of
+        from keras_resnets.data.needs import as_needed
+        from keras_resnets.training.feeding import data_of
 
         if STUDIES[name].tunes:
             network, loaded, chosen, _ = open_to_train(source, data, asked, weights, where)
             return function(network, loaded, chosen, out=out, verbose=say.verbose, **options)
         network, preprocess = open_source(source, weights, where["image_size"])
-        if beside:
-            options["beside"] = [open_source(other, weights, where["image_size"])[0] for other in beside]
+        others = [
+            open_beside(other, weights, where["image_size"], None if preprocess is None else network)
+            for other in beside
+        ]
         if preprocess is None:
-            loaded = data_of(source, data, **where)
-            loaded = as_needed(loaded, network) if data else loaded
+            loaded = as_needed(data_of(source, data, **where), network)
             loaded = loaded.first(examples) if examples else loaded
         else:
             loaded = _unseen(network, preprocess, str(data), examples, **where)
         if STUDIES[name].resumes:
             options["resume"] = out
+        if STUDIES[name].source is Source.SEVERAL:
+            from keras_resnets.studies.measured import names_of
+
+            together = dict(zip(names_of((source, *beside), "SOURCE"), (network, *others), strict=True))
+            return function(together, loaded, verbose=say.verbose, **options)
+        if others:
+            options["beside"] = others
         return function(network, loaded, verbose=say.verbose, **options)
 
     return run

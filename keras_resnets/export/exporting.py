@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_resnets import runs
 from keras_resnets.data.batches import batches
+from keras_resnets.data.needs import for_network
 from keras_resnets.data.passes import mapped
 from keras_resnets.errors import ArgumentError, one_of, whole_number
 from keras_resnets.explaining import explained
@@ -245,7 +246,8 @@ def _export(
     check_tensorflow()
     check_place(name, path)
     served = inference(model, preprocessing, output)
-    data = data.raw if preprocessing and hasattr(data, "raw") else data
+    if hasattr(data, "raw"):
+        data = data.raw if preprocessing else for_network(data, model)
     calibration: Sequence[np.ndarray] | np.ndarray = ()
     if file_format.calibrated:
         calibration = inputs(served.input[1], representative, data, seed=seed)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, name_of
+from keras_resnets.data.batches import BATCH, DataFingerprint, class_labels, examples_in, name_of
+from keras_resnets.data.needs import batches_for
 from keras_resnets.instruments.lanes import MEMORY, SHORTCUT, Lanes, Program, program, work
 from keras_resnets.instruments.rounds import Rounds
 from keras_resnets.network import private
@@ -84,7 +85,7 @@ def evaluate(
     weights = fingerprint(model.weights)
     kept = Kept(resume, repr([p.steps for p in programs]) + weights, model)
     engine = engine or engine_for(model, budget)
-    read = batches(data, engine.rows(BATCH), shape=model.input_shape[1:], classes=model.output_shape[1])
+    read = batches_for(model, data, engine.rows(BATCH), classes=True)
     totals = _measure(engine, programs, read, examples_in(data), kept, task, verbose)
     table = totals.table()
     facts = {

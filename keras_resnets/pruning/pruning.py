@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_resnets.data import Data
 from keras_resnets.data.batches import batches, examples_in
+from keras_resnets.data.needs import for_network
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import engine_for, evaluate
@@ -126,6 +127,7 @@ def prune(
     kept = set(select(network, keep))
     free = [i for i, block in enumerate(network.blocks) if block.residual is not None and i not in kept]
     count = count_limit(network, len(free), blocks, share, tolerance)
+    data = for_network(data, network)
     chooses, chosen_on = choosing_examples(data, how.calibration, how.examples)
 
     # All that the result depends on, which a directory compares before it resumes.

@@ -11,6 +11,7 @@ from keras_resnets.reports.study import Study, describe
 from keras_resnets.search import drawing as _of_search
 from keras_resnets.studies import callbacks
 from keras_resnets.studies.activation import activation
+from keras_resnets.studies.cancellation import cancellation
 from keras_resnets.studies.compare import compare
 from keras_resnets.studies.degradation import degradation
 from keras_resnets.studies.delete import delete

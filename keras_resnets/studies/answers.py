@@ -16,6 +16,7 @@ from keras import ops
 from keras_resnets import data as datasets
 from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_labels, examples_in, pixel_labels
 from keras_resnets.data.labels import IGNORE
+from keras_resnets.data.needs import as_needed, for_network
 from keras_resnets.data.passes import joined
 from keras_resnets.errors import ArgumentError, notice, one_of
 from keras_resnets.instruments.evaluation import measure_examples, progress
@@ -24,7 +25,7 @@ from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
-from keras_resnets.training.feeding import as_needed, data_of, in_size_of, same_pixels, tell_changed
+from keras_resnets.training.feeding import data_of, in_size_of, tell_changed
 from keras_resnets.training.opening import load_model
 
 SPLITS = ("test", "validation", "train", "all")
@@ -128,8 +129,9 @@ def opened(
             raise ArgumentError(f"split must be left out for arrays and tf.data, which have no splits; got {split!r}.")
         return Subject(name or model.name, model, data, None, "given", record)
 
-    examples = batches_of(data, split)
     _check_task(model, data)
+    data = for_network(data, model)
+    examples = batches_of(data, split)
     numbers = _numbers(model, data, match)
     if is_named and record is None and getattr(model, "preprocessing", None) is None and "normalize" not in where:
         notice(
@@ -181,12 +183,6 @@ def _check_task(model: keras.Model, data: datasets.Data) -> None:
         kind = "each pixel" if len(model.output_shape) == 4 else "each image"
         raise ArgumentError(
             f"data must have a label for {kind}, as {model.name!r} answers for it; {data.name!r} is for {data.task}."
-        )
-    own, theirs = getattr(model, "preprocessing", None), data.preprocessing
-    if own is not None and theirs is not None and not same_pixels(own, theirs):
-        notice(
-            f"{data.name!r} is loaded with another normalisation than {model.name!r} was made for; give the data by "
-            f"name, and they get the network's."
         )
 
 

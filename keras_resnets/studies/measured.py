@@ -45,10 +45,10 @@ class Measured:
         return self.images == other.images or (self.source is not None and self.source == other.source)
 
 
-def names_of(runs: Sequence[Source] | Mapping[str, Source]) -> dict[str, Source]:
+def names_of(runs: Sequence[Source] | Mapping[str, Source], argument: str = "runs") -> dict[str, Source]:
     """Returns the networks by name: that of a model, or the end of a path that tells it from the others."""
     if isinstance(runs, str | os.PathLike | keras.Model):
-        raise ArgumentError(f"runs must be two or more networks; got {runs!r} alone.")
+        raise ArgumentError(f"{argument} must be two or more networks; got {runs!r} alone.")
     if isinstance(runs, Mapping):
         named = {str(name): source for name, source in runs.items()}
     else:
@@ -56,7 +56,7 @@ def names_of(runs: Sequence[Source] | Mapping[str, Source]) -> dict[str, Source]
         paths = [None if isinstance(source, keras.Model) else Path(source).absolute() for source in sources]
         for i, path in enumerate(paths):
             if path is not None and path in paths[:i]:
-                raise ArgumentError(f"runs must be different ones; got {str(path)!r} twice.")
+                raise ArgumentError(f"{argument} must be different ones; got {str(path)!r} twice.")
         names = [source.name if isinstance(source, keras.Model) else _short(Path(source)) for source in sources]
         for depth in range(2, 8):  # more of the paths, until they differ
             names = [
@@ -68,7 +68,7 @@ def names_of(runs: Sequence[Source] | Mapping[str, Source]) -> dict[str, Source]
             number = sum(known == name or known.startswith(f"{name} (") for known in named)
             named[f"{name} ({number + 1})" if number else name] = source
     if len(named) < 2:
-        raise ArgumentError(f"runs must be two or more networks; got {len(named)}.")
+        raise ArgumentError(f"{argument} must be two or more networks; got {len(named)}.")
     return named
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.data.batches import batches, name_of
+from keras_resnets.data.batches import name_of
+from keras_resnets.data.needs import batches_for
 from keras_resnets.errors import whole_number
 from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import Kept, progress
@@ -157,7 +158,7 @@ def first_examples(network: ResidualNetwork, data, examples: int):
     """Returns the first examples as arrays, the source of their labels, and the name of the data."""
     parts: list[tuple[np.ndarray, np.ndarray | None]] = []
     check_classifier(network)
-    for batch in batches(data, examples, shape=network.input_shape[1:], classes=network.output_shape[1]):
+    for batch in batches_for(network, data, examples, classes=True):
         parts.append(batch)
         if sum(len(x) for x, _ in parts) >= examples:
             break

@@ -72,10 +72,10 @@ def draw(study: Study):
         shares.axvspan(*VEIT, color=figures.PAPER, alpha=0.12, lw=0, label="Veit et al. 2016, Fig. 6c: 5 to 17")
     shares.axhline(0, color="0.8", lw=0.8, zorder=0)
     shares.set(xlabel="path length", ylabel="share of all lengths", ylim=(min(0, 1.2 * rows["share"].min()), top))
-    _caption(
+    caption(
         one, "How strong are one path, and all of its length?", "between them: the number of paths, less what cancels"
     )
-    _caption(shares, "Which lengths carry the gradient?", "grey: how many paths there are; lines: what they carry")
+    caption(shares, "Which lengths carry the gradient?", "grey: how many paths there are; lines: what they carry")
 
     for panel in axes:
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -104,11 +104,11 @@ def _heat_map(figure, axes, rows: pd.DataFrame) -> None:
     lengths = table.fillna(0).mul(table.index.to_numpy(), axis=0).sum()
     axes.plot(range(len(names)), lengths, color="tab:orange", lw=1.2, label="mean length, by the norms")
     axes.set(xlabel="link whose weights learn (0: the stem)", ylabel="path length from its weights to the loss")
-    _caption(axes, "Which lengths teach which link?", "a column: the gradient of one link's weights, by length")
+    caption(axes, "Which lengths teach which link?", "a column: the gradient of one link's weights, by length")
     figure.colorbar(image, ax=axes, label="share of the norms", pad=0.02)
 
 
-def _caption(axes, question: str, reading: str) -> None:
+def caption(axes, question: str, reading: str) -> None:
     """Writes above a panel what it answers, and how it is read."""
     axes.set_title(f"{question}\n{reading}", loc="left", fontsize=9, color="0.25")
 

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_resnets.data import Data
+from keras_resnets.data.needs import for_network
 from keras_resnets.errors import one_of, whole_number
 from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import evaluate
@@ -92,6 +93,7 @@ def recovery(
     if examples is not None:
         whole_number("examples", examples, 1)
     network = adopt(model)
+    data = for_network(data, network)
     fine_tuning.check_data(network, data)
     chosen = _blocks(network, blocks)
     measured = data.first(examples) if examples else data

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.data.batches import BATCH, DataFingerprint, batches, examples_in, name_of
+from keras_resnets.data.batches import BATCH, DataFingerprint, examples_in, name_of
 from keras_resnets.data.moments import Moments
+from keras_resnets.data.needs import batches_for
 from keras_resnets.errors import ArgumentError
 from keras_resnets.explaining import explained
 from keras_resnets.instruments.evaluation import engine_for, progress, side_by_side
@@ -139,7 +140,7 @@ def measure(
     moments = {response: Moments() for _, response in pairs}
     data_read, count = DataFingerprint(), 0
     with progress(f"reading {network.name}", examples_in(data), verbose) as advance:
-        for x, y in batches(data, engine_for(network, budget).rows(BATCH), shape=network.input_shape[1:]):
+        for x, y in batches_for(network, data, engine_for(network, budget).rows(BATCH)):
             for tap, value in reader.values(x):
                 moments[tap].add(value.reshape(-1, value.shape[-1]).astype("float64"))
             data_read.add(x, y)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnets.data.batches import BATCH, batches, name_of
+from keras_resnets.data.needs import batches_for
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.instruments import path_lengths, teaching
 from keras_resnets.instruments.energy import measure
@@ -151,8 +152,9 @@ class EffectiveDepth(keras.callbacks.Callback):
     def _examples(self) -> np.ndarray:
         """Returns the inputs that are measured."""
         if self._probe is None:
-            shape = None if self.model is None else self.model.input_shape[1:]
-            self._probe = next(batches(self.data, self.examples, shape=shape))
+            of_any = self.model is None
+            read = batches(self.data, self.examples) if of_any else batches_for(self.model, self.data, self.examples)
+            self._probe = next(read)
         return self._probe[0]
 
     def _settings(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_resnets import data as datasets
 from keras_resnets.architecture import variants
@@ -295,29 +294,3 @@ def in_size_of(
             if None in size or data.input_shape[:2] == size:
                 return data
     return load(image_size=side or size[0])
-
-
-def as_needed(data: datasets.Data, model: keras.Model) -> datasets.Data:
-    """Returns data that a network was not trained on as it needs them: prepared by its own preprocessing, if known.
-
-    Where its pictures were brought to its size in another way than these, that is told.
-    """
-    known, own = getattr(model, "preprocessing", None), data.preprocessing
-    if known is None:
-        return data
-    if known.resizing and own and own.resizing and data.options["image_size"]:
-        theirs, ours = (dataclasses.replace(how, size=None) for how in (known.resizing, own.resizing))
-        if theirs != ours:
-            notice(
-                f"Images of {data.name!r} are resized by {ours}, and {model.name!r} was made for {theirs}, so its "
-                f"published accuracy may be another."
-            )
-    return data if same_pixels(known, own) else data.prepared(known)
-
-
-def same_pixels(one: Preprocessing, other: Preprocessing | None) -> bool:
-    """Whether two preprocessings do the same to pixels, but for the rounding of their numbers."""
-    if other is None or one.channels != other.channels:
-        return False
-    pairs = [(np.asarray(getattr(one, part)), np.asarray(getattr(other, part))) for part in ("mean", "std")]
-    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)

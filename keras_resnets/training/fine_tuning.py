@@ -7,6 +7,7 @@ import os
 import keras
 
 from keras_resnets.data import Data
+from keras_resnets.data.needs import for_network
 from keras_resnets.errors import ArgumentError, number, whole_number
 from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
@@ -78,6 +79,7 @@ def fine_tune(
     network.check_trainable()
     recipe = short(recipe, epochs, rate)
     whole_number("seed", seed, 0, 2**31 - 1)
+    data = for_network(data, network)
     check_data(network, data)
     data = fed(data, recipe, seed, out=out, normalized=True)
     team.check(data)
@@ -100,7 +102,8 @@ def fine_tune(
         if not is_complete(run):
             own = copied(network, precision)
             own.class_names = own.class_names or data.class_names
-            own.preprocessing = own.preprocessing or data.preprocessing
+            if data.preprocessing is not None and not data.preprocessing.same_pixels(own.preprocessing):
+                own.preprocessing = data.preprocessing  # what it is trained on from now on
             places.note(run, own, data)
             scores = own.predict_on_batch(next(iter(data.test.take(1)))[0][:8])
             keras.utils.set_random_seed(seed)

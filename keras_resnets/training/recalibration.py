@@ -13,6 +13,7 @@ from keras import ops
 from keras_resnets.data import Data
 from keras_resnets.data.batches import batches as batches_of
 from keras_resnets.data.moments import Moments
+from keras_resnets.data.needs import for_network
 from keras_resnets.errors import ArgumentError, whole_number
 from keras_resnets.explaining import explained
 from keras_resnets.network import private
@@ -65,7 +66,7 @@ def recalibrate(model: keras.Model, data, *, batches: int | None = 32, batch_siz
 
     # The mean and variance of each batch, merged into those of all examples.
     moments = [Moments() for _ in norms]
-    source = data.train_in_order if isinstance(data, Data) else data
+    source = for_network(data, model).train_in_order if isinstance(data, Data) else data
     with _keep_batch_statistics(model, norms):
         for x, _ in itertools.islice(batches_of(source, batch_size, shape=model.input_shape[1:]), batches):
             for layer in norms:
