@@ -2,7 +2,8 @@
 # make test   install, check and test
 # make test-all   the same, with the tests marked thorough: half as much time again
 # make docs   the site, in docs/_build/html
-# make test-jax   the tests that run on every backend, on JAX, where TensorFlow is not installed
+# make test-jax   the tests that run on every backend, on JAX, where TensorFlow is not installed; comparisons with torch
+# make test-versions   the tests with the oldest and the newest releases within the bounds of setup.cfg
 # make soak   an hour of faults against the real commands; MINUTES=5 for fewer. It goes on where it stopped
 # make test-ray   the tests of what runs on Ray, which it installs
 PYTHON ?= python3
@@ -13,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Names that other libraries do not promise, of those that the package needs or needed.
 PRIVATE = (keras|keras_tuner)\.src|tensorboard\.(compat|summary)|_pb2|tensorflow\.(lite\.)?python|tf\.__internal__|([."]|def )_(nodes_by_depth|(in|out)bound_nodes|keras_|flatten_layers|call_has|get_variable_index|use_weight_decay|symbolic_build|save_trial|populate_|try_run|run_and)|[."]_(functional|layers)\>
 
-.PHONY: demo test test-all test-jax test-ray soak check docs clean
+.PHONY: demo test test-all test-jax test-ray test-versions soak check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,17 +22,18 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,hub]'
 	touch $@
 
 $(VENV)/installed-ray: $(VENV)/installed-test
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,ray]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,hub,ray]'
 	touch $@
 
-# Without TensorFlow, which the package itself asks for: so not by its dependencies, but by those of the file.
+# Without TensorFlow, which the package itself asks for: so not by its dependencies, but by those of the file. Torch's
+# wheel of PyPI brings gigabytes for GPUs; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has one without.
 $(JAX_VENV)/installed: setup.cfg pyproject.toml constraints.txt requirements-jax.txt
 	$(PYTHON) -m venv $(JAX_VENV)
-	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-jax.txt pytest pytest-xdist hypothesis
+	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-jax.txt torch pytest pytest-xdist hypothesis
 	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
@@ -63,6 +65,7 @@ test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test-jax: $(JAX_VENV)/installed
 	$(JAX_VENV)/bin/pytest -n 2 --dist worksteal -m 'backends and not thorough and not ray'
+	KERAS_BACKEND=torch $(JAX_VENV)/bin/pytest -n 2 --dist worksteal -m 'torch and not thorough'
 
 # Seeded; the table is in runs/soak/table.md. It forks processes, each of which may take a core.
 MINUTES ?= 60
