@@ -24,8 +24,8 @@ def readable(file: Path) -> Iterator[Path]:
 
     A newer Keras writes all options of a layer, also those that the installed one does not have yet, and that would
     be refused. One that is None or False is off, and a Keras without it does the same: so it is left out, and with it
-    what only qualifies it (`renorm_momentum` of `renorm`). One that is on stays, and is refused. The name of an operation
-    that cannot have one yet is left out, too; nothing refers to it.
+    what only qualifies it (`renorm_momentum` of `renorm`). One that is on stays, and is refused. The name of an
+    operation that cannot have one yet is left out, too; nothing refers to it.
 
     Args:
         file: as `trusted.check_file` has seen it.
