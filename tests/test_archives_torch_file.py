@@ -86,6 +86,7 @@ def test_an_address_is_part_of_a_name(opened):
         write.same(archive, {str(0x7F86A45E1194): write.HELD})
 
 
+@pytest.mark.torch
 def test_torch_itself(tmp_path):
     torch = pytest.importorskip("torch")
     base = torch.arange(24.0).reshape(4, 6)

@@ -9,6 +9,7 @@ import pytest
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
+from keras_resnets.network import newer
 
 pytestmark = pytest.mark.backends
 
@@ -81,3 +82,22 @@ def test_a_file_that_is_not_newer_is_read_as_it_is(tmp_path, saved, version):
     file = _as_if_by(saved[1], tmp_path / "net.keras", version, OFF)
     with pytest.raises(ArgumentError, match=r"give a \.keras file that model.save wrote"):
         kr.load_model(file)
+
+
+class Nameless(keras.Operation):
+    """As operations of `keras.ops` were in earlier Keras."""
+
+    def __init__(self, axis=None):
+        super().__init__()
+
+
+class Named(keras.Operation):
+    def __init__(self, axis=None, *, name=None):
+        super().__init__(name=name)
+
+
+def test_the_name_of_an_operation_that_takes_none_is_left_out(monkeypatch):
+    monkeypatch.setattr(newer.trusted, "resolve", lambda item: globals()[item["class_name"]])
+    names = [{"class_name": kind, "config": {"name": "mean", "axis": 1}} for kind in ("Nameless", "Named")]
+    assert newer._without_what_is_off(names)
+    assert [one["config"] for one in names] == [{"axis": 1}, {"name": "mean", "axis": 1}]

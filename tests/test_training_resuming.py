@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
-from keras_resnets.training.checkpoints import Checkpoint
+from keras_resnets.training.checkpoints import Checkpoint, state_of
 
 PACKAGE = Path(kr.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -302,3 +302,15 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_run(tmp_path, few, smal
     with pytest.raises(ArgumentError, match="no other checkpoint can be gone on from"):
         kr.train(small, few, out=out, **arguments)
     assert (out / "checkpoints" / "previous.safetensors").exists()
+
+
+def test_a_state_is_named_alike_by_earlier_and_later_keras():
+    """Earlier Keras calls an optimiser by its class, `SGD`, where later Keras calls it `sgd`."""
+    names = []
+    for name in ("SGD", "sgd", "SGD_7", "sgd_7"):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")], name="net")
+        model.compile(kr.optimizers.SGD(0.1, 0.9, name=name))
+        model.optimizer.build(model.trainable_variables)
+        names.append(list(state_of(model)))
+    assert names[0] == names[1] == names[2] == names[3]
+    assert names[0][-1] == "00005 sgd/net_dense_bias_momentum"

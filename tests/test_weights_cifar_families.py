@@ -59,6 +59,7 @@ def test_logits_equal_numpy(name, bottleneck):
     assert set(plan.left) == {key for key in arrays if key.endswith("num_batches_tracked")}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("name", "bottleneck"), [case for case in CASES if case[0] != "backbone"])
 def test_logits_equal_torch(name, bottleneck):
     torch = pytest.importorskip("torch", reason="the reference is torch itself")
@@ -76,6 +77,7 @@ def test_logits_equal_torch(name, bottleneck):
     assert np.abs(reference.scores(model, x) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "backbone"])
 def test_the_report_compares_with_torch(name):
     pytest.importorskip("torch", reason="the reference is torch itself")

@@ -7,6 +7,7 @@ from helpers.weight_references import Held
 import keras_resnets as kr
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "arrays",
     [

@@ -44,6 +44,7 @@ def test_names_and_shapes_tell_the_variant(draw, name, monkeypatch):
     assert built[0].classes == 5
 
 
+@pytest.mark.torch
 def test_torch_itself():
     torch = pytest.importorskip("torch", reason="the reference is torch itself")
     for name, blocks, width, bottleneck, inner in (
@@ -61,6 +62,7 @@ def test_torch_itself():
         reference.close(reference.scores(model, x), expected)
 
 
+@pytest.mark.torch
 def test_a_checkpoint_of_torch(tmp_path):
     torch = pytest.importorskip("torch", reason="torch writes the file")
     arrays, x = reference.draw_torchvision((1, 1, 1, 1), 2), reference.images(1, 3, 32, 32)

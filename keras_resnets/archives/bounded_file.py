@@ -42,7 +42,8 @@ def _little_endian(name: str) -> Encoding:
 
 
 def _bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
-    return (array.astype(np.uint32) << 16).view(np.float32)
+    # NumPy 1 makes 64 bits of a single number and a Python integer.
+    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 _LITTLE_ENDIAN = (

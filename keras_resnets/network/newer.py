@@ -24,7 +24,8 @@ def readable(file: Path) -> Iterator[Path]:
 
     A newer Keras writes all options of a layer, also those that the installed one does not have yet, and that would
     be refused. One that is None or False is off, and a Keras without it does the same: so it is left out, and with it
-    what only qualifies it (`renorm_momentum` of `renorm`). One that is on stays, and is refused.
+    what only qualifies it (`renorm_momentum` of `renorm`). One that is on stays, and is refused. The name of an
+    operation that cannot have one yet is left out, too; nothing refers to it.
 
     Args:
         file: as `trusted.check_file` has seen it.
@@ -93,12 +94,23 @@ def _without_what_is_off(config: Any) -> bool:
             if inspect.isclass(found) and not issubclass(found, keras.Model):
                 unknown = [name for name in options if name not in _options(found)]
                 off = [name for name in unknown if options[name] is None or options[name] is False]
+                if "name" in options and _is_nameless(found):
+                    del options["name"]
+                    changed = True
                 for name in unknown:
                     if name in off or any(name.startswith(f"{one}_") for one in off):
                         del options[name]
                         changed = True
         waiting.extend(item.values())
     return changed
+
+
+def _is_nameless(kind: type) -> bool:
+    """Whether objects of a class cannot be given a name: those of most operations in earlier Keras."""
+    if not issubclass(kind, keras.Operation) or issubclass(kind, keras.Layer):
+        return False
+    takes = inspect.signature(kind).parameters
+    return "name" not in takes and all(one.kind is not one.VAR_KEYWORD for one in takes.values())
 
 
 def _options(kind: type) -> set[str]:

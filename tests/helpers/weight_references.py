@@ -318,7 +318,7 @@ def images(*shape, seed=0):
 
 def scores(model, x):
     """What a network gives for images with their channels in front, with its own channels in front."""
-    y = np.asarray(model(np.moveaxis(x, 1, -1)))
+    y = keras.ops.convert_to_numpy(model(np.moveaxis(x, 1, -1)))
     return y if y.ndim == 2 else np.moveaxis(y, -1, 1)
 
 
