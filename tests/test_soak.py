@@ -54,6 +54,12 @@ def test_the_oracle_tells_a_flipped_weight_and_no_times(tmp_path):
     one = folder("one", 2.0, 3)
     assert oracle.differences(one, folder("two", 2.0, 4)) == []
     assert oracle.differences(one, folder("three", np.nextafter(2.0, 3), 3)) == ["last.safetensors"]
+    others = {"a": [{"epoch": 1}, {"epoch": 2, "loss": 0.5}], "b": 1}
+    assert (
+        oracle.first_difference(others, {**others, "a": [{"epoch": 1}, {"epoch": 2}]})
+        == "/a/1/loss: '0.5' and not 'nothing'"
+    )
+    assert not oracle.first_difference(others, dict(others))
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
+def first_difference(one: Any, other: Any, at: str = "") -> str:
+    """Returns in words where the contents of two files differ first; an empty text if they do not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        inner = [(key, one.get(key, "nothing"), other.get(key, "nothing")) for key in sorted(one.keys() | other.keys())]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        inner = [(number, *pair) for number, pair in enumerate(zip(one, other, strict=True))]
+    else:
+        return "" if one == other else f"{at or 'all of it'}: {str(one)[:100]!r} and not {str(other)[:100]!r}"
+    return next((said for key, *pair in inner if (said := first_difference(*pair, at=f"{at}/{key}"))), "")
+
+
 def opens(file: Path) -> None:
     """Opens a file as its readers do; raises whatever they raise, or an AssertionError, if it is not whole."""
     from keras_resnets import runs
@@ -176,8 +187,10 @@ def check_same(ran: Ran, folder: Path, expected: dict[str, Any], what: str, time
     check_words(ran, what)
     if ran.status:
         raise Lost(f"{what}: status {ran.status}: {_last(ran.err)}")
-    if different := differences(contents(folder, timed), expected):
-        raise Lost(f"{what}: differs from the undisturbed result in {', '.join(different[:4])}")
+    found = contents(folder, timed)
+    if different := differences(found, expected):
+        where = first_difference(found.get(different[0], "no file"), expected.get(different[0], "no file"))
+        raise Lost(f"{what}: differs from the undisturbed result in {', '.join(different[:4])} (at {where})")
     check_clean(folder, what)
 
 
