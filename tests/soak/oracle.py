@@ -15,9 +15,9 @@ import numpy as np
 
 from soak.running import Ran
 
-# Columns and keys that hold times, numbers of a process, the command line, and the size of a file, in which TensorFlow
-# writes a random number of its own.
-_CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$|^bytes$")
+# Columns and keys that hold times, numbers of a process, the command line, the size of a file, in which TensorFlow
+# writes a random number of its own, and the path from a run to its data, which may be on another disk.
+_CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$|^bytes$|^beside$")
 # Keras numbers the optimisers of a process.
 _OPTIMIZER = re.compile(r"(sgd|adamw|adam_w)_[0-9]+")
 # Not compared: locks and checksums, which say how often a file was written, events, which hold the times of epochs, and
