@@ -2,13 +2,16 @@
 
 import errno
 import os
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.notices import told
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export import carried, formats, integrity
+from keras_resnets.instruments import evaluation
 from keras_resnets.instruments.evaluation import Kept
 from keras_resnets.pruning import pruning
 from keras_resnets.reports.events import Events
@@ -33,12 +36,12 @@ def test_of_a_folder_only_what_was_written_there_goes(tmp_path):
         (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "own" / name).write_text(name)
     (tmp_path / "own" / "c" / "empty").mkdir(parents=True)
-    (tmp_path / "else").mkdir()
+    (tmp_path / "else").write_text("")
     (tmp_path / "own" / "b" / "link.npy").symlink_to(tmp_path / "else")
     pattern = r"(?:b/)?(?:\w+\.npy|\.sums/\w+\.npy\.json)"
     with told("a.npy.bak' was not written by this package, and stays where it is."):
         removal.remove(tmp_path / "own", pattern)
-    assert files(tmp_path / "own") == ["b/a.npy.bak", "b/mine.txt"]
+    assert files(tmp_path / "own") == ["b/a.npy.bak", "b/link.npy", "b/mine.txt"]
     assert (tmp_path / "own" / "b" / "link.npy").is_symlink()
     assert not (tmp_path / "own" / "c").exists()
     for name in ("a.npy.bak", "mine.txt", "link.npy"):
@@ -46,6 +49,11 @@ def test_of_a_folder_only_what_was_written_there_goes(tmp_path):
     removal.remove(tmp_path / "own", pattern)
     removal.remove(tmp_path / "own", pattern)  # it is gone already
     assert [path.name for path in tmp_path.iterdir()] == ["else"]
+    with told("else' was not written by this package"):  # where a folder belongs
+        removal.remove(tmp_path / "else", pattern)
+    assert (tmp_path / "else").exists()
+    removal.remove(tmp_path / "else")
+    assert not (tmp_path / "else").exists()
 
 
 @pytest.mark.parametrize("place", ["best.safetensors", ".alive", "best.safetensors.json.part"])
@@ -203,6 +211,22 @@ def test_nothing_is_left_of_a_file_that_cannot_be_written_not_even_its_folders(t
         part.write_text("c")
     assert files(tmp_path) == ["other/b"]
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_no_empty_folder_is_left_of_measurements_that_several_threads_could_not_store(tmp_path, monkeypatch):
+    """The first of them makes the folder, and the last one that uses it is another."""
+
+    def full(*_):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    kept = Kept(tmp_path, "lesion", type("Model", (), {"spec": 1})())
+    kept.folder.mkdir(parents=True)
+    monkeypatch.setattr(evaluation.np, "save", full)
+    engine = types.SimpleNamespace(outputs=lambda x, *_: np.full((1, len(x), 2), 0.5))
+    read = [(np.zeros((2, 1)), np.zeros(2, int))] * 4
+    with pytest.raises(OSError, match="cannot be written: File too large"):
+        evaluation._measure(engine, [None], read, None, kept, "", False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_file_that_cannot_be_mended_where_it_lies_is_told(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.pruning.drawing import CONTROL
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, sound, whole
-from keras_resnets.runs.removal import remove, strangers
+from keras_resnets.runs.removal import check_free, remove, strangers
 from keras_resnets.training import fine_tuning, recalibration, recipes
 from keras_resnets.training.execution import Execution, check_one_process
 from keras_resnets.training.opening import load_model
@@ -295,6 +295,7 @@ def _fine_tune(
     Where it is saved already, it is opened, and `left` may be None.
     """
     start = _start(run, name)
+    check_free(start)
     if left is not None and not start.exists():
         with whole(start, sealed=True) as part:
             left.save(part)

@@ -106,7 +106,7 @@ def whole(path: str | os.PathLike, *, sealed: bool = False, own: str | None = No
         with contextlib.suppress(OSError):  # some network drives have no locks
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        _remove_empty(made)
+        removal.remove_empty(made)
         reason = getattr(error, "strerror", None) or error
         there = _beside(path, error) if isinstance(error, OSError) and error.errno in _IN_THE_WAY else ""
         raise OSError(f"{str(path)!r} cannot be written: {reason}{there}. Give another place.") from error
@@ -118,14 +118,7 @@ def whole(path: str | os.PathLike, *, sealed: bool = False, own: str | None = No
         _bring_back(part.parent, path)
         shutil.rmtree(part.parent, ignore_errors=True)  # made here, and what it took the place of was looked through
         alive.close()
-        _remove_empty(made)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Removes those of the folders that are empty, each before the one that it is in."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        removal.remove_empty(made)
 
 
 def _bring_back(folder: Path, path: Path) -> None:

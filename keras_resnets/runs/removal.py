@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_resnets.errors import notice
@@ -44,29 +45,35 @@ def strangers(folder: str | os.PathLike, own: str) -> list[Path]:
     return found
 
 
-def remove(path: Path, own: str = "(?!)") -> None:
+def remove(path: Path, own: str | None = None) -> None:
     """Removes a file, or of a folder what this package wrote; what else stands there stays, and is told.
 
     Args:
         path: the file or folder; it need not be there.
-        own: as for `strangers`; nothing by default, for the place of a file.
+        own: of a folder, as for `strangers`; None for a file.
     """
-    if path.is_symlink() or not path.is_dir():
-        with contextlib.suppress(OSError):
-            path.unlink()
-        return
-    others = strangers(path, own)
+    others = [path] if own is not None and path.is_file() else strangers(path, own or "(?!)")
     for place, _, files in os.walk(path, topdown=False):
         for file in {Path(place, name) for name in files}.difference(others):
             with contextlib.suppress(OSError):
                 file.unlink()
         with contextlib.suppress(OSError):  # something is left in it
             os.rmdir(place)
+    if own is None and not path.is_dir():
+        with contextlib.suppress(OSError):
+            path.unlink()
     if others:
         notice(
             f"{str(others[0])!r} was not written by this package, and stays where it is. Nothing else in {str(path)!r} "
             f"is needed: move away what is yours, and remove the rest."
         )
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes those of the folders that are empty; each is given before the one that it is in."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def check_free(path: Path) -> None:
