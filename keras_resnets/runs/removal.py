@@ -35,11 +35,11 @@ def strangers(folder: str | os.PathLike, own: str) -> list[Path]:
         own: the pattern of the files that are written there, of their whole paths from the folder. A folder or link of
             such a name is no such file; a folder without a file is nobody's.
     """
-    found = []
-    for place, folders, files in os.walk(folder):
+    root, found = Path(folder), []
+    for place, folders, files in os.walk(root):
         for name in sorted([*files, *(name for name in folders if os.path.islink(os.path.join(place, name)))]):
             path = Path(place, name)
-            is_own = re.fullmatch(own, path.relative_to(folder).as_posix()) and path.is_file() and not path.is_symlink()
+            is_own = re.fullmatch(own, path.relative_to(root).as_posix()) and path.is_file() and not path.is_symlink()
             if not is_own and os.path.lexists(path):  # another process may have removed it
                 found.append(path)
     return found
