@@ -82,6 +82,16 @@ def test_the_oracle_knows_a_refusal(status, said, lost):
             oracle.check_refused(ran, "case", "out/net")
 
 
+def test_measurements_wait_for_a_command_that_was_refused_and_an_empty_folder_is_left_over(tmp_path):
+    (tmp_path / ".unfinished" / "0").mkdir(parents=True)
+    with pytest.raises(oracle.Lost, match="left half-written"):
+        oracle.check_clean(tmp_path, "case", refused=True)
+    (tmp_path / ".unfinished" / "0" / "0.npy").write_text("")
+    oracle.check_clean(tmp_path, "case", refused=True)
+    with pytest.raises(oracle.Lost, match="unfinished is left half-written"):
+        oracle.check_clean(tmp_path, "case")
+
+
 def test_a_soak_goes_on_where_it_stopped(tmp_path):
     book = ledger.Ledger(tmp_path / "0.jsonl")
     book.add(ledger.Line("kills", "train", 0, {"gone on": 1}, "", 2.0))

@@ -194,11 +194,19 @@ def check_same(ran: Ran, folder: Path, expected: dict[str, Any], what: str, time
     check_clean(folder, what)
 
 
-def check_clean(folder: Path, what: str) -> None:
-    """Raises `Lost` if something half-written is left, or a file does not have its checksum."""
-    from keras_resnets.runs import sound
+def check_clean(folder: Path, what: str, *, refused: bool = False) -> None:
+    """Raises `Lost` if something half-written is left, or a file does not have its checksum.
+
+    Args:
+        folder: what a command wrote.
+        what: the case.
+        refused: whether it was refused on its way; then measurements that are done may wait for it to go on.
+    """
+    from keras_resnets.runs import UNFINISHED, sound
 
     for path in folder.rglob("*"):
+        if refused and path.name == UNFINISHED and any(inner.is_file() for inner in path.rglob("*")):
+            continue
         if path.suffix == ".part" or (path.name.startswith(".") and path.name not in (".lock", ".sums")):
             raise Lost(f"{what}: {path.relative_to(folder)} is left half-written")
         if path.is_file() and path.parent.name != ".sums" and path.suffix != ".damaged" and not sound(path):
