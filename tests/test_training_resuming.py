@@ -253,7 +253,9 @@ def test_a_checkpoint_of_the_best_epoch_that_is_lost_is_told(tmp_path):
             if word == "damaged":
                 (tmp_path / "checkpoints" / "best.safetensors").write_text("")
             for finished in (True, False):
-                with told(f"of the best epoch in {str(tmp_path)!r}, 1, is {word}, so 'best.keras' is not written"):
+                with told(
+                    f"best.safetensors', the checkpoint of the best epoch (1), is {word}, so 'best.keras' is not"
+                ):
                     assert not fitting._keep_best(model, checkpoint, finished)
             assert not saved
         checkpoint.best_epoch = 2

@@ -209,8 +209,8 @@ def _keep_best(model, checkpoint: Checkpoint, finished: bool = False) -> bool:
         assign(model, best[0])
     elif epoch and run.has_checkpoint and not (finished and epoch == checkpoint.state["epoch"]):
         notice(
-            f"The checkpoint of the best epoch in {str(run.path)!r}, {epoch}, is {lost}, so 'best.keras' is not "
-            f"written; the last epoch's network is."
+            f"{str(run.path / 'checkpoints' / 'best.safetensors')!r}, the checkpoint of the best epoch ({epoch}), is "
+            f"{lost}, so 'best.keras' is not written; the last epoch's network is."
         )
         return False
     if best is not None or finished:
