@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.foreign_models import residual_model
+from helpers.notices import told
 from helpers.pruned_networks import SPEC, answers, brute_force, measured
 
 import keras_resnets as kr
@@ -175,10 +176,11 @@ def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkey
     control = rows[rows["state"] == "whole fine-tuned"].squeeze()
     assert (control["dropped"], control["macs"]) == (0, rows["macs"].iloc[0])
     assert (control["error"], control["loss"]) == pytest.approx(measured(tuned, *test), rel=1e-4)
-    history = read_csv(tmp_path / "whole" / "fine_tuning" / "history.csv")
+    history = "fine_tuning/history.csv"
+    epochs = read_csv(tmp_path / "whole" / history)
     # The recipe's 0.1 by a tenth, on a cosine over two epochs.
-    assert history["learning_rate"].tolist() == pytest.approx([0.005, 0], abs=1e-8)
-    assert history["loss"].iloc[1] < history["loss"].iloc[0]
+    assert epochs["learning_rate"].tolist() == pytest.approx([0.005, 0], abs=1e-8)
+    assert epochs["loss"].iloc[1] < epochs["loss"].iloc[0]
 
     original = Checkpoint.on_epoch_end
 
@@ -202,6 +204,16 @@ def test_all_of_it_on_a_data_set_with_a_kill_in_between(digits, tmp_path, monkey
     assert again.study.rows.equals(rows)
     assert again.study.summary == summary
     np.testing.assert_array_equal(answers(again.network, test[0]), answers(network, test[0]))
+    # What is damaged in its fine-tunings is mended, or made again.
+    right = (tmp_path / "whole" / history).read_bytes()
+    (tmp_path / "whole" / history).write_bytes(right[:40])
+    (tmp_path / "whole" / "control" / "model.keras").unlink()
+    with told("history.csv' was damaged and is mended"):
+        kr.prune(model, digits, out=tmp_path / "whole", **how)
+    assert (tmp_path / "whole" / history).read_bytes() == right
+    np.testing.assert_array_equal(
+        answers(kr.load_model(tmp_path / "whole" / "control"), test[0]), answers(tuned, test[0])
+    )
     assert kr.build(again.network.spec, weights=tmp_path / "whole").spec.blocks == 2
     assert len(kr.studies.lesion(kr.load_model(tmp_path / "whole"), tuple(test)).rows) == 2
     with pytest.raises(ArgumentError, match="fine_tune = 2, now 1"):

@@ -54,6 +54,12 @@ def test_the_oracle_tells_a_flipped_weight_and_no_times(tmp_path):
     one = folder("one", 2.0, 3)
     assert oracle.differences(one, folder("two", 2.0, 4)) == []
     assert oracle.differences(one, folder("three", np.nextafter(2.0, 3), 3)) == ["last.safetensors"]
+    others = {"a": [{"epoch": 1}, {"epoch": 2, "loss": 0.5}], "b": 1}
+    assert (
+        oracle.first_difference(others, {**others, "a": [{"epoch": 1}, {"epoch": 2}]})
+        == "/a/1/loss: '0.5' and not 'nothing'"
+    )
+    assert not oracle.first_difference(others, dict(others))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,16 @@ def test_the_oracle_knows_a_refusal(status, said, lost):
     else:
         with pytest.raises(oracle.Lost, match=lost):
             oracle.check_refused(ran, "case", "out/net")
+
+
+def test_measurements_wait_for_a_command_that_was_refused_and_an_empty_folder_is_left_over(tmp_path):
+    (tmp_path / ".unfinished" / "0").mkdir(parents=True)
+    with pytest.raises(oracle.Lost, match="left half-written"):
+        oracle.check_clean(tmp_path, "case", refused=True)
+    (tmp_path / ".unfinished" / "0" / "0.npy").write_text("")
+    oracle.check_clean(tmp_path, "case", refused=True)
+    with pytest.raises(oracle.Lost, match="unfinished is left half-written"):
+        oracle.check_clean(tmp_path, "case")
 
 
 def test_a_soak_goes_on_where_it_stopped(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import keras
@@ -18,6 +19,8 @@ from safetensors.numpy import load_file
 
 import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
+from keras_resnets.runs import Run
+from keras_resnets.training import fitting
 from keras_resnets.training.checkpoints import Checkpoint, state_of
 
 PACKAGE = Path(kr.__file__).parents[1]
@@ -231,10 +234,34 @@ def test_what_a_kill_left_half_written_is_swept(tmp_path, few, small):
     for name in (".run.json.x7k2", "checkpoints/.last.safetensors.p3q1", "logs/depth/.effective_depth.json.a0b1"):
         half = tmp_path / "run" / name
         half.mkdir(parents=True)
-        (half / "part").write_text("half")
+        (half / name.rpartition("/")[2][1:-5]).write_text("half")
         with pytest.raises(KeyboardInterrupt):
             kr.train(small, few, out=tmp_path / "run", epochs=1, verbose=0, callbacks=[Witness(interrupt=0)])
         assert not half.exists()
+
+
+def test_a_checkpoint_of_the_best_epoch_that_is_lost_is_told(tmp_path):
+    """Unless the last epoch is the best one, whose network stands in."""
+    saved = []
+    model = types.SimpleNamespace(save=lambda part: (saved.append(part.name), part.write_text("")))
+    with Run(tmp_path, {}) as run:
+        checkpoint = types.SimpleNamespace(run=run, best_epoch=1, state={"epoch": 2})
+        with told():  # stopped in its first epoch, before anything was stored
+            assert not fitting._keep_best(model, checkpoint)
+        run.save("last", {}, {})
+        for word in ("missing", "damaged"):
+            if word == "damaged":
+                (tmp_path / "checkpoints" / "best.safetensors").write_text("")
+            for finished in (True, False):
+                with told(
+                    f"best.safetensors', the checkpoint of the best epoch (1), is {word}, so 'best.keras' is not"
+                ):
+                    assert not fitting._keep_best(model, checkpoint, finished)
+            assert not saved
+        checkpoint.best_epoch = 2
+        with told():
+            assert fitting._keep_best(model, checkpoint, finished=True)
+    assert saved == ["best.keras"]
 
 
 def test_a_damaged_record_is_rebuilt_from_the_checkpoint(tmp_path, few, small):

@@ -109,6 +109,15 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _has_working_directory() -> bool:
+    """Whether relative paths mean something: the working directory may have been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _run(arguments: list[str]) -> int:
     """Runs the command line; returns its status."""
     try:
@@ -127,5 +136,7 @@ def _run(arguments: list[str]) -> int:
         if "--debug" in arguments:
             raise
         text = str(error).strip() or type(error).__name__
+        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_working_directory():
+            text = "The working directory is gone. Change to one that is there, or give absolute paths."
         click.echo(f"keras-resnets: {text.splitlines()[0]}", err=True)
         return 2 if isinstance(error, ArgumentError) else 1

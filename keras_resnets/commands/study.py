@@ -206,7 +206,10 @@ def _measurer(name: str, source: str, data: str | None, where: dict[str, Any], o
         if STUDIES[name].source is Source.SEVERAL:
             from keras_resnets.studies.measured import names_of
 
-            together = dict(zip(names_of((source, *beside), "SOURCE"), (network, *others), strict=True))
+            called = list(names_of((source, *beside), "SOURCE"))
+            if all(label.endswith(".keras") for label in called):
+                called = [label.removesuffix(".keras") for label in called]
+            together = dict(zip(called, (network, *others), strict=True))
             return function(together, loaded, verbose=say.verbose, **options)
         if others:
             options["beside"] = others

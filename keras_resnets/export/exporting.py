@@ -19,7 +19,7 @@ from keras_resnets.explaining import explained
 from keras_resnets.export import inspection, integrity, report_fields
 from keras_resnets.export.cards import card_path, markdown
 from keras_resnets.export.comparison import Comparison
-from keras_resnets.export.formats import FORMATS, Format, Opened, check_place, check_tensorflow
+from keras_resnets.export.formats import FORMATS, SAVED_MODEL, Format, Opened, check_place, check_tensorflow
 from keras_resnets.export.inference import Inference, inference
 from keras_resnets.export.quantization import sensitivity
 from keras_resnets.export.representative import Representative, inputs
@@ -255,7 +255,7 @@ def _export(
     first = _first_input(served, compared)
 
     # Write the file, and keep it only if it computes what the network does.
-    with runs.whole(path) as part:
+    with runs.whole(path, own=None if file_format.suffix else SAVED_MODEL) as part:
         file_format.write(served, part, calibration)
         integrity.seal(part)
         opened = file_format.open(part)

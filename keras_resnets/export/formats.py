@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from keras_resnets.errors import ArgumentError, needs
 from keras_resnets.export import carried, inspection, integrity, private
 from keras_resnets.export.carried import Carried
 from keras_resnets.quiet import quiet
+from keras_resnets.runs.removal import strangers
 
 if TYPE_CHECKING:
     from keras_resnets.export.inference import Inference
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 OPSET = 17
 # Threads of LiteRT and ONNX Runtime; TensorFlow uses its configured number.
 THREADS = 1
+# The files of a SavedModel, as `runs.whole` takes them; TensorFlow merges those of `variables` from parts.
+_TENSORS = r"[\w.-]+\.(?:index|data-\d{5}-of-\d{5})(?:\.tempstate\d+)?"
+_EXTRA = "|".join(map(re.escape, (carried.NAME, carried.LABELS, integrity.FILE)))
+SAVED_MODEL = (
+    rf"(?:saved_model|fingerprint|keras_metadata)\.pb|variables/(?:[\w.-]+_temp/)?{_TENSORS}|"
+    rf"{re.escape(carried.EXTRA)}/(?:{_EXTRA})"
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,11 @@ def check_place(name: str, path: Path) -> None:
     if form.suffix is None:
         if path.exists() and not (path / "saved_model.pb").is_file():
             raise ArgumentError(f"path: {str(path)!r} exists and is no SavedModel; give a new folder.")
+        if others := strangers(path, SAVED_MODEL):
+            raise ArgumentError(
+                f"path: {str(others[0])!r} is no file of a SavedModel, and would be lost, because {str(path)!r} is "
+                f"replaced; move it away, or give a new folder."
+            )
         return
     if path.suffix != form.suffix:
         raise ArgumentError(f"path must end in {form.suffix} for {name}; got {str(path)!r}.")

@@ -24,18 +24,18 @@ FILE = "keras_resnets.sha256"
 
 def seal(path: Path) -> None:
     """Puts the checksum of a file or folder where `EMPTY` stands."""
-    found = _find(path)
+    found = _read(path)
     if found is not None:
-        file, place, _ = found
+        file, place, _, digest = found
         with open(file, "rb+") as handle:
             handle.seek(place)
-            handle.write(_START + _digest(path, file, place).encode())
+            handle.write(_START + digest.encode())
 
 
 def check(path: Path) -> None:
     """Raises `Damaged` if a file or folder does not have the checksum that it carries."""
-    found = _find(path)
-    if found is not None and found[2] != _digest(path, *found[:2]):
+    found = _read(path)
+    if found is not None and found[2] != found[3]:
         raise Damaged(
             f"{str(path)!r} is damaged: it does not have the checksum that it was exported with. Export it again, or "
             f"copy it again from where it is whole."
@@ -46,32 +46,36 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
-def _find(path: Path) -> tuple[Path, int, str] | None:
-    """Returns the file that has the checksum, where in it, and what it says; None if none has."""
-    files = [file for file in _files(path) if file.name == FILE] if path.is_dir() else [path]
-    for file in files:
-        *_, last = [None, *_MARK.finditer(file.read_bytes())]
-        if last is not None:
-            return file, last.start(), last.group()[len(_START) :].decode(errors="replace")
-    return None
+def _read(path: Path) -> tuple[Path, int, str, str] | None:
+    """Reads a file or folder, each file once.
 
-
-def _digest(path: Path, marked: Path, place: int) -> str:
-    """Returns the SHA-256 of all files of a path in the order of their names, with zeros for the checksum."""
+    Returns:
+        The file that has the checksum, where in it, what it says, and the SHA-256 of all files in the order of their
+        names, with zeros for the checksum; None if none has one.
+    """
+    marked = path
+    if path.is_dir():
+        marked = next((file for file in _files(path) if file.name == FILE), path)
+    content = marked.read_bytes() if marked.is_file() else b""
+    *_, mark = [None, *_MARK.finditer(content)]
+    if mark is None:
+        return None
     digest = hashlib.sha256()
     for file in _files(path):
         if path.is_dir():
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
-        for piece in _pieces(file, place if file == marked else None):
+        for piece in _around(memoryview(content), *mark.span()) if file == marked else _pieces(file):
             digest.update(piece)
-    return digest.hexdigest()
+    said = mark.group()[len(_START) :].decode(errors="replace")
+    return marked, mark.start(), said, digest.hexdigest()
 
 
-def _pieces(file: Path, place: int | None) -> Iterator[bytes]:
-    if place is not None:
-        content = file.read_bytes()
-        yield content[:place] + EMPTY.encode() + content[place + len(EMPTY) :]
-        return
+def _around(content: memoryview, start: int, end: int) -> tuple[memoryview, bytes, memoryview]:
+    """Returns what stands before the checksum, zeros, and what stands behind."""
+    return content[:start], EMPTY.encode(), content[end:]
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
     with open(file, "rb") as handle:
         while piece := handle.read(1 << 20):
             yield piece

@@ -26,6 +26,7 @@ from keras_resnets.network.outputs import check_classifier
 from keras_resnets.network.probabilities import are_probabilities
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.runs import UNFINISHED, fingerprint, sound, whole
+from keras_resnets.runs.removal import remove_empty
 from keras_resnets.showing import in_notebook
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def _measure(
         except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
+            kept.tidy()
             raise
     return totals
 
@@ -264,6 +266,11 @@ class Kept:
             return np.load(file)
         except (OSError, ValueError, EOFError):  # an early version's, without a checksum
             return None
+
+    def tidy(self) -> None:
+        """Removes the folders of the results if nothing came to be stored there."""
+        if self.folder:
+            remove_empty([self.folder, self.folder.parent])
 
     def put(self, file: Path | None, sums: np.ndarray) -> None:
         """Stores the results of a batch."""

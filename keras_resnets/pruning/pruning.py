@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,14 +27,18 @@ from keras_resnets.pruning.costs import costs as costs_of
 from keras_resnets.pruning.drawing import CONTROL
 from keras_resnets.reports.study import Study
 from keras_resnets.runs import Run, fingerprint, sound, whole
+from keras_resnets.runs.removal import check_free, remove, strangers
 from keras_resnets.training import fine_tuning, recalibration, recipes
 from keras_resnets.training.execution import Execution, check_one_process
 from keras_resnets.training.opening import load_model
+from keras_resnets.training.training import is_complete
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE, DROPPED, RECALIBRATED, TUNED = "whole", "dropped", "recalibrated", "fine-tuned"
+# What a run directory holds before anything is measured.
+_BEGUN = r"\.lock|run\.json|\.sums/run\.json\.json"
 
 
 class Pruned(NamedTuple):
@@ -146,8 +149,14 @@ def prune(
         work |= {"control": True} if how.control else {}
 
     with _directory(out) as folder, Run(folder, work) as run:
+        tuned = [*(["control"] if how.control else []), *(["fine_tuning"] if fine_tune else [])]
+        tuning: dict[str, Any] = {"epochs": fine_tune, "seed": seed, "verbose": verbose, "execution": execution}
         if run.finished and sound(run.path / "model.keras") and Study.is_whole(run.path):
-            return Pruned(load_model(run.path), Study.load(run.path))
+            broken = [name for name in tuned if not is_complete(Run(run.path / name, {}))]
+            if all(_start(run, name).exists() for name in broken):
+                for name in broken:
+                    _fine_tune(None, data, recipe, run, name, **tuning)
+                return Pruned(load_model(run.path), Study.load(run.path))
         options: dict[str, Any] = {"verbose": verbose, "resume": out and run.path}
         lanes = engine_for(network, how.budget)
 
@@ -163,7 +172,6 @@ def prune(
         # The network that is left, fine-tuned if asked for, and the whole one likewise.
         name = f"{network.name.removesuffix('_pruned')}_pruned"
         left = compact(delete(own, gone), spec=network.spec, name=name, copy=True)
-        tuning: dict[str, Any] = {"epochs": fine_tune, "seed": seed, "verbose": verbose, "execution": execution}
         beside = (network, data, lanes, how.budget)
         if how.control:
             control = _fine_tune(network, data, recipe, run, "control", **tuning)
@@ -248,7 +256,7 @@ def _measure_recalibrated(
 
 @contextlib.contextmanager
 def _directory(out: str | os.PathLike | None) -> Iterator[Path]:
-    """Gives the run directory, or a temporary one; after a wrong argument, removes one that did not exist before."""
+    """Gives the run directory, or a temporary one; after a wrong argument, removes a new one that holds nothing."""
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
@@ -257,8 +265,8 @@ def _directory(out: str | os.PathLike | None) -> Iterator[Path]:
     try:
         yield Path(out)
     except ArgumentError:
-        if is_new:
-            shutil.rmtree(out, ignore_errors=True)
+        if is_new and not strangers(out, _BEGUN):
+            remove(Path(out), _BEGUN)
         raise
 
 
@@ -276,12 +284,21 @@ class _Beside:
         return np.concatenate([first, self.lanes.outputs(x, programs[1:], tick)])
 
 
+def _start(run: Run, name: str) -> Path:
+    """Returns the file of the network from which a fine-tuning starts."""
+    return run.path / f"before_{name}.keras"
+
+
 def _fine_tune(
-    left: ResidualNetwork, data, recipe, run: Run, name: str, *, epochs: int, seed: int, verbose: bool, execution
+    left: ResidualNetwork | None, data, recipe, run: Run, name: str, *, epochs: int, seed: int, verbose: bool, execution
 ) -> ResidualNetwork:
-    """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it."""
-    start = run.path / f"before_{name}.keras"
-    if not start.exists():
+    """Fine-tunes in the run; the initial network is saved first, so that an interruption does not change it.
+
+    Where it is saved already, it is opened, and `left` may be None.
+    """
+    start = _start(run, name)
+    check_free(start)
+    if left is not None and not start.exists():
         with whole(start, sealed=True) as part:
             left.save(part)
     options: dict[str, Any] = {"out": run.path / name, "epochs": epochs, "seed": seed, "execution": execution}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnets.reports import private
+from keras_resnets.runs.removal import remove
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class Events:
     def remove(folder: str | os.PathLike) -> None:
         """Removes the events that this package wrote to a folder; those of others, and of early versions, stay."""
         for old in Path(folder).glob(f"events.*{private.SUFFIX}"):
-            old.unlink()
+            remove(old)
 
     def __enter__(self) -> Events:
         return self

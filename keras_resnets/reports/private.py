@@ -36,7 +36,8 @@ class Writer:
     def __init__(self, folder: str | os.PathLike):
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        with writing(Path(folder) / "events"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
         number = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
         self._file, self._pending = Path(folder) / f"events.out.tfevents.{number}{SUFFIX}", io.BytesIO()
         self._records = RecordWriter(self._pending)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.explaining import explained
 from keras_resnets.reports.events import Curve, Events, of_study, table
 from keras_resnets.runs import UNFINISHED, Damaged, environment, has_sum, read_csv, read_json, whole, write_json
+from keras_resnets.runs.removal import remove
+from keras_resnets.runs.run import MEASURED
 from keras_resnets.showing import Description, Shown, Table, describes
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Study(Shown):
         content = {"study": self.name, "summary": self.summary, "environment": self.environment}
         content |= {"tables": list(self.tables)} if self.tables else {}
         write_json(folder / "study.json", content, sealed=True)
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        remove(folder / UNFINISHED, MEASURED)
         tables = [f"{name}.csv" for name in ("rows", *self.tables)]
         return [folder / name for name in (*tables, "study.json", "figure.png", "figure.svg", "logs")]
 

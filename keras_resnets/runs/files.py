@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets.explaining import explained
+from keras_resnets.runs import removal
 from keras_resnets.runs.sums import REMEDY, Damaged, seal, verified
 
-# In the folder of a half-written file, a file that its writer holds locked for as long as it lives.
-_ALIVE = ".alive"
 # A folder without that file is of an earlier version, or was made a moment ago.
 _NEWBORN = 3600.0
 # Numbers that JSON lacks.
@@ -30,6 +29,8 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # What a disk can have against a write. It is looked for in the text of an error, too, because safetensors, HDF5 and
 # TensorFlow raise errors of their own.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# What can stand in the way of a file.
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
@@ -40,12 +41,17 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         path: the file or folder that is written inside.
 
     Raises:
-        OSError: the disk is full, cannot be written to, or fails.
+        OSError: the disk is full, cannot be written to, or fails, or something else is in the place of the file.
     """
     try:
         yield
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
+        if isinstance(error, OSError) and number in _IN_THE_WAY and (there := _beside(path, error)):
+            raise OSError(
+                f"{str(path)!r} cannot be written: {error.strerror}{there}. Move away what is in its place or make it "
+                f"writable, or give another place; the same command goes on."
+            ) from error
         reason = next((n for n in _DISK if n == number or os.strerror(n) in str(error)), None)
         if reason is None or "cannot be written" in str(error):  # the latter has its sentence
             raise
@@ -55,8 +61,17 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
+def _beside(path: str | os.PathLike, error: OSError) -> str:
+    """Returns in words what stands in the way of a file; an empty text if an error is about something else."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else None
+    if name is None or not Path(name).is_relative_to(Path(path).parent):
+        return ""
+    there = next(place for place in (Path(name), *Path(name).parents) if os.path.lexists(place))
+    return " there" if there == Path(path) else f": {str(there)!r}"
+
+
 @contextlib.contextmanager
-def whole(path: str | os.PathLike, *, sealed: bool = False) -> Iterator[Path]:
+def whole(path: str | os.PathLike, *, sealed: bool = False, own: str | None = None) -> Iterator[Path]:
     """Yields a temporary path; the file or folder written there appears at `path` completely or not at all.
 
     After an exception, nothing is left. What a killed process left of an earlier attempt is removed.
@@ -64,9 +79,12 @@ def whole(path: str | os.PathLike, *, sealed: bool = False) -> Iterator[Path]:
     Args:
         path: where it is to appear.
         sealed: whether to record the file's checksum, which `sound`, `verified`, `read_json` and `read_csv` check.
+        own: of a folder, the pattern of the files that are written there, of their whole paths inside of it. A folder
+            with anything else in it is not replaced. None for a file, and for a folder that may be replaced with
+            whatever is in it.
 
     Raises:
-        OSError: it cannot be written, or a file would take the place of a folder.
+        OSError: it cannot be written, a file would take the place of a folder, or a folder that of someone else's.
 
     Example:
         >>> import pathlib, tempfile
@@ -77,25 +95,30 @@ def whole(path: str | os.PathLike, *, sealed: bool = False) -> Iterator[Path]:
         >>> file.read_text()
         'done'
     """
-    path = Path(path)
+    path, made = Path(path), []
     try:
+        made = [place for place in path.parents if not place.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        _sweep(path, own)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
-        alive = open(part.parent / _ALIVE, "w")  # noqa: SIM115
+        made.insert(0, part.parent)
+        alive = open(part.parent / removal.ALIVE, "w")  # noqa: SIM115
         with contextlib.suppress(OSError):  # some network drives have no locks
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        removal.remove_empty(made)
         reason = getattr(error, "strerror", None) or error
-        raise OSError(f"{str(path)!r} cannot be written: {reason}. Give another place.") from error
+        there = _beside(path, error) if isinstance(error, OSError) and error.errno in _IN_THE_WAY else ""
+        raise OSError(f"{str(path)!r} cannot be written: {reason}{there}. Give another place.") from error
     try:
         with writing(path):
             yield part
-            _put(path, part, sealed)
+            _put(path, part, sealed, own)
     finally:
         _bring_back(part.parent, path)
-        shutil.rmtree(part.parent, ignore_errors=True)
+        shutil.rmtree(part.parent, ignore_errors=True)  # made here, and what it took the place of was looked through
         alive.close()
+        removal.remove_empty(made)
 
 
 def _bring_back(folder: Path, path: Path) -> None:
@@ -104,7 +127,7 @@ def _bring_back(folder: Path, path: Path) -> None:
         os.rename(folder / "old", path)
 
 
-def _put(path: Path, part: Path, sealed: bool) -> None:
+def _put(path: Path, part: Path, sealed: bool, own: str | None) -> None:
     """Moves a file or folder to its place once all of it is on the disk."""
     for file in [part, *part.rglob("*")] if part.is_dir() else [part]:
         if file.is_file():
@@ -112,7 +135,12 @@ def _put(path: Path, part: Path, sealed: bool) -> None:
                 os.fsync(handle.fileno())
     if path.is_dir() and not path.is_symlink():
         if not part.is_dir():
-            raise OSError(f"{str(path)!r} is a folder, and a file is never put in its place. Give another place.")
+            removal.check_free(path)
+        if own is not None and (others := removal.strangers(path, own)):
+            raise OSError(
+                f"{str(others[0])!r} was not written by this package, and would be lost, because {str(path)!r} is "
+                f"replaced. Move it away, or give another place."
+            )
         # A folder cannot be replaced in one step, so move the old one out of the way first.
         os.rename(path, part.parent / "old")
     if sealed:
@@ -120,7 +148,7 @@ def _put(path: Path, part: Path, sealed: bool) -> None:
     os.replace(part, path)
 
 
-def _sweep(path: Path) -> None:
+def _sweep(path: Path, own: str | None) -> None:
     """Removes what killed processes left of this path; a folder that was to be replaced returns."""
     prefix = f".{path.name}."
     for name in os.listdir(path.parent):
@@ -128,22 +156,30 @@ def _sweep(path: Path) -> None:
         if not name.startswith(prefix) or not re.fullmatch(r"\w{8}", name.removeprefix(prefix)):
             continue
         folder = path.parent / name
-        if not folder.is_dir() or folder.is_symlink() or _is_in_use(folder):
+        if not folder.is_dir() or folder.is_symlink() or is_in_use(folder):
             continue
         _bring_back(folder, path)
-        shutil.rmtree(folder, ignore_errors=True)
+        written = removal.half_written(re.escape(path.name))
+        removal.remove(folder, written if own is None else rf"{written}|(?:{re.escape(path.name)}|old)/(?:{own})")
 
 
-def _is_in_use(folder: Path) -> bool:
-    """Whether a process is still writing in a folder of `whole`."""
+def is_in_use(folder: Path, newborn: float = _NEWBORN) -> bool:
+    """Whether a process is still writing in a folder of `whole`.
+
+    Args:
+        folder: the folder.
+        newborn: seconds for which one that has no file which says so is taken for in use.
+    """
     try:
-        with open(folder / _ALIVE, "rb") as alive:
+        with open(folder / removal.ALIVE, "rb") as alive:
             fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
     except FileNotFoundError:
         with contextlib.suppress(OSError):
-            return time.time() - folder.stat().st_mtime < _NEWBORN
+            return abs(time.time() - folder.stat().st_mtime) < newborn
         return True
+    except IsADirectoryError:  # whoever put it there is no writer
+        return False
     except OSError:
         return True
 

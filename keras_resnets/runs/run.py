@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +17,16 @@ import numpy as np
 
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.explaining import explained
+from keras_resnets.runs import removal
 from keras_resnets.runs.facts import environment
-from keras_resnets.runs.files import read_json, whole, write_json
+from keras_resnets.runs.files import is_in_use, read_json, whole, write_json, writing
 from keras_resnets.runs.sums import SUMS, Damaged, keep, set_aside, verified
 
 # The folder in which an interrupted study keeps its measurements.
 UNFINISHED = ".unfinished"
+# What is written there, as `removal.remove` takes it: the results of batches, by what was measured.
+_BATCH = r"\d+_[0-9a-f]{16}\.npy"
+MEASURED = rf"[0-9a-f]{{16}}/(?:{_BATCH}|\.sums/{_BATCH}\.json|\.{_BATCH}\.\w{{8}}/{removal.half_written(_BATCH)})"
 # Endings of the files that are written into a run directory.
 _WRITTEN = {".json", ".csv", ".keras", ".safetensors", ".png", ".svg"}
 # The version of run.json. Files without one are older than the batching of data by a training's recipe.
@@ -71,7 +74,8 @@ class Run:
         with usable(self.path):
             pass
         try:
-            self._lock.acquire()
+            with writing(self._lock.lock_file):
+                self._lock.acquire()
         except filelock.Timeout:
             raise Busy(
                 f"Another process is working in {str(self.path)!r}. Wait for it to end, or give another --out."
@@ -92,10 +96,11 @@ class Run:
         """Removes half-written files of a killed process, also of checkpoints and logs."""
         for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
             for part in filter(_is_half_written, self.path.glob(pattern)):
-                shutil.rmtree(part, ignore_errors=True)
+                if not is_in_use(part, newborn=0):
+                    removal.remove(part, removal.half_written(re.escape(part.name[1:].rpartition(".")[0])))
         for pattern in ("", "checkpoints/", "logs/*/"):
             for file in self.path.glob(f"{pattern}{SUMS}/*.part"):
-                file.unlink(missing_ok=True)
+                removal.remove(file)
 
     def _repair_record(self) -> None:
         """Rewrites a damaged `run.json` from recovered settings; the results are then taken again from the files."""
@@ -310,7 +315,10 @@ def usable(path: Path) -> Iterator[None]:
 def check_usable(path: str | os.PathLike, *, is_file: bool = False) -> None:
     """Raises the `OSError` of `usable` of a directory, or of a file's, where it can be told without creating it."""
     path = Path(path)
-    places = (*(() if is_file else (path,)), *path.absolute().parents)
+    try:
+        places = (*(() if is_file else (path,)), *path.absolute().parents)
+    except FileNotFoundError:
+        raise _unwritable(path, "the working directory, from which it is given, is gone") from None
     there = next((place for place in places if place.exists()), Path("/"))
     if not there.is_dir():
         raise _unwritable(path, os.strerror(errno.EEXIST if there == path else errno.ENOTDIR))

@@ -10,11 +10,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.explaining import explained
+from keras_resnets.runs import removal
 
 SUMS = ".sums"
 # The files of these kinds are small, and a copy of them is kept with the checksum.
@@ -69,6 +71,9 @@ def sound(path: str | os.PathLike) -> bool:
 
     Args:
         path: the file.
+
+    Raises:
+        Damaged: it could be mended, but not where it lies.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,10 +90,35 @@ def sound(path: str | os.PathLike) -> bool:
         return True
     if hashlib.sha256(content).hexdigest() not in digests:
         return False
-    aside = set_aside(path)
-    path.write_bytes(content)
+    try:
+        aside = _mend(path, content)
+    except OSError as error:
+        raise Damaged(
+            f"{str(path)!r} is damaged, and cannot be mended where it lies from the copy that is kept of it: "
+            f"{error.strerror}. Make its folder writable, or copy the whole folder to one that is."
+        ) from error
     notice(f"{str(path)!r} was damaged and is mended from its copy; the damaged one is {aside.name!r} now.")
     return True
+
+
+def _mend(path: Path, content: bytes) -> Path:
+    """Puts the right content in the place of a damaged file, at every moment of which there is one; returns the latter.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    aside = _aside(path)
+    shutil.copyfile(path, aside)
+    part = _file(path).with_name(f"{path.name}.part")
+    try:
+        _write_through(part, content)
+        os.replace(part, path)
+    except BaseException:
+        for half in (part, aside):
+            with contextlib.suppress(OSError):
+                half.unlink()
+        raise
+    return aside
 
 
 @explained
@@ -110,9 +140,15 @@ REMEDY = "Move it away, and the command that wrote it makes it again; nothing el
 
 def set_aside(path: Path) -> Path:
     """Renames a damaged file, so that another can take its place; returns the new path."""
-    aside = path.with_name(f"{path.name}.damaged")
-    os.replace(path, aside)
+    aside = _aside(path)
+    os.rename(path, aside)
     return aside
+
+
+def _aside(path: Path) -> Path:
+    """Returns a new name beside a damaged file; what earlier ones have is not replaced."""
+    names = (path.with_name(f"{path.name}{number}.damaged") for number in ("", *(f".{n}" for n in range(2, 10_000))))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def keep(path: Path, kept: Path, beside: Path | None = None) -> None:
@@ -124,6 +160,7 @@ def keep(path: Path, kept: Path, beside: Path | None = None) -> None:
         beside: a folder that is swept after a kill, for what is half-written.
     """
     if path.exists():
+        removal.check_free(kept)
         _write(kept, {"sha256": [*_digests(path), *_digests(kept)] or [_digest(path)]}, beside)
         os.replace(path, kept)
 
@@ -161,15 +198,24 @@ def _write(path: Path, record: dict[str, Any], beside: Path | None = None) -> No
             f"{str(in_the_way[0])!r} is in the place of a checksum, and was not written here. Move it away; nothing "
             f"else is lost."
         )
+    is_new = not file.parent.exists()
     file.parent.mkdir(exist_ok=True)
     part = (beside or file.parent) / f"{file.name}.part"
     try:
-        with open(part, "w") as handle:
-            handle.write(json.dumps(record, indent=1) + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        _write_through(part, (json.dumps(record, indent=1) + "\n").encode())
         os.replace(part, file)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(part)
+        if is_new:
+            with contextlib.suppress(OSError):
+                file.parent.rmdir()
         raise
+
+
+def _write_through(file: Path, content: bytes) -> None:
+    """Writes a file, and returns when it is on the disk."""
+    with open(file, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())

@@ -22,6 +22,7 @@ import keras_tuner
 
 from keras_resnets.errors import ArgumentError
 from keras_resnets.runs import from_json, to_json, whole, writing
+from keras_resnets.runs.removal import check_free
 from keras_resnets.search.private import Unsaved
 
 RUNNING, COMPLETED, IDLE, STOPPED = "RUNNING", "COMPLETED", "IDLE", "STOPPED"
@@ -59,6 +60,7 @@ class Journal:
         """Returns the events before the first damaged line, and the number of lines from there on."""
         if not self.file.exists():
             return [], 0
+        check_free(self.file)
         events: list[dict[str, Any]] = []
         lines, begun, summed = self.file.read_bytes().splitlines(keepends=True), set(), False
         for line in lines:

@@ -183,7 +183,7 @@ def draw(study: Study):
     number = rows["paths"] / rows["paths"].min()
     by_length.plot(rows["length"], number**-0.5, ":", color="0.4", label="directions independent of each other")
     by_length.set(yscale="log", xlabel="path length: residual branches on it", ylabel="coherence")
-    by_length.set_ylim(0.7 * study.rows["coherence"].min(), 1.5)
+    by_length.set_ylim(0.7 * min(study.rows["coherence"].min(), (number**-0.5).min()), 1.5)
     caption(by_length, "How far do paths cancel?", "1: all of a length point one way; band: standard error over draws")
 
     # By network.
@@ -196,7 +196,7 @@ def draw(study: Study):
         values = np.array([f["coherence"] for f in found])
         errors = values * [f["relative_standard_error"] for f in found]
         by_network.errorbar(places, values, errors, fmt=marker, ms=4, lw=1.2, capsize=2, color=colour, label=label)
-    by_network.set(ylabel="coherence, with its standard error over draws", ylim=(0, None))
+    by_network.set(ylabel="coherence, with its standard error", ylim=(0, None))
     caption(by_network, "From network to network", f"lengths that carry most: {_peaks(networks)}")
 
     # The lengths that carry the gradient.
@@ -206,7 +206,7 @@ def draw(study: Study):
     ):
         means = [facts["mean_length"][kind] for facts in networks.values()]
         lengths.plot(places, means, marker, ms=4, lw=1.2, color=colour, label=f"mean length {label}")
-    lengths.set(ylabel="mean length of the paths, by what they carry", ylim=(0, None))
+    lengths.set(ylabel="mean path length, by what it carries", ylim=(0, None))
     caption(lengths, "Which lengths carry the gradient?", "sampling cannot see what cancels")
     for axes in (by_network, lengths):
         axes.set_xticks(places, list(networks), rotation=40 if max(map(len, networks)) > 4 else 0, ha="center")

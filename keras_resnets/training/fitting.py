@@ -152,21 +152,21 @@ def fit(
             freezing.lift()
             if team.ranks == 1:  # of several, the others may not come to this
                 with contextlib.suppress(OSError, ArgumentError):  # what stopped it matters more
-                    _keep_best(model, run)
+                    _keep_best(model, checkpoint)
             raise
     else:
         checkpoint.end(model)
     checkpoint.write_history()
     if checkpoint.state["epoch"] < end and not checkpoint.state["stopped"]:
         final = snapshot(model)
-        _keep_best(model, run)
+        _keep_best(model, checkpoint)
         assign(model, final)
         tell_divergence(run.path, checkpoint.divergence)
         return False
 
     # The networks of the best and the last epoch, which with patience are one; the latter's test scores.
     final = snapshot(model)
-    best = _keep_best(model, run, finished=True)
+    best = _keep_best(model, checkpoint, finished=True)
     if not (best and recipe.patience):
         assign(model, final)
     _save(model, run.path / "model.keras")
@@ -195,24 +195,27 @@ def _watched_share(data: datasets.Data) -> float:
     return data.sizes.get(split, 0) / data.sizes["train"]
 
 
-def _keep_best(model, run: Run, finished: bool = False) -> bool:
+def _keep_best(model, checkpoint: Checkpoint, finished: bool = False) -> bool:
     """Writes the network of the best epoch so far, which `model` is afterwards; returns whether there is one.
 
-    Of a finished run, the last epoch's stands in for it.
+    Where its checkpoint is lost, the last epoch's network stands in if that is the best one; else it is told.
     """
+    run, epoch = checkpoint.run, checkpoint.best_epoch
     try:
-        best = run.restore("best")
+        best, lost = run.restore("best"), "missing"
     except Damaged:
-        notice(
-            f"The checkpoint of the best epoch in {str(run.path)!r} is damaged, so 'best.keras' is not written; the "
-            f"last epoch's network is."
-        )
-        return False
+        best, lost = None, "damaged"
     if best is not None:
         assign(model, best[0])
+    elif epoch and run.has_checkpoint and not (finished and epoch == checkpoint.state["epoch"]):
+        notice(
+            f"{str(run.path / 'checkpoints' / 'best.safetensors')!r}, the checkpoint of the best epoch ({epoch}), is "
+            f"{lost}, so 'best.keras' is not written; the last epoch's network is."
+        )
+        return False
     if best is not None or finished:
         _save(model, run.path / "best.keras")
-    return best is not None
+    return best is not None or bool(finished and epoch)
 
 
 def class_weights(recipe: recipes.Recipe, data: datasets.Data) -> dict[int, float] | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ import keras
 from keras_resnets.data import Data
 from keras_resnets.errors import ArgumentError, needs, notice
 from keras_resnets.runs import Channel
+from keras_resnets.runs.removal import remove
 from keras_resnets.training import ranks, telling
 from keras_resnets.training.checkpoints import snapshot
 from keras_resnets.training.cluster import LOCAL, MOST, connected, gpus_each
@@ -23,6 +22,7 @@ from keras_resnets.training.execution import Execution
 
 # Where Ray Train keeps its own notes, in the run directory; there it also sees whether all machines share that.
 _NOTES = ".ray"
+_OF_RAY = r"\.validate_storage_marker|checkpoint_manager_snapshot\.json"
 # Seconds between looks at what the ranks tell.
 _PAUSE = 0.2
 # Keras' callbacks that do the same on every rank, and those that write and so work on the first alone.
@@ -107,7 +107,7 @@ def run_ranks(
                 f"workers must be at most the CPUs of the cluster, {cpus:g}; got {execution.workers}, which would wait "
                 f"for ever."
             )
-        shutil.rmtree(notes, ignore_errors=True)
+        remove(notes, _OF_RAY)
         # Beside this process: another machine may be lost.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         channel = ray.remote(Channel).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -136,8 +136,7 @@ def run_ranks(
             ) from error
         finally:
             ray.kill(channel)
-            with contextlib.suppress(OSError):
-                shutil.rmtree(notes)
+            remove(notes, _OF_RAY)
     _raise(failure, ended[0], execution)
 
 

@@ -138,8 +138,8 @@ def judged(place: Place, ran: Ran, file: Path, kind: str, undisturbed: Undisturb
 
 def left(file: Path, name: str, what: str) -> str:
     """Returns that a damaged file which nothing read is told by its checksum, or is only looked at."""
-    from keras_resnets.runs import sound
+    from keras_resnets.runs import changed, sound
 
-    if oracle.SEEN_BY_EYE.search(name) or not file.exists() or file.is_dir() or not sound(file):
+    if oracle.SEEN_BY_EYE.search(name) or not file.exists() or file.is_dir() or changed(file) or not sound(file):
         return "not read, and seen by whoever reads it"
     raise oracle.Lost(f"{what}: it stays damaged, and nothing would tell")

@@ -15,9 +15,9 @@ import numpy as np
 
 from soak.running import Ran
 
-# Columns and keys that hold times, numbers of a process, the command line, and the size of a file, in which TensorFlow
-# writes a random number of its own.
-_CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$|^bytes$")
+# Columns and keys that hold times, numbers of a process, the command line, the size of a file, in which TensorFlow
+# writes a random number of its own, and the path from a run to its data, which may be on another disk.
+_CLOCK = re.compile(r"seconds|latency|date_saved|shared_object_id|^command$|^bytes$|^beside$")
 # Keras numbers the optimisers of a process.
 _OPTIMIZER = re.compile(r"(sgd|adamw|adam_w)_[0-9]+")
 # Not compared: locks and checksums, which say how often a file was written, events, which hold the times of epochs, and
@@ -124,6 +124,17 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
+def first_difference(one: Any, other: Any, at: str = "") -> str:
+    """Returns in words where the contents of two files differ first; an empty text if they do not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        inner = [(key, one.get(key, "nothing"), other.get(key, "nothing")) for key in sorted(one.keys() | other.keys())]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        inner = [(number, *pair) for number, pair in enumerate(zip(one, other, strict=True))]
+    else:
+        return "" if one == other else f"{at or 'all of it'}: {str(one)[:100]!r} and not {str(other)[:100]!r}"
+    return next((said for key, *pair in inner if (said := first_difference(*pair, at=f"{at}/{key}"))), "")
+
+
 def opens(file: Path) -> None:
     """Opens a file as its readers do; raises whatever they raise, or an AssertionError, if it is not whole."""
     from keras_resnets import runs
@@ -176,16 +187,26 @@ def check_same(ran: Ran, folder: Path, expected: dict[str, Any], what: str, time
     check_words(ran, what)
     if ran.status:
         raise Lost(f"{what}: status {ran.status}: {_last(ran.err)}")
-    if different := differences(contents(folder, timed), expected):
-        raise Lost(f"{what}: differs from the undisturbed result in {', '.join(different[:4])}")
+    found = contents(folder, timed)
+    if different := differences(found, expected):
+        where = first_difference(found.get(different[0], "no file"), expected.get(different[0], "no file"))
+        raise Lost(f"{what}: differs from the undisturbed result in {', '.join(different[:4])} (at {where})")
     check_clean(folder, what)
 
 
-def check_clean(folder: Path, what: str) -> None:
-    """Raises `Lost` if something half-written is left, or a file does not have its checksum."""
-    from keras_resnets.runs import sound
+def check_clean(folder: Path, what: str, *, refused: bool = False) -> None:
+    """Raises `Lost` if something half-written is left, or a file does not have its checksum.
+
+    Args:
+        folder: what a command wrote.
+        what: the case.
+        refused: whether it was refused on its way; then measurements that are done may wait for it to go on.
+    """
+    from keras_resnets.runs import UNFINISHED, sound
 
     for path in folder.rglob("*"):
+        if refused and path.name == UNFINISHED and any(inner.is_file() for inner in path.rglob("*")):
+            continue
         if path.suffix == ".part" or (path.name.startswith(".") and path.name not in (".lock", ".sums")):
             raise Lost(f"{what}: {path.relative_to(folder)} is left half-written")
         if path.is_file() and path.parent.name != ".sums" and path.suffix != ".damaged" and not sound(path):

@@ -81,7 +81,7 @@ def disk_full(stage: Stage, name: str, number: int, rng: random.Random) -> str:
             oracle.check_refused(ran, what, str(place.path))
             if "space" not in ran.err:
                 raise oracle.Lost(f"{what}: the sentence does not say that the disk is full: {ran.err[-400:]!r}")
-            oracle.check_clean(place.out, what)
+            oracle.check_clean(place.out, what, refused=True)
             came = "refused, then gone on"
         _remount(disk, "size=1g")
         place.check_same(place.run(), undisturbed, what)
@@ -101,7 +101,7 @@ def file_too_large(stage: Stage, name: str, number: int, rng: random.Random) -> 
         if ran.status:
             if len(ran.err) < limit:  # else it could not even say so
                 oracle.check_refused(ran, what, str(place.path))
-            oracle.check_clean(place.out, what)
+            oracle.check_clean(place.out, what, refused=True)
             came = "refused, then gone on"
         place.check_same(place.run(), undisturbed, what)
     return came
