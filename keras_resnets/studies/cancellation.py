@@ -139,6 +139,8 @@ def cancellation(
     for name, found in facts.items():
         found["at_one_length"] = _at(rows[rows["network"] == name], length)
     of_all = {name: study.summary[name] for name in ("examples", "labels", "data", "draws", "seed")}
+    named = {found["model"] for found in facts.values()}
+    of_all["model"] = named.pop() if len(named) == 1 else None  # for the figure's title
     return Study("cancellation", rows, {"networks": facts, "length": length} | of_all)
 
 
