@@ -112,7 +112,7 @@ def test_a_study_has_its_own_options_alone_and_an_example_that_is_read(name):
     own = {param.name for param in command.params} - {"as_json", "quiet", "out", "source"}
     assert own & studies.OPTIONS.keys() - {"examples"} == entry.options.keys() - {"examples"}
     context = command.make_context(name, entry.example.split())
-    assert {"paths": 1000, "delete": 20, "reorder": 20}.get(name) == context.params.get("draws")
+    assert {"paths": 1000, "cancellation": 1000, "delete": 20, "reorder": 20}.get(name) == context.params.get("draws")
     text = command.get_help(click.Context(command, info_name=name, max_content_width=100))
     assert f"keras-resnets study {name} {entry.example}" in text
     assert len(text.splitlines()) < 32

@@ -33,6 +33,8 @@ from keras_resnets.reports.study import DRAWINGS
 
 matplotlib.use("agg")
 GOLDEN = Path(__file__).parent / "golden"
+# Some calls measure or tune a network on data that were loaded with another normalisation than its own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*another normalisation:keras_resnets.errors.Notice")
 # Columns that hold times, which no two runs have in common.
 TIMES = ("seconds", "epoch_seconds", "epoch_seconds_25", "epoch_seconds_75", "time", "run_seconds")
 

@@ -61,6 +61,7 @@ SLOW = [
     "export.write",
     "search.search",
     "studies.activation",
+    "studies.cancellation",
     "studies.degradation",
     "studies.delete",
     "studies.dynamics",
@@ -285,6 +286,7 @@ OF = {
 }
 for _name in ["activation", "degradation", "dynamics", "effective", "shortcuts", "survival", "width_depth"]:
     OF[f"studies.{_name}"] = TRAINING
+OF["studies.cancellation"] = {"networks": st.builds(lambda: [network(), network()])}
 OF["studies.recovery"] = {"data": st.builds(data)}
 OF["studies.survival"] = {**TRAINING, "survivals": st.just((0.5,))}
 OF["studies.width_depth"] = {**TRAINING, "depths": st.just((1, 2))}
