@@ -79,12 +79,18 @@ has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "tf2onnx", "o
 without_onnx = pytest.mark.skipif(not has_onnx, reason="the extra onnx is not installed: keras_resnets[onnx]")
 
 
+# Those whose operations differ; the others are tried by make test-all.
+IN_ONNX = {"resnet, option A", "preresnet", "wide", "wu", "gated", "segmentation", "path-trained", "adopted"}
+
 TABLE = [
     *((family, name) for family in FAMILIES for name in FORMATS),
     # Of weights alone, which are what they are in int8.
     ("resnet, option A", "litert-dynamic"),
     ("preresnet", "litert-dynamic"),
-    *(pytest.param(family, "onnx", marks=without_onnx) for family in FAMILIES),
+    *(
+        pytest.param(family, "onnx", marks=[without_onnx, *([] if family in IN_ONNX else [pytest.mark.thorough])])
+        for family in FAMILIES
+    ),
 ]
 
 
