@@ -39,6 +39,8 @@ def test_studies_measure_on_images_normalised_as_the_network_needs_them(taught, 
 def test_so_do_evaluation_statistics_pruning_and_tuning(taught, tmp_path):
     model, own, other, _ = taught
     assert kr.evaluate(model, other).summary["accuracy"] == kr.evaluate(model, own).summary["accuracy"]
+    worst = [kr.export.sensitivity(model, data, examples=20).set_index("block")["loss"] for data in (own, other)]
+    np.testing.assert_allclose(worst[1].loc[worst[0].index], worst[0], rtol=1e-6)
     weights = []
     for data in (own, other):
         edited = kr.delete(model, 1, copy=True)

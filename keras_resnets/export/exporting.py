@@ -246,8 +246,8 @@ def _export(
     check_tensorflow()
     check_place(name, path)
     served = inference(model, preprocessing, output)
-    if hasattr(data, "raw"):
-        data = data.raw if preprocessing else for_network(data, model)
+    data = _as_taken(data, model, preprocessing)
+    representative = _as_taken(representative, model, preprocessing)
     calibration: Sequence[np.ndarray] | np.ndarray = ()
     if file_format.calibrated:
         calibration = inputs(served.input[1], representative, data, seed=seed)
@@ -301,6 +301,11 @@ def _export(
 def _classifies(model: keras.Model) -> bool:
     """Returns whether the cost of 8 bits can be measured block by block."""
     return isinstance(model, ResidualNetwork) and len(model.output_shape) == 2 and answer_one_class(model)
+
+
+def _as_taken(data, model: keras.Model, preprocessing: bool):
+    """Returns what is given as the file takes it: raw pixels if preprocessing is inside, else as the network does."""
+    return data.raw if preprocessing and hasattr(data, "raw") else for_network(data, model)
 
 
 def _inputs_to_compare(served: Inference, examples, data) -> tuple[Any, str]:

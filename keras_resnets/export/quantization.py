@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnets.data.needs import for_network
 from keras_resnets.errors import whole_number
 from keras_resnets.explaining import explained
 from keras_resnets.export.inference import inference
@@ -79,6 +80,7 @@ def sensitivity(
     """
     whole_number("examples", examples, 1)
     network = inference(adopt(model)).network
+    data, representative = for_network(data, model), for_network(representative, model)
     representative = inputs(network.input_shape[1:], representative, data, examples, seed)
     ranges = ranges_of(network, representative)
     steps = range(len(network.chain))
