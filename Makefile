@@ -32,8 +32,8 @@ $(VENV)/installed-ray: $(VENV)/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,hub,ray]'
 	touch $@
 
-# Without TensorFlow, which the package itself asks for: so not by its dependencies, but by those of the file. Torch's
-# wheel of PyPI brings gigabytes for GPUs; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has one without.
+# Without TensorFlow, which the package itself asks for: so not by its dependencies, but by those of the file. Where pip's
+# index has torch with gigabytes for GPUs, PIP_EXTRA_INDEX_URL can name one that has it without.
 $(JAX_VENV)/installed: setup.cfg pyproject.toml constraints.txt requirements-jax.txt
 	$(PYTHON) -m venv $(JAX_VENV)
 	$(JAX_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-jax.txt torch pytest pytest-xdist hypothesis
