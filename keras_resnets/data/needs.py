@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data.batches import BATCH, batches
 from keras_resnets.data.pipelines import Data
 from keras_resnets.errors import notice
@@ -34,7 +33,7 @@ def as_needed(data: Data, model: keras.Model) -> Data:
                 f"Images of {data.name!r} are resized by {ours}, and {model.name!r} was made for {theirs}, so its "
                 f"published accuracy may be another."
             )
-    return data if known.same_pixels(own) else _normalized(data, known)
+    return data if known.same_pixels(own) else rebatched(data, normalize=known)
 
 
 def for_network(data: Any, model: keras.Model) -> Any:
@@ -55,12 +54,12 @@ def for_network(data: Any, model: keras.Model) -> Any:
         return data
     if not known.fits(data.input_shape[-1]) or known.image_shape not in (None, data.input_shape):
         return data  # of another shape than the network's images, which whoever measures says
-    return _normalized(data, known)
+    return rebatched(data, normalize=known)
 
 
-def _normalized(data: Data, known: Preprocessing) -> Data:
-    """Returns the data normalised in a given way, which is nobody's choice."""
-    return dataclasses.replace(data.batched(normalize=known), given=data.given)
+def rebatched(data: Data, **fields: Any) -> Data:
+    """Returns data in other batches, as `Data.batched` does, where the fields are no choice of the caller's."""
+    return dataclasses.replace(data.batched(**fields), given=data.given)
 
 
 def batches_for(

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_resnets.errors import ArgumentError, whole_number
+from keras_resnets.errors import ArgumentError
 from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
 from keras_resnets.reports.events import Curve
 from keras_resnets.reports.study import DRAWINGS, Drawing, Study
 from keras_resnets.showing import counted
 from keras_resnets.studies.measured import names_of
-from keras_resnets.studies.paths import engines, first_examples, split_gradient
+from keras_resnets.studies.paths import paths
 from keras_resnets.studies.paths_drawing import caption
 
 if TYPE_CHECKING:
@@ -93,9 +93,6 @@ def cancellation(
         >>> study.rows.query("length == 3")["coherence"].round(3).tolist()  # one path cannot cancel
         [1.0, 1.0]
     """
-    for name, value in (("examples", examples), ("draws", draws)):
-        whole_number(name, value, 1, 10**6)
-    whole_number("seed", seed, 0, 2**31 - 1)
     chain = {name: adopt(model) for name, model in names_of(networks, "networks").items()}
     first = next(iter(chain.values()))
     for name, network in chain.items():
@@ -108,10 +105,10 @@ def cancellation(
 
     tables, facts = [], {}
     for name, network in chain.items():
-        given = first_examples(network, data, examples)
-        study = split_gradient(
-            engines(network),
-            given,
+        study = paths(
+            network,
+            data,
+            examples=examples,
             draws=draws,
             weights=False,
             seed=seed,

@@ -18,6 +18,7 @@ from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import arrays
 from keras_resnets.data.batching import of_pixels
 from keras_resnets.data.folders import listed
+from keras_resnets.data.needs import rebatched
 from keras_resnets.errors import ArgumentError, notice
 from keras_resnets.runs import Run
 from keras_resnets.training import places, recipes, telling
@@ -86,7 +87,7 @@ def loaded(
     if not is_loaded:
         return data_for(recipe, data, task, **options), recipe
     if "normalize" not in data.given and not data.prepare:
-        data = dataclasses.replace(data.batched(normalize=recipe.normalize), given=data.given)
+        data = rebatched(data, normalize=recipe.normalize)
     return data, recipe
 
 
@@ -119,7 +120,7 @@ def normalized_for(
     if preprocessing is None:
         return recipe, data, f"they do not say how images are normalised, so by {recipe.normalize!r}, the recipe's"
     norm = of_pixels(preprocessing)
-    data = dataclasses.replace(data.batched(normalize=norm), given=data.given)
+    data = rebatched(data, normalize=norm)
     said = f"images are normalised as these need it, {telling.normalised(norm)}"
     instead = "" if recipe.normalize == norm else f", and not by {recipe.normalize!r}, the recipe's"
     return recipe.replace(normalize=norm), data, said + instead
@@ -172,7 +173,7 @@ def fed(
     fields = {field: getattr(recipe, field) for field in _OF_RECIPE if field not in kept}
     if data.task == "segmentation" and "pad_to" not in kept:
         fields["pad_to"] = _PAD_TO
-    batched = dataclasses.replace(data.batched(**fields), given=data.given)
+    batched = rebatched(data, **fields)
     return batched if "seed" in data.given else batched.seeded(seed)
 
 
