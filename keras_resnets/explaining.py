@@ -15,6 +15,8 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+
 from keras_resnets.errors import ArgumentError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +36,9 @@ def explained(function: F) -> F:
     """Decorates a public function: where it fails, and an argument is not of the type in its signature, that is told.
 
     Of a class, that is done for what makes its objects.
+
+    A number of NumPy, as `labels.max() + 1` is one, comes to the function as Python's, also in a tuple or a list, so
+    that whole numbers are whole and what is written as text or JSON is plain.
 
     Nothing is checked before: what a function can use, it uses, whatever its type. What it raises to explain itself
     (`ArgumentError`, and that something is absent or not installed) stays, and so does what Python says of a call with
@@ -56,6 +61,8 @@ def explained(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(map(_plain, args))
+        kwargs = {name: _plain(value) for name, value in kwargs.items()}
         try:
             return function(*args, **kwargs)
         except (ArgumentError, OSError, ImportError, MemoryError):
@@ -95,6 +102,17 @@ def check_fields(cls: type, names: collections.abc.Iterable[Any], label: str) ->
     for name in names:
         if name not in fields:
             raise ArgumentError(f"{label} has no field {name!r}; did you mean one of: {nearest(str(name), fields)}?")
+
+
+def _plain(value: Any) -> Any:
+    """Returns a scalar of NumPy, and those in a tuple or a list, as Python's; anything else as it is."""
+    if isinstance(value, np.number | np.bool_ | np.str_):
+        return value.item()
+    if type(value) in (tuple, list):
+        parts = [_plain(part) for part in value]
+        if any(plain is not part for plain, part in zip(parts, value, strict=True)):
+            return type(value)(parts)
+    return value
 
 
 def _refusal(function: Callable, args: tuple, kwargs: dict[str, Any]) -> ArgumentError | None:

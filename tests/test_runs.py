@@ -255,6 +255,82 @@ def test_what_a_killed_process_left_is_swept_by_the_next_and_a_living_ones_is_no
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
 
 
+# Kills a process before each change of the file system, and the one after it, too; the third leaves only what is whole.
+KILLED_ANYWHERE = """
+import os, pathlib, sys
+from keras_resnets.runs import whole
+
+root, kind, left = pathlib.Path(sys.argv[1]), sys.argv[2], 10**9
+
+def write(text):
+    with whole(root / "a", sealed=kind == "file", own="net" if kind == "folder" else None) as part:
+        if kind == "folder":
+            part.mkdir()
+            part = part / "net"
+        part.write_text(text)
+
+def before(event, arguments):
+    global left
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+
+def killed(changes):
+    global left
+    if (process := os.fork()) == 0:
+        left = changes
+        write("killed")
+        os._exit(0)
+    return os.waitpid(process, 0)[1] != 0
+
+sys.addaudithook(before)
+write("old")
+clean = sorted(os.listdir(root))
+first = 0
+while killed(first):
+    second = first % 5
+    while killed(second):
+        assert (root / "a").exists() or list(root.glob(".a.*/old")), (first, second, "it is lost")
+        second += 5
+        killed(first)
+    write("new")
+    assert sorted(os.listdir(root)) == clean, (first, second, os.listdir(root))
+    first += 1
+print(first)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_kill_left_at_any_moment_is_swept_by_the_next_writer(kind, tmp_path):
+    import subprocess
+    import sys
+
+    run = [sys.executable, "-c", KILLED_ANYWHERE, tmp_path, kind]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    assert int(done.stdout) > 8
+
+
+def test_a_writer_whose_new_folder_another_sweeps_makes_one_more(tmp_path, monkeypatch):
+    from keras_resnets.runs import files
+
+    make = files.tempfile.mkdtemp
+
+    def swept(**kwargs):
+        folder = make(**kwargs)
+        monkeypatch.undo()
+        with whole(tmp_path / "a.csv") as other:
+            other.write_text("other")
+        return folder
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", swept)
+    with whole(tmp_path / "a.csv") as part:
+        part.write_text("own")
+    assert (tmp_path / "a.csv").read_text() == "own"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
 def test_sigterm_ends_a_command_with_a_word_and_what_is_told_is_one_line(monkeypatch, capsys):
     import os
     import signal

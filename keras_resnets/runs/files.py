@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from keras_resnets.explaining import explained
 from keras_resnets.runs import removal
@@ -100,11 +100,8 @@ def whole(path: str | os.PathLike, *, sealed: bool = False, own: str | None = No
         made = [place for place in path.parents if not place.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path, own)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
-        made.insert(0, part.parent)
-        alive = open(part.parent / removal.ALIVE, "w")  # noqa: SIM115
-        with contextlib.suppress(OSError):  # some network drives have no locks
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder, alive = _held_folder(path, made)
+        part = folder / path.name
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         removal.remove_empty(made)
         reason = getattr(error, "strerror", None) or error
@@ -116,9 +113,30 @@ def whole(path: str | os.PathLike, *, sealed: bool = False, own: str | None = No
             _put(path, part, sealed, own)
     finally:
         _bring_back(part.parent, path)
-        shutil.rmtree(part.parent, ignore_errors=True)  # made here, and what it took the place of was looked through
+        # All of it was made here, and what it took the place of was looked through. What says that it is in use goes
+        # last, so that after a kill the rest is not taken for what a writer has just begun.
+        for name in os.listdir(folder):
+            if name != removal.ALIVE:
+                shutil.rmtree(folder / name, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    os.unlink(folder / name)
+        shutil.rmtree(folder, ignore_errors=True)
         alive.close()
         removal.remove_empty(made)
+
+
+def _held_folder(path: Path, made: list[Path]) -> tuple[Path, IO]:
+    """Makes the folder in which a path is written, which goes to the front of `made`; returns it, and its lock."""
+    while True:
+        made.insert(0, Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)))
+        try:
+            alive = open(made[0] / removal.ALIVE, "w")  # noqa: SIM115
+        except FileNotFoundError:  # swept by another process: an empty one is what a kill at this moment leaves
+            made.pop(0)
+            continue
+        with contextlib.suppress(OSError):  # some network drives have no locks
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return made[0], alive
 
 
 def _bring_back(folder: Path, path: Path) -> None:
@@ -156,7 +174,11 @@ def _sweep(path: Path, own: str | None) -> None:
         if not name.startswith(prefix) or not re.fullmatch(r"\w{8}", name.removeprefix(prefix)):
             continue
         folder = path.parent / name
-        if not folder.is_dir() or folder.is_symlink() or is_in_use(folder):
+        if folder.is_symlink():
+            continue
+        with contextlib.suppress(OSError):  # an empty one; who was about to write there makes another
+            os.rmdir(folder)
+        if not folder.is_dir() or is_in_use(folder):
             continue
         _bring_back(folder, path)
         written = removal.half_written(re.escape(path.name))

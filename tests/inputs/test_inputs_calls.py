@@ -1,15 +1,19 @@
 """Every public function, called with right arguments of which some are exchanged for values of any kind."""
 
+import dataclasses
 import inspect
+import json
 from collections.abc import Sequence
 
 import hypothesis
+import numpy as np
 import pytest
 from helpers import input_arguments, input_calls
 from helpers.input_watch import ask
 from helpers.public_names import public_names
 from hypothesis import strategies as st
 
+import keras_resnets as kr
 from keras_resnets import explaining
 from keras_resnets.errors import ArgumentError
 
@@ -49,6 +53,20 @@ def test_an_argument_of_a_wrong_type_is_named_where_a_call_fails():
         letter(0, ["a"], more=2)
     with pytest.raises(IndexError):  # no argument is of a wrong type: the fault is the function's own
         letter(1, ["a"])
+
+
+def test_numbers_of_numpy_are_taken_as_numbers():
+    labels = np.asarray([0, 3, 2])
+    spec = kr.variants.spec("resnet20", classes=labels.max() + 1, input_shape=tuple(np.asarray([32, 32, 3])))
+    assert spec == kr.variants.spec("resnet20", classes=4, input_shape=(32, 32, 3))
+    assert json.dumps(spec.to_dict()) == json.dumps(kr.variants.spec("resnet20", classes=4).to_dict())
+    rate = dataclasses.replace(kr.recipes.get("cifar_short"), learning_rate=np.float32(0.5), batch_size=np.uint8(200))
+    assert rate == dataclasses.replace(kr.recipes.get("cifar_short"), learning_rate=0.5, batch_size=200)
+    json.dumps(dataclasses.asdict(rate))
+    with pytest.raises(ArgumentError, match=r"got -1\."):
+        kr.variants.spec("resnet20", classes=np.int64(-1))
+    with pytest.raises(ArgumentError, match=r"got True\."):
+        kr.variants.spec("resnet20", classes=np.True_)
 
 
 @pytest.mark.parametrize(

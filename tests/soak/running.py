@@ -99,6 +99,8 @@ def start(
     """
     where.mkdir(parents=True, exist_ok=True)
     files = [where / f"{time.monotonic_ns()}.{name}" for name in ("out", "err", "changes")]
+    for file in files[:2]:
+        file.touch()  # a process that is killed at once would not get to it
     began = time.monotonic()
     if fresh:
         with open(files[0], "wb") as out, open(files[1], "wb") as err:
