@@ -114,6 +114,24 @@ def test_pairs_of_networks_by_the_same_examples(three, tmp_path):
     assert f"{100 * pairs['difference'].iloc[0]:+.2f}*" in words
 
 
+def test_networks_named_like_numbers_are_read_again_by_their_names(scramble, tmp_path):
+    x, y = np.eye(3, dtype="float32")[np.arange(12) % 3], np.arange(12) % 3
+    source = keras.Input((3,))
+    echo = keras.Model(source, keras.layers.Activation("linear")(source))
+    names = ["01", "1e3", "None", "True"]
+    study = kr.compare({n: scramble(keras.models.clone_model(echo)) for n in names}, (x, y), timed=0)
+    study.save(tmp_path)
+    again = kr.studies.Study.load(tmp_path)
+    assert again.rows["network"].tolist() == names
+    assert again.tables["pairs"][["first", "second"]].values.tolist() == [
+        [a, b] for i, a in enumerate(names) for b in names[i + 1 :]
+    ]
+    assert kr.studies.describe(again) == kr.studies.describe(study)
+    assert again.rows.dtypes.tolist() == study.rows.dtypes.tolist()
+    ticks = [[text.get_text() for text in axes.get_yticklabels()] for axes in study.figure().axes]
+    assert [[text.get_text() for text in axes.get_yticklabels()] for axes in again.figure().axes] == ticks
+
+
 def test_pixels_are_compared_by_images(scramble):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(12, 4, 4, 3)).astype("float32"), rng.integers(0, 3, (12, 4, 4))

@@ -126,6 +126,7 @@ class Study(Shown):
         # The summary comes last: with it, the study is complete and the partial results can go.
         content = {"study": self.name, "summary": self.summary, "environment": self.environment}
         content |= {"tables": list(self.tables)} if self.tables else {}
+        content |= {"texts": {name: _texts(rows) for name, rows in {"rows": self.rows, **self.tables}.items()}}
         write_json(folder / "study.json", content, sealed=True)
         remove(folder / UNFINISHED, MEASURED)
         tables = [f"{name}.csv" for name in ("rows", *self.tables)]
@@ -180,7 +181,9 @@ class Study(Shown):
         folder = Path(folder)
         try:
             content = read_json(folder / "study.json")
-            tables = {name: read_csv(folder / f"{name}.csv") for name in ("rows", *content.get("tables", ()))}
+            texts = content.get("texts", {})  # earlier versions did not write which columns are texts
+            names = ("rows", *content.get("tables", ()))
+            tables = {name: read_csv(folder / f"{name}.csv", texts.get(name, ())) for name in names}
             return Study(content["study"], tables.pop("rows"), content["summary"], content["environment"], tables)
         except Damaged:
             raise
@@ -188,6 +191,12 @@ class Study(Shown):
             raise ArgumentError(
                 f"There is no study in {str(folder)!r}; give a folder that Study.save wrote."
             ) from error
+
+
+def _texts(rows: pd.DataFrame) -> list[str]:
+    """Returns the columns of texts, which a table that is read again would take for numbers where they look like it."""
+    known = {str(column): rows[column].dropna() for column in rows}
+    return [name for name, values in known.items() if len(values) and all(isinstance(value, str) for value in values)]
 
 
 @explained

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -281,8 +281,13 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 @explained
-def read_csv(file: str | os.PathLike):
+def read_csv(file: str | os.PathLike, texts: Sequence[str] = ()):
     """Reads a table with exactly the numbers that were written, to the last bit.
+
+    Args:
+        file: the file.
+        texts: columns that hold texts, also where these look like something else, as `01` and `None` do. What stands in
+            others is a number, a truth value or missing where it looks like one.
 
     Raises:
         Damaged: the file is not as it was written, or not a table.
@@ -292,7 +297,12 @@ def read_csv(file: str | os.PathLike):
 
     is_old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)  # the default from 3.1 on
     try:
-        return pd.read_csv(verified(file), **({"float_precision": "round_trip"} if is_old else {}))
+        rows = pd.read_csv(verified(file), **({"float_precision": "round_trip"} if is_old else {}))
+        if texts:
+            plain = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+            words = pd.read_csv(file, usecols=lambda column: column in texts, **plain)
+            rows = rows.assign(**{column: words[column] for column in words})
+        return rows
     except Damaged:
         raise
     except ValueError as error:
