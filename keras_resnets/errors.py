@@ -67,6 +67,13 @@ def nearest(word: str, choices: Iterable[str], most: int = 3) -> str:
     return ", ".join(close)
 
 
+def listed(names: Iterable[str], most: int = 10, between: str = ", ") -> str:
+    """Joins names; of more than `most`, the first, and says how many more there are."""
+    names = list(names)
+    rest = len(names) - most
+    return between.join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def one_of(argument: str, value: object, allowed: Iterable[object]) -> None:
     """Raises `ArgumentError` unless `value` is among `allowed`."""
     allowed = tuple(allowed)

@@ -1,14 +1,21 @@
 """What stands in the place of a file of ours and is someone else's is never removed: it is told, or refused by name."""
 
+import ctypes
 import errno
 import os
+import re
+import struct
+import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
+import tensorflow as tf
 from helpers.notices import told
 
+import keras_resnets as kr
 from keras_resnets.errors import ArgumentError
 from keras_resnets.export import carried, formats, integrity
 from keras_resnets.instruments import evaluation
@@ -65,7 +72,7 @@ def test_a_folder_in_a_half_written_file_stays_and_is_told(place, tmp_path):
     ):
         left = folder / ".best.safetensors.3_f8eog_"
         kept = precious(left / place)
-        names = {"best.safetensors", ".alive", "best.safetensors.json.part", "tmpa1b2c3d4"} - {place}
+        names = {"best.safetensors", ".alive", "best.safetensors.json.part", "tmpa1b2c3d4", ".tmpKmS9jZ"} - {place}
         for name in names:
             (left / name).write_text("half")
         if "run" in folder.parts:
@@ -74,6 +81,40 @@ def test_a_folder_in_a_half_written_file_stays_and_is_told(place, tmp_path):
             sweep()
         assert kept.read_text() == "kept"
         assert files(left) == [f"{place}/precious"]
+
+
+def names_made(folder, write):
+    """The names of all that appears in a folder while it is written to, also of what is gone again, from Linux."""
+    libc, create, moved = ctypes.CDLL(None, use_errno=True), 0x100, 0x80
+    watch = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(watch, os.fsencode(folder), create | moved) > 0
+    write()
+    events, names = os.read(watch, 1 << 16), set()
+    os.close(watch)
+    while events:
+        length = struct.unpack_from("iIII", events)[3]
+        names.add(events[16 : 16 + length].rstrip(b"\0").decode())
+        events = events[16 + length :]
+    return names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_what_libraries_write_under_another_name_first_is_known(tmp_path):
+    """A kill at that moment leaves it, and it is not taken for a user's."""
+    arrays, model = {"a": np.zeros(3, "float32")}, kr.build("resnet8", (8, 8, 1))
+    checkpoint, network, exported = (tmp_path / n / n for n in ("a.safetensors", "a.keras", "net"))
+    for path in (checkpoint, network, exported):
+        path.parent.mkdir()
+    exported.mkdir()
+    named = names_made(checkpoint.parent, lambda: safetensors.numpy.save_file(arrays, checkpoint))
+    named |= names_made(network.parent, lambda: model.save(network))
+    assert len(named) > 2, "nothing was written under another name"
+    own = removal.half_written(r"a\.(?:safetensors|keras)")
+    assert not [name for name in named if not re.fullmatch(own, name)]
+    found = names_made(exported, lambda: tf.saved_model.save(tf.Module(), str(exported)))
+    assert len(found) > 5
+    own = rf"(?:{formats.SAVED_MODEL})|variables|assets"
+    assert not [name for name in found if not re.fullmatch(own, name)]
 
 
 def test_what_a_living_process_is_writing_is_not_swept_by_a_run(tmp_path):

@@ -83,7 +83,7 @@ HEADS = [
     # Classes and names in the file, new_head, whose head it is, what is said.
     ((10, DIGITS, None), "kept", "of these classes"),
     ((10, None, None), "kept", "without names"),
-    ((10, tuple("abcdefghij"), None), "new", "the weights' classes are others (a, b, c, ...)"),
+    ((10, tuple("abcdefghij"), None), "new", "the weights' classes are others (a, b, c and 7 more)"),
     ((10, tuple("abcdefghij"), False), "kept", "with its head"),
     ((10, DIGITS, True), "new", "asked for"),
     ((5, None, None), "new", "the weights have none for 10 classes"),

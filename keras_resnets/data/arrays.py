@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.data.batches import as_array, batches
-from keras_resnets.data.folders import SPLITS, listed
-from keras_resnets.errors import ArgumentError
+from keras_resnets.data.folders import SPLITS
+from keras_resnets.errors import ArgumentError, listed
 from keras_resnets.runs import fingerprint
 
 # The name of data without one.

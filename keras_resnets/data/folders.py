@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnets.data import pictures
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 
 SPLITS = {
     "train": ("train", "training"),
@@ -21,7 +21,6 @@ SPLITS = {
 _SPLIT_OF = {spelling: split for split, spellings in SPLITS.items() for spelling in spellings}
 # Folders that programs leave behind; others of the kind start with a dot.
 _LEFT_BEHIND = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "lost+found", "system volume information")
-MOST_NAMES = 10
 
 
 @dataclass
@@ -63,14 +62,7 @@ class Notes:
         yield f"{self.path}: {len(names)} classes ({listed(names)}); {', '.join(parts)}."
         for title, counts in (("left out", self.left_out), ("note", self.remarks)):
             if counts:
-                yield f"{self.path}: {title}: {listed((f'{n} {what}' for what, n in counts.items()), '; ')}."
-
-
-def listed(names: Iterable[str], between: str = ", ") -> str:
-    """Returns names with commas between them; of many, the first."""
-    names = list(names)
-    rest = len(names) - MOST_NAMES
-    return between.join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+                yield f"{self.path}: {title}: {listed((f'{n} {what}' for what, n in counts.items()), between='; ')}."
 
 
 def splits(path: Path, is_split: Callable[[Path], bool], notes: Notes) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from keras_resnets.data.folders import Notes
 from keras_resnets.data.indexed import Pictures
 from keras_resnets.data.labels import VOC, Labels
 from keras_resnets.data.pictures import Picture
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 
 # Names of an image and its mask in the builders of tensorflow-datasets.
 IMAGES = ("image", "image_left")
@@ -109,11 +109,11 @@ def folder(path: Path):
         if absent and split == "train" and list_of_classes.is_file():
             raise ArgumentError(
                 f"{str(list_of_classes)!r} must name classes that have a pixel in the masks of the training split, and "
-                f"{folders.listed(absent)} has none; masks hold the numbers of the classes, from 0, and "
+                f"{listed(absent)} has none; masks hold the numbers of the classes, from 0, and "
                 f"{labels.IGNORE} where there is no label."
             )
         if absent:
-            notes.remarks[f"classes without a pixel in {split} ({folders.listed(absent)})"] = len(absent)
+            notes.remarks[f"classes without a pixel in {split} ({listed(absent)})"] = len(absent)
     shape = (*(shapes.pop() if len(shapes) == 1 else (None, None)), 3)
 
     splits = {}

@@ -14,10 +14,9 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import arrays, labels, pairs, sources
 from keras_resnets.data.augmentation import Augmentation, augment
 from keras_resnets.data.batching import Batching, Layout, Source, lay_out, normalisation, white
-from keras_resnets.data.folders import listed
 from keras_resnets.data.indexed import draws, order
 from keras_resnets.data.resizing import resizing_of
-from keras_resnets.errors import whole_number
+from keras_resnets.errors import listed, whole_number
 from keras_resnets.showing import Description, Shown, Table, describes
 
 

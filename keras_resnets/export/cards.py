@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnets.architecture.preprocessing import Preprocessing, Resizing
-from keras_resnets.data.folders import listed
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 from keras_resnets.explaining import explained
 from keras_resnets.showing import counted
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 OPSET = 17
 # Threads of LiteRT and ONNX Runtime; TensorFlow uses its configured number.
 THREADS = 1
-# The files of a SavedModel, as `runs.whole` takes them; TensorFlow merges those of `variables` from parts.
+# The files of a SavedModel, as `runs.whole` takes them. TensorFlow writes each under another name first.
 _TENSORS = r"[\w.-]+\.(?:index|data-\d{5}-of-\d{5})(?:\.tempstate\d+)?"
 _EXTRA = "|".join(map(re.escape, (carried.NAME, carried.LABELS, integrity.FILE)))
 SAVED_MODEL = (
-    rf"(?:saved_model|fingerprint|keras_metadata)\.pb|variables/(?:[\w.-]+_temp/)?{_TENSORS}|"
+    rf"(?:saved_model|fingerprint|keras_metadata)\.pb(?:\.tmp[0-9a-f]{{32}})?|variables/(?:[\w.-]+_temp/)?{_TENSORS}|"
     rf"{re.escape(carried.EXTRA)}/(?:{_EXTRA})"
 )
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_resnets.errors import ArgumentError, nearest
+from keras_resnets.errors import ArgumentError, listed, nearest
 from keras_resnets.network.blocks import ResidualBlock, is_link
 from keras_resnets.network.graph import Graph, Step, Value, is_functional, trace
 
@@ -91,17 +91,13 @@ def find(chain: Sequence[keras.Layer], name: str, network: str) -> Place:
             f"{', '.join(dict.fromkeys(place.names[0] for place in found))}."
         )
     if named is not None:
-        listed = ", ".join(dict.fromkeys(place.names[-2 if place.layer else 0] for place in places))
-        raise ArgumentError(f"names must be of layers inside {network!r}; got {name!r}. Inside it: {listed}.")
+        inside = ", ".join(dict.fromkeys(place.names[-2 if place.layer else 0] for place in places))
+        raise ArgumentError(f"names must be of layers inside {network!r}; got {name!r}. Inside it: {inside}.")
     known = [*links, *(place.names[-2] for place in places if place.layer)]
     raise ArgumentError(
-        f"names must be of layers inside {network!r}; got {name!r}. Its links are {_listed(list(links))}; the nearest "
+        f"names must be of layers inside {network!r}; got {name!r}. Its links are {listed(links)}; the nearest "
         f"names {nearest(name, known)}. A link and a slash, such as '{chain[0].name}/', lists the layers inside it."
     )
-
-
-def _listed(names: list[str], most: int = 12) -> str:
-    return ", ".join(names if len(names) <= most else [*names[: most - 1], "...", names[-1]])
 
 
 def graph_to(chain: Sequence[keras.Layer], places: Sequence[Place], single: bool) -> Graph:

@@ -14,7 +14,7 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import folders, pictures
 from keras_resnets.data.resizing import OF_NATIVE_SIZE
 from keras_resnets.data.resizing import raw_image as brought
-from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.errors import ArgumentError, listed, notice
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _below(folder: Path) -> Iterator[Path]:
         elif folders.is_image(file, notes):
             yield file
     if notes.left_out:
-        left_out = folders.listed((f"{count} {what}" for what, count in notes.left_out.items()), "; ")
+        left_out = listed((f"{count} {what}" for what, count in notes.left_out.items()), between="; ")
         notice(f"{folder}: left out: {left_out}.")
 
 

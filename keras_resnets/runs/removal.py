@@ -19,12 +19,14 @@ ALIVE = ".alive"
 
 
 def half_written(name: str) -> str:
-    """Returns the pattern of what is in the folder of a half-written file: it, its checksum, what Keras writes beside.
+    """Returns the pattern of what is in the folder of a half-written file: it, its checksum, what libraries write.
+
+    Keras and safetensors write under another name first, `tmp` or `.tmp` and eight or six letters.
 
     Args:
         name: the pattern of the file's name.
     """
-    return rf"(?:{re.escape(ALIVE)}|{name}|[^/]+\.json\.part|tmp\w{{8}})"
+    return rf"(?:{re.escape(ALIVE)}|{name}|[^/]+\.json\.part|\.?tmp\w{{6,8}})"
 
 
 def strangers(folder: str | os.PathLike, own: str) -> list[Path]:

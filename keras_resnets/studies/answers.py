@@ -18,7 +18,7 @@ from keras_resnets.data.batches import BATCH, DataFingerprint, batches, class_la
 from keras_resnets.data.labels import IGNORE
 from keras_resnets.data.needs import as_needed, for_network
 from keras_resnets.data.passes import joined
-from keras_resnets.errors import ArgumentError, notice, one_of
+from keras_resnets.errors import ArgumentError, listed, notice, one_of
 from keras_resnets.instruments.evaluation import measure_examples, progress
 from keras_resnets.network.outputs import answer_one_class, check_classifier
 from keras_resnets.network.probabilities import are_probabilities
@@ -200,8 +200,8 @@ def _numbers(model: keras.Model, data: datasets.Data, match: str) -> np.ndarray 
         known = {name: number for number, name in enumerate(ours) if ours.count(name) == 1}
         if not known.keys() >= set(theirs):
             raise ArgumentError(
-                f"data must be of the classes that {model.name!r} tells apart, {_listed(own)}; {data.name!r} has "
-                f"{_listed(data.class_names)}. If they are the same in the same order, give match='number' (--match "
+                f"data must be of the classes that {model.name!r} tells apart, {listed(own, 5)}; {data.name!r} has "
+                f"{listed(data.class_names, 5)}. If they are the same in the same order, give match='number' (--match "
                 f"number)."
             )
         notice(f"The classes of {data.name!r} are matched with those of {model.name!r} by their names.")
@@ -211,12 +211,6 @@ def _numbers(model: keras.Model, data: datasets.Data, match: str) -> np.ndarray 
             f"data must have the {classes} classes that {model.name!r} tells apart; {data.name!r} has {data.classes}."
         )
     return None
-
-
-def _listed(names, most: int = 5) -> str:
-    """Returns the first names, and how many there are."""
-    more = f", ... ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True)

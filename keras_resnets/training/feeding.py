@@ -17,9 +17,8 @@ from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import arrays
 from keras_resnets.data.batching import of_pixels
-from keras_resnets.data.folders import listed
 from keras_resnets.data.needs import rebatched
-from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.errors import ArgumentError, listed, notice
 from keras_resnets.runs import Run
 from keras_resnets.training import places, recipes, telling
 from keras_resnets.training.recipes import Recipe

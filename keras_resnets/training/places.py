@@ -14,8 +14,7 @@ from typing import Any
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import Data
-from keras_resnets.data.folders import listed
-from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.errors import ArgumentError, listed, notice
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.runs import Run
 

@@ -14,7 +14,7 @@ from keras_resnets.architecture import variants
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.data import Data
-from keras_resnets.errors import ArgumentError, notice
+from keras_resnets.errors import ArgumentError, listed, notice
 from keras_resnets.models.building import build
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
@@ -101,7 +101,7 @@ def _opened(network, weights, name, data: Data, overrides, seed, new_head) -> St
                 raise
     reason = "asked for" if new_head else f"the weights have none for {data.classes} classes"
     if whole is not None and new_head is None and not _same(whole.class_names, data.class_names):
-        reason = f"the weights' classes are others ({', '.join((whole.class_names or ())[:3])}, ...)"
+        reason = f"the weights' classes are others ({listed(whole.class_names or (), 3)})"
         whole = None
     if whole is not None:
         kept = "of these classes" if whole.class_names else f"of {data.classes} classes without names"

@@ -9,7 +9,7 @@ import keras
 
 from keras_resnets.architecture.preprocessing import Preprocessing
 from keras_resnets.data import Data
-from keras_resnets.data.folders import listed
+from keras_resnets.errors import listed
 from keras_resnets.network.cost import parameters
 from keras_resnets.showing import counted
 from keras_resnets.training.recipes import Recipe

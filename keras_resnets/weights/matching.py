@@ -13,12 +13,12 @@ import numpy as np
 
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 from keras_resnets.explaining import explained
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.weights import keras_families
 from keras_resnets.weights.families import Contents, Family, Source
-from keras_resnets.weights.plans import Plan, Row, first_few
+from keras_resnets.weights.plans import Plan, Row
 from keras_resnets.weights.recognition import arch_of, as_archive, recognise, require_family
 from keras_resnets.weights.roles import Role, role
 
@@ -169,7 +169,7 @@ def make_plan(
         preprocessing, said = family.prepares(model.input_shape[-1], classes)
         notes += [said] if said else []
     if heads := [name for name in family.heads(contents) if contents.full[name] in left]:
-        notes.append(f"the file's classifier is left: {first_few([repr(name) for name in heads])}")
+        notes.append(f"the file's classifier is left: {listed(map(repr, heads), 3)}")
     return Plan(str(archive.path), family.name, preprocessing, tuple(rows), tuple(unused), tuple(left), tuple(notes))
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from keras_resnets.architecture.preprocessing import Preprocessing
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 from keras_resnets.showing import Description, Shown, Table, describes
 from keras_resnets.weights.roles import role
 
@@ -105,7 +105,7 @@ class Plan(Shown):
             ),
             ("has what the network lacks", list(self.unused)),
         ]
-        texts = [f"{problem}: {first_few(names)}" for problem, names in problems if names]
+        texts = [f"{problem}: {listed(names, 3)}" for problem, names in problems if names]
         start = f"{self.file!r} is of another network. It {'; it '.join(texts)}."
         wrong = self._with_status("missing", "wrong shape", "wrong type")
         if not self.unused and all(_is_classifiers(row.variable) for row in wrong):
@@ -135,12 +135,6 @@ def _describe_status(row: Row) -> str:
     return f"{row.status}: {' and '.join('x'.join(map(str, shape)) or 'a number' for shape in row.found)}"
 
 
-def first_few(names: list[str], most: int = 3) -> str:
-    """Joins the first few names of a list, and says how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
 @describes(Plan)
 def _shown(plan: Plan) -> Description:
     """Returns what notebooks show: the variables that are not filled come first."""
@@ -148,7 +142,7 @@ def _shown(plan: Plan) -> Description:
     facts = [
         ("format", plan.format),
         ("preprocessing", "not known" if steps is None else f"{steps.channels}, mean {steps.mean}, std {steps.std}"),
-        *[("unused", first_few(list(plan.unused)))] * bool(plan.unused),
+        *[("unused", listed(plan.unused, 3))] * bool(plan.unused),
     ]
     ordered = sorted(plan.rows, key=lambda row: row.status == "fits")
     rows = [(r.variable, r.source or "-", "x".join(map(str, r.shape)), _describe_status(r)) for r in ordered]

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator
 
 from keras_resnets.archives.archive import Archive
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 from keras_resnets.weights import cifar_families, keras_families, torch_families, wu_families
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.opening import open_archive
-from keras_resnets.weights.plans import first_few
 
 FAMILIES = (
     keras_families.OWN,
@@ -102,7 +101,7 @@ def require_family(archive: Archive) -> tuple[Family, Contents]:
             f"old Keras saved have no names; load them with load_weights of the same network."
         )
     if recognised is None:
-        tensors = first_few([repr(name) for name in archive])
+        tensors = listed(map(repr, archive), 3)
         raise ArgumentError(
             f"{str(archive.path)!r} is of no known family: its names are {tensors or 'none'}. Known are those of "
             f"keras.applications, torchvision, timm, transformers, pytorchcv, the CIFAR projects of akamaster, "

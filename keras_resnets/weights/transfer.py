@@ -15,14 +15,14 @@ import numpy as np
 from keras_resnets.architecture import counting, variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.archives.archive import Archive
-from keras_resnets.errors import ArgumentError
+from keras_resnets.errors import ArgumentError, listed
 from keras_resnets.explaining import explained
 from keras_resnets.network.adoption import adopt
 from keras_resnets.network.assembly import assemble
 from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import channels_last
 from keras_resnets.network.saving import load_model, take_over
-from keras_resnets.weights import fetching, keras_families, matching, plans, public, recognition
+from keras_resnets.weights import fetching, keras_families, matching, public, recognition
 from keras_resnets.weights.families import Contents, Family
 from keras_resnets.weights.plans import Plan
 from keras_resnets.weights.roles import Role
@@ -312,7 +312,7 @@ def _check_known(family: Family, contents: Contents) -> None:
     known = f"{family.known}|{family.classifier}"
     others = [name for name in contents if family.known and not re.fullmatch(known, name)]
     if others:
-        names = plans.first_few([repr(name) for name in others])
+        names = listed(map(repr, others), 3)
         raise ArgumentError(f"{start} also {names}, as Res2Net or squeeze-and-excitation have, {end}")
     before, grouped = (contents.kernel_shape(f"layer1.0.conv{n}.weight") for n in (1, 2))
     if family.known and before and grouped and len(grouped) == 4 and grouped[1] < before[0]:
@@ -348,7 +348,7 @@ def _reachable(fields: dict[str, Any], spec: Spec) -> dict[str, Any]:
 
 def _check_top(top: bool, has_classifier: bool, archive: Archive, heads: Collection[str] = ()) -> None:
     if top and not has_classifier:
-        names = plans.first_few([repr(name) for name in heads])
+        names = listed(map(repr, heads), 3)
         lacks = f"whose classifier is not the family's ({names})" if heads else "which has no classifier"
         raise ArgumentError(
             f"include_top must be False for {str(archive.path)!r}, {lacks}; got True. To train one, "
