@@ -30,6 +30,7 @@ from helpers.notices import told
 
 import keras_resnets as kr
 from keras_resnets.reports.study import DRAWINGS
+from keras_resnets.runs import removal
 
 matplotlib.use("agg")
 GOLDEN = Path(__file__).parent / "golden"
@@ -384,11 +385,23 @@ def test_a_study_that_trains_goes_on_in_its_cells(tmp_path, exact):
     assert times == {path: (path / "times.csv").read_bytes() for path in times}
 
 
+def killed_as_it_ended(out):
+    """Leaves in each run below `out` what a kill leaves right after its record came to its place."""
+    left = [record.parent / ".run.json.a1b2c3d4" for record in out.rglob("run.json")]
+    for folder in left:
+        folder.mkdir()
+        (folder / removal.ALIVE).write_text("")
+    assert left
+    return left
+
+
 @pytest.mark.parametrize("call", [degradation, dynamics])
 def test_a_study_whose_networks_are_trained_trains_none(call, tmp_path, exact):
     out = copied(f"trained/{call.__name__}", tmp_path)
     files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    left = killed_as_it_ended(out)
     check_rows(call(out).rows, call.__name__, exact)
+    assert not [path for path in left if path.exists()]
     assert files == {path: path.read_bytes() for path in files}
 
 
@@ -408,8 +421,10 @@ def test_a_finished_search_is_read(tmp_path):
 def test_a_stopped_search_goes_on_in_its_trials(tmp_path, exact):
     out = copied("searches/stopped", tmp_path)
     trials, events = {path.name for path in out.glob("trials/*")}, (out / "journal.jsonl").read_text()
+    left = killed_as_it_ended(out)
     with told_of_draws():
         study = search(out)
+    assert not [path for path in left if path.exists()]
     # The folder of a trial is named by all options of its network and recipe: a new name would train it anew.
     assert {path.name for path in out.glob("trials/*")} == trials
     assert (out / "journal.jsonl").read_text().startswith(events)

@@ -81,7 +81,7 @@ class Run:
                 f"Another process is working in {str(self.path)!r}. Wait for it to end, or give another --out."
             ) from None
         try:
-            self._remove_leftovers()
+            self.sweep()
             self._repair_record()
             self._check_record()
         except BaseException:
@@ -92,8 +92,11 @@ class Run:
     def __exit__(self, *_) -> None:
         self._lock.release()
 
-    def _remove_leftovers(self) -> None:
-        """Removes half-written files of a killed process, also of checkpoints and logs."""
+    def sweep(self) -> None:
+        """Removes half-written files of a killed process, also of checkpoints and logs.
+
+        Who works here does it first; who finds the work finished, and so leaves it, has it to do as well.
+        """
         for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
             for part in filter(_is_half_written, self.path.glob(pattern)):
                 if not is_in_use(part, newborn=0):

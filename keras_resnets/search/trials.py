@@ -92,6 +92,7 @@ class Setting:
         write_json(place / "plan.json", known, sealed=True)
         for k in range(self.seeds):
             if self._reached(place / f"seed{k}", epochs):
+                Run(place / f"seed{k}", {}).sweep()
                 continue
             self._train(plan, place / f"seed{k}", k, epochs, verbose, trial)
 

@@ -141,6 +141,7 @@ def train_cells(
             )
             gc.collect()  # a network refers to itself
             write_json(folder / "cell.json", record, sealed=True)
+        Run(folder, {}).sweep()
         rows.append(cell.columns | _results(folder) | {"run": str(folder.relative_to(out))})
         if verbose:
             columns = ", ".join(f"{key} {value}" for key, value in cell.columns.items())
