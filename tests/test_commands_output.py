@@ -118,6 +118,13 @@ def test_a_study_has_its_own_options_alone_and_an_example_that_is_read(name):
     assert len(text.splitlines()) < 32
 
 
+def test_the_list_of_commands_says_of_each_in_whole_what_it_does():
+    text = cli.cli.get_help(click.Context(cli.cli, info_name="keras-resnets", terminal_width=80))
+    lines = text.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == sorted(cli.cli.commands), "one line for each"
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_the_help_of_the_group_has_two_sections():
     text = study.get_help(click.Context(study, info_name="study"))
     head, _, rest = text.partition("Of a trained network:")

@@ -54,7 +54,7 @@ cli.add_command(weights)
 cli.add_command(report)
 
 
-@cli.command()
+@cli.command(short_help="Train on digits, delete each block, export.")
 @click.option("--out", default="runs/demo", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
 @click.option(
     "--model",

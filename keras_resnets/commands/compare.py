@@ -8,7 +8,7 @@ from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="Compare networks: accuracy, parameters, latency.")
 @click.argument("runs", nargs=-1, required=True, shell_complete=names.weights)
 @console.data_options
 @console.split

@@ -11,7 +11,7 @@ from keras_resnets.commands.output import Output
 from keras_resnets.errors import ArgumentError
 
 
-@click.command()
+@click.command(short_help="Turn a public weight file into a .keras file.")
 @click.argument("file", shell_complete=names.weights)
 @click.argument("model", required=False, shell_complete=names.variant)
 @console.fields(help="Replace a field of the spec.")

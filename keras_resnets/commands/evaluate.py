@@ -11,7 +11,7 @@ from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="Measure accuracy, of each class, and confusions.")
 @click.argument("source", shell_complete=names.weights)
 @console.data_options
 @console.split

@@ -11,7 +11,7 @@ from keras_resnets.commands.output import Output
 from keras_resnets.export.formats import FORMATS, check_place
 
 
-@click.command()
+@click.command(short_help="Write a SavedModel, LiteRT or ONNX file.")
 @click.argument("source", shell_complete=names.weights)
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="saved_model", show_default=True)
 @console.data_options

@@ -12,7 +12,7 @@ from keras_resnets.commands.output import Output
 _COLUMNS = ("depth", "blocks", "parameters", "MACs", "input")
 
 
-@click.command()
+@click.command(short_help="List the variants, with depth and cost.")
 @click.argument("name", required=False, shell_complete=names.variant)
 @output.printing
 def models(name: str | None, say: Output) -> None:

@@ -10,7 +10,7 @@ from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="Say which class each image shows.")
 @click.argument("source", shell_complete=names.weights)
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, help="How many of the most probable classes to name.")

@@ -10,7 +10,7 @@ from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="Drop the blocks that cost least, and fine-tune.")
 @click.argument("source", shell_complete=names.weights)
 @console.data_options
 @click.option("--blocks", type=int, help="Number of blocks to drop.")

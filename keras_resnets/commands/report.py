@@ -10,7 +10,7 @@ from keras_resnets.commands import checks, console, output
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="Write one page on runs and studies.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write; by default report.html in the one folder given."

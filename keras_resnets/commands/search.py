@@ -14,7 +14,7 @@ from keras_resnets.commands.console import data_options, execution_options, read
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="Search depth against width at one budget.")
 @click.argument("network", required=False, shell_complete=names.spec)
 @data_options
 @click.option("--budget-params", type=int, help="Trainable parameters of every network.")

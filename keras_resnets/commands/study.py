@@ -64,7 +64,11 @@ class Studies(Group):
                 formatter.write_dl([(name, e.about) for name, e in STUDIES.items() if e.trains == trains])
 
 
-@click.group(cls=Studies, subcommand_metavar="STUDY [SOURCE] ...")
+@click.group(
+    cls=Studies,
+    subcommand_metavar="STUDY [SOURCE] ...",
+    short_help="Delete, reorder or unskip blocks, follow paths, compare.",
+)
 def study() -> None:
     """Run a study on SOURCE, and write its table, figure and summary.
 

@@ -31,7 +31,7 @@ def _recipe_options(command):
     return command
 
 
-@click.command()
+@click.command(short_help="Train a network in a run directory.")
 @click.argument("model", shell_complete=names.spec)
 @console.data_options
 @click.option(

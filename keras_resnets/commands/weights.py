@@ -10,7 +10,7 @@ from keras_resnets.commands import names, output
 from keras_resnets.commands.output import Output
 
 
-@click.command()
+@click.command(short_help="List public weights.")
 @click.argument("variant", required=False, shell_complete=names.weighted)
 @output.printing
 def weights(variant: str | None, say: Output) -> None:

@@ -18,6 +18,7 @@ from keras_resnets.network.chain import ResidualNetwork
 from keras_resnets.network.data_format import LAST
 from keras_resnets.network.layers import MaxPool
 from keras_resnets.network.outputs import activation_at_end, last_layer
+from keras_resnets.network.probabilities import softmax
 from keras_resnets.network.tracing import in_precision
 
 OUTPUTS = ("model", "logits", "probabilities")
@@ -62,16 +63,16 @@ class Inference:
     def expected(self, x: np.ndarray) -> np.ndarray:
         """Returns the output that the file should have: the network's in Keras, with a softmax computed by NumPy."""
         y = self.network.predict_on_batch(self.prepared(x))
-        return _softmax(y) if self.softmax else y
+        return softmax(y) if self.softmax else y
 
     def answered(self, x: np.ndarray) -> np.ndarray:
         """Returns the output of the original model in its own precision, with the softmax if one is added."""
         y = np.asarray(self.model.predict_on_batch(self.prepared(x)), "float32")
-        return _softmax(y) if self.softmax else y
+        return softmax(y) if self.softmax else y
 
     def as_answered(self, y: np.ndarray) -> np.ndarray:
         """Converts outputs of `expected` to those of `answered`: applies the softmax that was removed."""
-        return _softmax(y) if self.cut else y
+        return softmax(y) if self.cut else y
 
     def prepared(self, x: np.ndarray) -> np.ndarray:
         """Converts the file's inputs to the network's."""
@@ -221,8 +222,3 @@ def _in_float32(model: keras.Model) -> keras.Model:
     copy = type(model).from_config(in_precision(model.get_config(), "float32"))
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _softmax(y: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(y - y.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)

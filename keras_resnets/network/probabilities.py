@@ -12,6 +12,12 @@ def are_probabilities(scores: np.ndarray) -> bool:
     return bool((scores >= 0).all() and np.allclose(scores.sum(-1), 1, atol=1e-3))
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of logits of shape (..., classes), in their precision."""
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
 def class_probabilities(scores: np.ndarray, end: str | None, classes: int | None = None) -> np.ndarray:
     """Returns a classifier's outputs as the probability of each class.
 
@@ -49,7 +55,4 @@ def class_probabilities(scores: np.ndarray, end: str | None, classes: int | None
             f"the network must end in a softmax, a sigmoid or logits of at least 2 classes; it ends in {end} with "
             f"{scores.shape[1]} output{'s' * (scores.shape[1] > 1)}. One logit of two classes needs the names of both."
         )
-    if end == "softmax":
-        return scores
-    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
+    return scores if end == "softmax" else softmax(scores)

@@ -21,7 +21,7 @@ from keras_resnets.data.passes import joined
 from keras_resnets.errors import ArgumentError, listed, notice, one_of
 from keras_resnets.instruments.evaluation import measure_examples, progress
 from keras_resnets.network.outputs import answer_one_class, check_classifier
-from keras_resnets.network.probabilities import are_probabilities
+from keras_resnets.network.probabilities import are_probabilities, softmax
 from keras_resnets.runs import Run, fingerprint
 from keras_resnets.segmentation.losses import enlarged
 from keras_resnets.segmentation.metrics import confusion_matrix
@@ -299,8 +299,7 @@ def _example_answers(scores: np.ndarray, labels: np.ndarray, classes: int):
     """Returns what `Answers` holds, of a batch."""
     scores = scores.astype("float64")
     best, ranks, losses = measure_examples(scores, labels)
-    likely = scores if are_probabilities(scores) else np.exp(scores - scores.max(-1, keepdims=True))
-    likely = likely / likely.sum(-1, keepdims=True)
+    likely = scores / scores.sum(-1, keepdims=True) if are_probabilities(scores) else softmax(scores)
     return labels, best, likely.max(-1), losses, ranks
 
 
