@@ -64,6 +64,9 @@ def test_a_study_replaces_nothing_that_no_study_wrote(tmp_path):
         study.save(tmp_path)
     assert (tmp_path / "logs" / "events.out.tfevents.1.mine").read_text() == "mine"
     assert len(list((tmp_path / "logs").iterdir())) == 2
+    (tmp_path / "study.json").unlink()  # it was stopped before its last file, and a checksum has been damaged since
+    (tmp_path / ".sums" / "rows.csv.json").write_text("")
+    study.save(tmp_path)
     loaded = Study.load(tmp_path)
     assert loaded.rows.equals(study.rows)
     assert loaded.summary["b"] != loaded.summary["b"]
@@ -310,6 +313,15 @@ def test_what_a_kill_left_at_any_moment_is_swept_by_the_next_writer(kind, tmp_pa
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
     assert int(done.stdout) > 8
+
+
+def test_what_is_half_written_and_held_by_nobody_is_swept(tmp_path):
+    left = tmp_path / ".a.csv.a1b2c3d4"
+    left.mkdir()
+    (left / "a.csv").write_text("half")
+    with whole(tmp_path / "a.csv") as part:
+        part.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_writer_whose_new_folder_another_sweeps_makes_one_more(tmp_path, monkeypatch):

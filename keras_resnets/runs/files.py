@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -20,8 +19,6 @@ from keras_resnets.explaining import explained
 from keras_resnets.runs import removal
 from keras_resnets.runs.sums import REMEDY, Damaged, seal, verified
 
-# A folder without that file is of an earlier version, or was made a moment ago.
-_NEWBORN = 3600.0
 # Numbers that JSON lacks.
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -185,22 +182,13 @@ def _sweep(path: Path, own: str | None) -> None:
         removal.remove(folder, written if own is None else rf"{written}|(?:{re.escape(path.name)}|old)/(?:{own})")
 
 
-def is_in_use(folder: Path, newborn: float = _NEWBORN) -> bool:
-    """Whether a process is still writing in a folder of `whole`.
-
-    Args:
-        folder: the folder.
-        newborn: seconds for which one that has no file which says so is taken for in use.
-    """
+def is_in_use(folder: Path) -> bool:
+    """Whether a process is still writing in a folder of `whole`: it holds the file there that says so."""
     try:
         with open(folder / removal.ALIVE, "rb") as alive:
             fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
-    except FileNotFoundError:
-        with contextlib.suppress(OSError):
-            return abs(time.time() - folder.stat().st_mtime) < newborn
-        return True
-    except IsADirectoryError:  # whoever put it there is no writer
+    except (FileNotFoundError, IsADirectoryError):  # whoever removed it, or put a folder there, is no writer
         return False
     except OSError:
         return True

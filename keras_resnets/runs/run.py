@@ -99,7 +99,7 @@ class Run:
         """
         for pattern in (".*", "checkpoints/.*", "logs/*/.*"):
             for part in filter(_is_half_written, self.path.glob(pattern)):
-                if not is_in_use(part, newborn=0):
+                if not is_in_use(part):
                     removal.remove(part, removal.half_written(re.escape(part.name[1:].rpartition(".")[0])))
         for pattern in ("", "checkpoints/", "logs/*/"):
             for file in self.path.glob(f"{pattern}{SUMS}/*.part"):

@@ -46,12 +46,12 @@ def seal(path: str | os.PathLike, part: str | os.PathLike | None = None) -> None
 
 @explained
 def has_sum(path: str | os.PathLike) -> bool:
-    """Whether a checksum is recorded for a file, so that it is one of this package's.
+    """Whether a checksum is recorded for a file, be it damaged, so that it is one of this package's.
 
     Args:
         path: the file.
     """
-    return bool(_digests(Path(path)))
+    return _file(Path(path)).is_file()
 
 
 @explained

@@ -13,10 +13,11 @@ from keras_resnets.instruments.timing import latency
 from keras_resnets.network.assembly import assemble
 from keras_resnets.reports.statistics import wilson
 from keras_resnets.reports.study import Study
-from keras_resnets.runs import Run, read_csv, read_json, sound, whole, write_json
+from keras_resnets.runs import Run, read_json, sound, whole, write_json
 from keras_resnets.search import drawing as drawing  # a study can only be saved if its drawing is registered
 from keras_resnets.search.journal import COMPLETED
 from keras_resnets.search.trials import Setting
+from keras_resnets.training.stopwatch import times_of
 
 # Columns of costs, and the quantiles in the summary.
 COSTS = ("parameters", "macs", "activations", "latency")
@@ -74,8 +75,7 @@ def _errors(setting: Setting, plan, epochs: int) -> dict[str, Any]:
         last = min(epochs, len(history))
         errors.append(1 - round(history["val_accuracy"].iloc[last - 1] * examples) / examples)
         last_epochs.append(last)
-        times = read_csv(place / f"seed{k}" / "times.csv")
-        seconds.append(float(times["seconds"].iloc[:last].sum()))
+        seconds.append(float(times_of(place / f"seed{k}", last)["seconds"].sum()))
         record = Run(place / f"seed{k}", {}).record or {}
         if last == len(history) and "results" in record:
             results = record["results"]

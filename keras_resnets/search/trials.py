@@ -97,7 +97,7 @@ class Setting:
             self._train(plan, place / f"seed{k}", k, epochs, verbose, trial)
 
     def _train(self, plan: Plan, place: Path, k: int, epochs: int, verbose: int, trial: str) -> None:
-        callbacks: list[keras.callbacks.Callback] = [Stopwatch(place / "times.csv")]
+        callbacks: list[keras.callbacks.Callback] = [Stopwatch(place)]
         if trial:
             logs = self.out / LOGS / shown_as(plan, trial) / (f"seed{k}" if self.seeds > 1 else "")
             callbacks.append(Curves(logs, self.space.epochs, f"{told(self.out)}, trial {trial}"))

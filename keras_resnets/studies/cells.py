@@ -19,10 +19,10 @@ from keras_resnets.architecture import variants
 from keras_resnets.architecture.spec import Spec
 from keras_resnets.errors import ArgumentError
 from keras_resnets.reports.statistics import wilson
-from keras_resnets.runs import Run, read_csv, read_json, sound, write_json
+from keras_resnets.runs import Run, read_json, sound, write_json
 from keras_resnets.showing import counted
 from keras_resnets.training import recipes
-from keras_resnets.training.stopwatch import Stopwatch
+from keras_resnets.training.stopwatch import Stopwatch, times_of
 from keras_resnets.training.training import train
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def train_cells(
         record = _record(cell, data)
         done = _comparable(_read(folder / "cell.json") or {}) == record and _is_done(folder)
         if not done:
-            watch = Stopwatch(folder / "times.csv")
+            watch = Stopwatch(folder)
             train(
                 spec_of(cell.network),
                 data.seeded(cell.seed) if isinstance(data, datasets.Data) else data,
@@ -163,16 +163,25 @@ def _record(cell: Cell, data) -> dict[str, Any]:
         "epochs": cell.epochs,
         "seed": cell.seed,
         "paths": repr(cell.paths),
-        "data": {"name": data.name, **data.options} if isinstance(data, datasets.Data) else {"name": str(data)},
+        "data": _asked(data) if isinstance(data, datasets.Data) else {"name": str(data)},
     }
     return _comparable(json.loads(json.dumps(record, default=str)))
 
 
+# What identifies data, and what it is where a record does not say.
+_OF_DATA = {"data_dir": None, "image_size": None, "validation": 0.1, "contents": None, "given": {}}
+
+
+def _asked(data: datasets.Data) -> dict[str, Any]:
+    """Returns what identifies data, with those settings of their batches that the recipe does not determine."""
+    given = {key: data.options[key] for key in sorted(data.given) if key in data.options}
+    return {"name": data.name, **data.options, "given": {k: v for k, v in given.items() if k not in ("seed", *_OF_DATA)}}
+
+
 def _comparable(record: dict[str, Any]) -> dict[str, Any]:
-    """Reduces a record to what identifies the data; the recipe determines their batches."""
-    defaults = {"data_dir": None, "image_size": None, "validation": 0.1, "contents": None}
+    """Reduces a record to what identifies the data."""
     data = record.get("data") or {}
-    return {**record, "data": {"name": data.get("name"), **{key: data.get(key, defaults[key]) for key in defaults}}}
+    return {**record, "data": {"name": data.get("name"), **{key: data.get(key, _OF_DATA[key]) for key in _OF_DATA}}}
 
 
 def _read(file: Path) -> Any:
@@ -192,7 +201,7 @@ def _results(folder: Path) -> dict[str, Any]:
     """Returns the columns of a finished run: its results and times."""
     record = Run(folder, {}).record or {}
     results = record["results"]
-    times = read_csv(folder / "times.csv")
+    times = times_of(folder, results["epochs"])
     return {
         **_errors(results),
         "loss": results["test_loss"],

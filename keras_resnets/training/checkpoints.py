@@ -25,14 +25,15 @@ def state_of(model) -> dict[str, Any]:
     """Returns the whole state of a training by name: weights, random state, optimiser.
 
     Names leave out the numbers that Keras gives to seed generators and optimisers in order of creation, so that a run
-    can also resume in a process that has trained before. An optimiser is called `sgd` as in later Keras, and not `SGD`
-    as in earlier Keras, so that a run can resume with another release.
+    can also resume in a process that has trained before. An optimiser is called `sgd` or `adam_w` as in later Keras,
+    and not `SGD` or `adamw` as in earlier Keras, so that a run can resume with another release.
     """
     named = [(variable.path, variable) for variable in [*model.trainable_variables, *model.non_trainable_variables]]
     if getattr(model, "optimizer", None) is not None:
         for variable in model.optimizer.variables:
             kind, slash, rest = variable.path.partition("/")
-            named.append((re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower() + slash + rest, variable))
+            kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower().replace("adamw", "adam_w")
+            named.append((kind + slash + rest, variable))
     return {f"{i:05d} {re.sub(r'_[0-9]+/', '/', path)}": variable for i, (path, variable) in enumerate(named)}
 
 

@@ -6,10 +6,45 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
-from keras_resnets.runs import read_csv, whole
+from keras_resnets.errors import listed
+from keras_resnets.runs import Damaged, read_csv, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+FILE = "times.csv"
+
+
+def times_of(folder: str | os.PathLike, epochs: int) -> pd.DataFrame:
+    """Returns what a `Stopwatch` recorded of the first epochs of a training.
+
+    Args:
+        folder: the directory of the run.
+        epochs: how many.
+
+    Raises:
+        Damaged: the file is damaged or gone, or epochs are missing, which nothing but another training can mend.
+    """
+    file = Path(folder) / FILE
+    try:
+        times = read_csv(file)
+        missing = sorted({*range(1, epochs + 1)}.difference(times["epoch"]))
+        if not missing:
+            return times[times["epoch"] <= epochs]
+        reason = f"lacks {'epoch' if len(missing) == 1 else 'epochs'} {listed(map(str, missing), 3)}"
+    except FileNotFoundError:
+        reason = "is gone"
+    except (Damaged, KeyError):
+        reason = "is damaged"
+    raise Damaged(
+        f"{str(file)!r} {reason}, and with it the time of a training. Move {str(folder)!r} away, and the command that "
+        f"wrote it trains that network again; nothing else is lost."
+    )
 
 
 class Stopwatch(keras.callbacks.Callback):
@@ -22,12 +57,12 @@ class Stopwatch(keras.callbacks.Callback):
     again from its start, so an interrupted training has the same rows as one that was not.
 
     Args:
-        file: the file to write: a table of `epoch`, `steps` and `seconds`.
+        folder: the directory of the run, in which the file is written: a table of `epoch`, `steps` and `seconds`.
     """
 
-    def __init__(self, file: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike):
         super().__init__()
-        self.file = Path(file)
+        self.file = Path(folder) / FILE
         self._clock: Callable[[], float] = time.perf_counter
         self._marks: list[float] = []
         self._steps: list[int] = []
@@ -52,9 +87,8 @@ class Stopwatch(keras.callbacks.Callback):
         first, steps = self._steps[0], self._steps[-1]
         seconds = (ends[-1] - ends[0]) * steps / (steps - first) if steps > first else ends[0] - begun
         table = pd.DataFrame([{"epoch": epoch + 1, "steps": steps, "seconds": seconds}])
-        if self.file.exists():
-            earlier = read_csv(self.file)
-            table = pd.concat([earlier[earlier["epoch"] <= epoch], table])
+        if epoch:
+            table = pd.concat([times_of(self.file.parent, epoch), table])
         with whole(self.file, sealed=True) as part:
             table.to_csv(part, index=False)
 
