@@ -22,6 +22,7 @@ from keras_resnets.commands.cli import main
 from keras_resnets.errors import ArgumentError
 from keras_resnets.pages import curves
 from keras_resnets.reports import study as study_module
+from keras_resnets.runs import seal
 from keras_resnets.studies.answers import Answers
 from keras_resnets.studies.evaluate import of_answers
 
@@ -238,6 +239,14 @@ def test_damage_costs_its_part_alone(tmp_path):
     assert page.tables["unskip: rows"] == {"a": ["1"], "b": ["2"]}
     assert "dropped" in page.tables["['a list']: rows"]
     assert [image for image in page.of("img") if "that the study of another version saved" in image["alt"]]
+
+
+def test_a_table_of_epochs_that_is_gone_is_told(tmp_path):
+    folder = copied("trainings/finished", tmp_path / "run")
+    seal(folder / "history.csv")
+    (folder / "history.csv").unlink()
+    page = page_of(folder, out=tmp_path / "page.html")
+    assert "The table of epochs of run, history.csv, is gone" in page.text
 
 
 def test_folders_that_are_none_of_ours_are_refused(tmp_path, capsys):

@@ -343,21 +343,31 @@ def test_a_writer_whose_new_folder_another_sweeps_makes_one_more(tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_sigterm_ends_a_command_with_a_word_and_what_is_told_is_one_line(monkeypatch, capsys):
+def test_a_signal_ends_a_command_with_a_word_and_what_is_told_is_one_line(monkeypatch, capsys):
     import os
     import signal
+    import sys
 
     from keras_resnets.errors import notice
 
-    def stopped(*_, **__):
-        notice("a file was mended.")
-        os.kill(os.getpid(), signal.SIGTERM)
+    class Library:
+        """Fails when it is removed, as what is stopped in the midst of its work does."""
 
-    before = signal.getsignal(signal.SIGTERM)
+        def __del__(self):
+            raise KeyError(0)
+
+    def stopped(*_, **__):
+        held = Library()  # noqa: F841
+        notice("a file was mended.")
+        os.kill(os.getpid(), number)
+
+    before, shown = signal.getsignal(signal.SIGTERM), sys.unraisablehook
     monkeypatch.setattr(cli.cli, "main", stopped)
-    assert cli.main(["models"]) == 1
-    assert capsys.readouterr().err.splitlines() == [
-        "keras-resnets: a file was mended.",
-        "keras-resnets: stopped; the same command resumes.",
-    ]
-    assert signal.getsignal(signal.SIGTERM) == before
+    for number in (signal.SIGTERM, signal.SIGINT):  # noqa: B007
+        assert cli.main(["models"]) == 1
+        assert capsys.readouterr().err.splitlines() == [
+            "keras-resnets: a file was mended.",
+            "keras-resnets: stopped; the same command resumes.",
+        ]
+    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == (before, shown)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler

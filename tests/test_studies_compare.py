@@ -200,7 +200,7 @@ def test_repeats_of_a_recipe_are_recognised_and_their_spread_told(runs, tmp_path
     assert pairs["paired"].all()
     assert pairs["repeats"].to_dict() == {pair: pair[0][0] == pair[1][0] for pair in pairs.index}
     # What differs between the runs, and their epochs.
-    assert study.tables["settings"].set_index("setting").loc["recipe.epochs"].tolist() == [2, 2, 5, 5]
+    assert study.tables["settings"].set_index("setting").loc["recipe.epochs"].tolist() == ["2", "2", "5", "5"]
     curves = study.tables["curves"]
     history = pd.read_csv(GOLDEN / "finished" / "history.csv")
     assert curves[curves["network"] == "b1"]["val_accuracy"].tolist() == history["val_accuracy"].tolist()

@@ -94,19 +94,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Lets SIGTERM stop a command as SIGINT does, with a word."""
+    """Lets SIGTERM stop a command as SIGINT does, with a word and nothing else.
+
+    Libraries that are stopped in the midst of their work, such as h5py, have their objects fail as they are removed,
+    which Python would show as tracebacks.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(*_) -> None:
+        sys.unraisablehook = lambda _: None
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    ignored = signal.getsignal(signal.SIGINT) is not signal.default_int_handler  # of a command in the background, say
+    signals = [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGINT]
+    shown, before = sys.unraisablehook, {number: signal.signal(number, stop) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = shown
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _has_working_directory() -> bool:

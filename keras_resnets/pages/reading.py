@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keras_resnets.errors import ArgumentError, Notice
 from keras_resnets.reports import Study
-from keras_resnets.runs import UNFINISHED, Run, read_csv
+from keras_resnets.runs import UNFINISHED, Run, has_sum, read_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,6 +158,10 @@ def _found(path: Path, name: str) -> Found:
         if found.history is not None and "epoch" not in found.history:
             found.notes.append(f"The table of epochs of {name} has no column of epochs, and is left out.")
             found.history = None
+    elif has_sum(path / "history.csv"):
+        found.notes.append(
+            f"The table of epochs of {name}, history.csv, is gone. The command that wrote it makes it again."
+        )
     inner = [path / "study", *_children(path / "studies")]
     found.studies = [_found(place, place.name) for place in inner if is_ours(place)]
 

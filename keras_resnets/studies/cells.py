@@ -175,7 +175,11 @@ _OF_DATA = {"data_dir": None, "image_size": None, "validation": 0.1, "contents":
 def _asked(data: datasets.Data) -> dict[str, Any]:
     """Returns what identifies data, with those settings of their batches that the recipe does not determine."""
     given = {key: data.options[key] for key in sorted(data.given) if key in data.options}
-    return {"name": data.name, **data.options, "given": {k: v for k, v in given.items() if k not in ("seed", *_OF_DATA)}}
+    return {
+        "name": data.name,
+        **data.options,
+        "given": {k: v for k, v in given.items() if k not in ("seed", *_OF_DATA)},
+    }
 
 
 def _comparable(record: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from keras_resnets.network.cost import macs, parameters
 from keras_resnets.reports.statistics import holm, interval, mcnemar
 from keras_resnets.reports.statistics import paired as paired_by_seed
 from keras_resnets.reports.study import Study
-from keras_resnets.runs import read_csv, sound
+from keras_resnets.runs import has_sum, read_csv, sound
 from keras_resnets.segmentation.metrics import score as score_pixels
 from keras_resnets.studies import compare_drawing  # noqa: F401
 from keras_resnets.studies.answers import Answers, PixelAnswers, Source, Subject
@@ -239,11 +239,16 @@ def _curves(measured: Sequence[Measured]) -> pd.DataFrame:
     """Returns the epochs of all runs that have them, the columns of `history.csv` with `network` before."""
     import pandas as pd
 
-    tables = [
-        read_csv(m.folder / "history.csv").assign(network=m.subject.name)
-        for m in measured
-        if m.folder is not None and sound(m.folder / "history.csv")
-    ]
+    tables = []
+    for m in measured:
+        file = None if m.folder is None else m.folder / "history.csv"
+        if file is not None and sound(file):
+            tables.append(read_csv(file).assign(network=m.subject.name))
+        elif file is not None and has_sum(file):
+            notice(
+                f"{str(file)!r} is damaged or gone, and the curves are without it. The command that trained "
+                f"{m.subject.name!r} makes it again."
+            )
     if not tables:
         return pd.DataFrame()
     table = pd.concat(tables, ignore_index=True)
