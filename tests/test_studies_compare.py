@@ -177,6 +177,19 @@ def runs(tmp_path):
     return made
 
 
+def test_a_history_that_is_gone_or_damaged_is_told(runs):
+    for name in ("a0", "a1"):
+        kr.runs.seal(runs[name] / "history.csv")
+    (runs["a0"] / "history.csv").unlink()
+    (runs["a1"] / "history.csv").write_text("epoch\n1\n")
+    (runs["a1"] / ".sums" / "history.csv.json").write_text('{"sha256": ["0"]}')
+    with pytest.warns(Notice) as told:
+        study = kr.compare([runs[name] for name in ("a0", "a1", "b0")], kr.data.load("digits"), timed=0)
+    said = [str(one.message) for one in told if "the curves are without it" in str(one.message)]
+    assert ["a0" in said[0], "a1" in said[1]] == [True, True]
+    assert set(study.tables["curves"]["network"]) == {"b0"}
+
+
 def test_repeats_of_a_recipe_are_recognised_and_their_spread_told(runs, tmp_path, capsys):
     out = tmp_path / "compared"
     assert cli.main(["compare", *map(str, runs.values()), "--timed", "2", "--out", str(out)]) == 0

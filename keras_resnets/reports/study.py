@@ -154,9 +154,10 @@ class Study(Shown):
         for name in names:
             path = folder / name
             if path.is_dir() or (path.exists() and not ours):
+                why = "" if path.is_dir() else " (rows.csv has no checksum in .sums)"
                 raise ArgumentError(
-                    f"{str(path)!r} was not written by a study, and would be replaced by one; move it, or give another "
-                    f"folder (--out)."
+                    f"{str(path)!r} was not written by a study{why}, and would be replaced by one; move it, or give "
+                    f"another folder (--out)."
                 )
 
     @staticmethod

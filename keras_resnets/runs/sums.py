@@ -51,7 +51,7 @@ def has_sum(path: str | os.PathLike) -> bool:
     Args:
         path: the file.
     """
-    return _file(Path(path)).is_file()
+    return os.path.lexists(_file(Path(path)))
 
 
 @explained

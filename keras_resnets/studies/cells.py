@@ -169,17 +169,13 @@ def _record(cell: Cell, data) -> dict[str, Any]:
 
 
 # What identifies data, and what it is where a record does not say.
-_OF_DATA = {"data_dir": None, "image_size": None, "validation": 0.1, "contents": None, "given": {}}
+_OF_DATA: dict[str, Any] = {"data_dir": None, "image_size": None, "validation": 0.1, "contents": None, "given": {}}
 
 
 def _asked(data: datasets.Data) -> dict[str, Any]:
     """Returns what identifies data, with those settings of their batches that the recipe does not determine."""
-    given = {key: data.options[key] for key in sorted(data.given) if key in data.options}
-    return {
-        "name": data.name,
-        **data.options,
-        "given": {k: v for k, v in given.items() if k not in ("seed", *_OF_DATA)},
-    }
+    given = data.given & data.options.keys() - {"seed", *_OF_DATA}
+    return {"name": data.name, **data.options, "given": {key: data.options[key] for key in sorted(given)}}
 
 
 def _comparable(record: dict[str, Any]) -> dict[str, Any]:
