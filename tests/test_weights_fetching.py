@@ -113,7 +113,7 @@ def test_what_cannot_be_fetched_is_told_in_one_sentence_and_leaves_nothing(how, 
     text = str(caught.value)
     for part in [f"'{NAME}'", *REASONS.get(how, ["127.0.0.1:9 cannot be reached"])]:
         assert part in text
-    assert f"put the file resnet8.th from {address}/{how}/net.th into '{folder}'." in text
+    assert f"put the file resnet8.th from {address}/{how}/net.th into '{folder}'; make that folder if it" in text
     assert "\n" not in text
     assert len(text) < 600
     assert not folder.exists()
@@ -292,8 +292,8 @@ def test_a_repository_that_is_not_here_says_which_file_to_put_where(hub, folder)
         kr.weights.network("hf:microsoft/resnet-18")
     stored = "microsoft--resnet-18.safetensors"
     assert (
-        f"put the file model.safetensors from https://huggingface.co/microsoft/resnet-18 into '{folder}' as {stored}."
-        in str(caught.value)
+        f"put the file model.safetensors from https://huggingface.co/microsoft/resnet-18 into '{folder}' as {stored}; "
+        "make that folder if it is not there." in str(caught.value)
     )
     folder.mkdir()
     (folder / stored).write_bytes(b"x")

@@ -121,7 +121,7 @@ def _fail(known: PublicSet, reason: str, cause: Exception | None = None, *, agai
     other = "; one with another checksum is there" if (folder / known.stored).is_file() else ""
     raise OSError(
         f"The weights {known.name!r} cannot be fetched: {reason}. {'Try again, or p' if again else 'P'}ut the file "
-        f"{known.file}{origin} into {str(folder)!r}{as_}{other}."
+        f"{known.file}{origin} into {str(folder)!r}{as_}{other}; make that folder if it is not there."
     ) from cause
 
 
