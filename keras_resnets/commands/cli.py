@@ -27,6 +27,7 @@ from keras_resnets.commands.report import report
 from keras_resnets.commands.search import search
 from keras_resnets.commands.study import study
 from keras_resnets.commands.train import train
+from keras_resnets.commands.values import Whole
 from keras_resnets.commands.weights import weights
 from keras_resnets.errors import ArgumentError, Notice
 
@@ -63,7 +64,7 @@ cli.add_command(report)
     shell_complete=names.variant,
     help="The variant to train.",
 )
-@click.option("--epochs", default=20, show_default=True, help="Length of the training.")
+@click.option("--epochs", type=Whole(), default=20, show_default=True, help="Length of the training.")
 @console.seed
 @output.printing
 def demo(out, model, epochs, seed, say: Output) -> None:

@@ -6,6 +6,7 @@ import click
 
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import Whole
 
 
 @click.command(short_help="Compare networks: accuracy, parameters, latency.")
@@ -13,7 +14,9 @@ from keras_resnets.commands.output import Output
 @console.data_options
 @console.split
 @console.match
-@click.option("--timed", default=30, show_default=True, help="Calls of each network to time; 0 for none.")
+@click.option(
+    "--timed", type=Whole(0), default=30, show_default=True, help="Calls of each network to time; 0 for none."
+)
 @console.out
 @output.printing
 def compare(runs, data, data_dir, image_size, download, split, match, timed, out, say: Output) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from keras_resnets.commands import checks, names
+from keras_resnets.commands.values import SEED, Whole
 from keras_resnets.errors import ArgumentError
 from keras_resnets.quiet import quiet
 
@@ -37,7 +38,7 @@ weights = click.option(
 )
 recipe = functools.partial(click.option, "--recipe", shell_complete=names.recipe)
 fields = functools.partial(click.option, "--set", "fields", multiple=True, metavar="FIELD=VALUE")
-seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
+seed = click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of every random draw.")
 
 
 def _named(context, option, value: str | None) -> str | None:
@@ -55,7 +56,7 @@ _data = [
         help="'digits', a tensorflow-datasets name, a folder with a folder per class, or an .npz file of arrays.",
     ),
     click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its sets."),
-    click.option("--image-size", type=int, help="Side to which images are resized."),
+    click.option("--image-size", type=Whole(), help="Side to which images are resized."),
     click.option("--download", is_flag=True, help="Let tensorflow-datasets download an absent set."),
 ]
 
@@ -75,7 +76,7 @@ def worker_options(what: str, each: str):
         each: what has GPUs of its own.
     """
     options = [
-        click.option("--workers", default=0, show_default=True, help=f"{what}, by Ray; 0 for no Ray."),
+        click.option("--workers", type=Whole(0), default=0, show_default=True, help=f"{what}, by Ray; 0 for no Ray."),
         click.option("--ray", default="local", show_default=True, help="Address of the Ray cluster for --workers."),
         click.option("--gpus", type=float, help=f"GPUs for each {each}; one where there are any, by default."),
     ]
@@ -90,7 +91,7 @@ _execution = [
         help="Mixed computes in 16 bits, for GPUs; float32 by default.",
     ),
     click.option("--jit/--no-jit", default=None, help="Compile steps by XLA; by default on JAX and on GPUs."),
-    click.option("--steps-per-execution", type=int, default=1, show_default=True, help="Steps between callbacks."),
+    click.option("--steps-per-execution", type=Whole(), default=1, show_default=True, help="Steps between callbacks."),
     click.option("--devices", metavar="N|all", help="Devices of this machine that share each batch; one by default."),
 ]
 

@@ -8,6 +8,7 @@ import click
 
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import Whole
 from keras_resnets.errors import ArgumentError
 
 
@@ -15,7 +16,7 @@ from keras_resnets.errors import ArgumentError
 @click.argument("file", shell_complete=names.weights)
 @click.argument("model", required=False, shell_complete=names.variant)
 @console.fields(help="Replace a field of the spec.")
-@click.option("--image-size", type=int, help="Side of the network's input; the variant's by default.")
+@click.option("--image-size", type=Whole(), help="Side of the network's input; the variant's by default.")
 @click.option("--prefix", help="Beginning of the names of the network that is meant, where FILE holds several.")
 @click.option("--no-top", is_flag=True, help="Leave the classifier out.")
 @click.option("--list", "listed", is_flag=True, help="Print every variable and where it comes from.")

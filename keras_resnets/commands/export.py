@@ -8,6 +8,7 @@ import click
 
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import Whole
 from keras_resnets.export.formats import FORMATS, check_place
 
 
@@ -15,7 +16,7 @@ from keras_resnets.export.formats import FORMATS, check_place
 @click.argument("source", shell_complete=names.weights)
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="saved_model", show_default=True)
 @console.data_options
-@click.option("--examples", type=int, help="Compare and measure on at most this many examples.")
+@click.option("--examples", type=Whole(), help="Compare and measure on at most this many examples.")
 @click.option("--preprocessing", is_flag=True, help="Make the file take raw pixels, preprocessed as in training.")
 @click.option(
     "--output",
@@ -25,7 +26,7 @@ from keras_resnets.export.formats import FORMATS, check_place
     show_default=True,
     help="What the file returns: the network's output, or that before or after the softmax.",
 )
-@click.option("--calls", default=50, show_default=True, help="Calls to measure the latency; 0 for none.")
+@click.option("--calls", type=Whole(0), default=50, show_default=True, help="Calls to measure the latency; 0 for none.")
 @console.seed
 @console.out
 @output.printing

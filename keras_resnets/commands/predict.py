@@ -8,12 +8,15 @@ import click
 
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import Whole
 
 
 @click.command(short_help="Say which class each image shows.")
 @click.argument("source", shell_complete=names.weights)
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top", default=5, show_default=True, help="How many of the most probable classes to name.")
+@click.option(
+    "--top", type=Whole(), default=5, show_default=True, help="How many of the most probable classes to name."
+)
 @click.option("--class-names", type=click.Path(path_type=Path), help="A text file with a class name in each line.")
 @click.option(
     "--preprocessing",
@@ -21,7 +24,7 @@ from keras_resnets.commands.output import Output
     help='What SOURCE does not say of its inputs, such as \'{"mean": [127.5], "std": [127.5], "resizing": '
     '{"crop": 0.875}}\', or a file with it.',
 )
-@click.option("--batch-size", default=32, show_default=True, help="Pictures computed together.")
+@click.option("--batch-size", type=Whole(), default=32, show_default=True, help="Pictures computed together.")
 @output.printing
 def predict(source, images, top, class_names, preprocessing, batch_size, say: Output) -> None:
     """Say which class each of IMAGES shows, and how probable it is.

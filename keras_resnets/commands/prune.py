@@ -8,12 +8,13 @@ import click
 
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import Whole
 
 
 @click.command(short_help="Drop the blocks that cost least, and fine-tune.")
 @click.argument("source", shell_complete=names.weights)
 @console.data_options
-@click.option("--blocks", type=int, help="Number of blocks to drop.")
+@click.option("--blocks", type=Whole(), help="Number of blocks to drop.")
 @click.option("--share", type=float, help="Share of the blocks to drop, instead.")
 @click.option("--tolerance", type=float, help="Drop until the error rises by more than this, such as 0.005, instead.")
 @click.option(
@@ -24,14 +25,20 @@ from keras_resnets.commands.output import Output
     help="Measure again after each drop, or only once.",
 )
 @click.option("--keep", multiple=True, metavar="BLOCK", help="A block that must stay.")
-@click.option("--examples", type=int, help="Choose the blocks on at most this many examples.")
+@click.option("--examples", type=Whole(), help="Choose the blocks on at most this many examples.")
 @click.option(
     "--recalibrate/--no-recalibrate", default=True, show_default=True, help="Recompute batch-norm statistics."
 )
-@click.option("--fine-tune", type=int, default=0, metavar="EPOCHS", help="Fine-tune at the end.")
+@click.option("--fine-tune", type=Whole(0), default=0, metavar="EPOCHS", help="Fine-tune at the end.")
 @click.option("--control/--no-control", default=False, help="Fine-tune the whole network in the same way, too.")
 @console.recipe(help="As for train; by default that of the run directory, or the one that fits.")
-@click.option("--timed", default=5, show_default=True, help="How many of the networks to export and time; 0 for none.")
+@click.option(
+    "--timed",
+    type=Whole(0),
+    default=5,
+    show_default=True,
+    help="How many of the networks to export and time; 0 for none.",
+)
 @console.weights
 @console.execution_options
 @console.seed

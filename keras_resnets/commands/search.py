@@ -12,14 +12,15 @@ import click
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.console import data_options, execution_options, read_execution, start, worker_options
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import SEED, Whole
 
 
 @click.command(short_help="Search depth against width at one budget.")
 @click.argument("network", required=False, shell_complete=names.spec)
 @data_options
-@click.option("--budget-params", type=int, help="Trainable parameters of every network.")
-@click.option("--budget-macs", type=int, help="Multiply-adds for one image, instead.")
-@click.option("--budget-memory", type=int, help="Elements of all convolutions' outputs for one image, instead.")
+@click.option("--budget-params", type=Whole(), help="Trainable parameters of every network.")
+@click.option("--budget-macs", type=Whole(), help="Multiply-adds for one image, instead.")
+@click.option("--budget-memory", type=Whole(), help="Elements of all convolutions' outputs for one image, instead.")
 @click.option(
     "--tolerance", default=0.02, show_default=True, help="Allowed deviation from the budget, as a share of it."
 )
@@ -28,14 +29,14 @@ from keras_resnets.commands.output import Output
 @console.fields(help="Replace a field of the spec.")
 @console.recipe(help="As for train, for all that does not vary.")
 @click.option("--oracle", default="random", show_default=True, help="random, grid, bayesian or hyperband.")
-@click.option("--trials", type=int, help="Largest number of trials; 12 for random and bayesian.")
-@click.option("--epochs", type=int, help="Length of a training; the recipe's by default.")
+@click.option("--trials", type=Whole(), help="Largest number of trials; 12 for random and bayesian.")
+@click.option("--epochs", type=Whole(), help="Length of a training; the recipe's by default.")
 @click.option("--objective", default="val_accuracy", show_default=True, help="Or val_loss.")
-@click.option("--seeds", default=1, show_default=True, help="Trainings of each trial.")
-@click.option("--patience", type=int, help="Stop a training after this many epochs without improvement.")
+@click.option("--seeds", type=Whole(), default=1, show_default=True, help="Trainings of each trial.")
+@click.option("--patience", type=Whole(), help="Stop a training after this many epochs without improvement.")
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
 @execution_options
-@click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of every random draw.")
 @worker_options("Trials to train at a time", "of these trials")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
 @output.printing

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from keras_resnets.commands import console, names
+from keras_resnets.commands.values import SEED, Listed, Whole
 
 
 class Source(enum.Enum):
@@ -22,16 +23,6 @@ class Source(enum.Enum):
     VARIANT = "a variant to train"
     VARIANT_OR_DEFAULT = "a variant to train; the study has a default"
     NONE = "not taken"
-
-
-class Listed(click.ParamType):
-    """Values of one kind, joined by commas."""
-
-    def __init__(self, kind: type):
-        self.kind, self.name = click.types.convert_type(kind), "list"
-
-    def convert(self, value, param, ctx):
-        return value if isinstance(value, tuple) else tuple(self.kind(part, param, ctx) for part in value.split(","))
 
 
 @dataclass(frozen=True)
@@ -86,28 +77,30 @@ OPTIONS = {
     "beside": partial(
         click.option, "--beside", multiple=True, metavar="SOURCE", help="Another network for the figure."
     ),
-    "most": partial(click.option, "--most", type=int, help="The largest number of blocks."),
-    "draws": partial(click.option, "--draws", type=int, help="Random draws for each number of blocks."),
-    "seed": partial(click.option, "--seed", type=int, help="Seed of the first training."),
-    "examples": partial(click.option, "--examples", type=int, help="Measure on at most this many examples."),
-    "epochs": partial(click.option, "--epochs", type=int, help="Length of each training."),
-    "seeds": partial(click.option, "--seeds", type=int, help="Trainings of each kind."),
+    "most": partial(click.option, "--most", type=Whole(), help="The largest number of blocks."),
+    "draws": partial(click.option, "--draws", type=Whole(), help="Random draws for each number of blocks."),
+    "seed": partial(click.option, "--seed", type=SEED, help="Seed of the first training."),
+    "examples": partial(click.option, "--examples", type=Whole(), help="Measure on at most this many examples."),
+    "epochs": partial(click.option, "--epochs", type=Whole(0), help="Length of each training."),
+    "seeds": partial(click.option, "--seeds", type=Whole(), help="Trainings of each kind."),
     "depths": partial(click.option, "--depths", type=Listed(int), metavar="N,...", help="Layers of the networks."),
     "families": partial(
         click.option, "--families", type=Listed(str), metavar="NAME,...", help="plain, resnet or preresnet."
     ),
     "arms": partial(click.option, "--arms", type=Listed(str), metavar="ARM,...", help="What is compared."),
-    "parameters": partial(click.option, "--budget-params", "parameters", type=int, help="Parameters of each network."),
+    "parameters": partial(
+        click.option, "--budget-params", "parameters", type=Whole(), help="Parameters of each network."
+    ),
     "macs": partial(
-        click.option, "--budget-macs", "macs", type=int, help="Multiply-adds of each network for one image."
+        click.option, "--budget-macs", "macs", type=Whole(), help="Multiply-adds of each network for one image."
     ),
     "activations": partial(
-        click.option, "--budget-memory", "activations", type=int, help="Elements of convolutions' outputs."
+        click.option, "--budget-memory", "activations", type=Whole(), help="Elements of convolutions' outputs."
     ),
     "full": partial(
         click.option, "--full/--slim", default=None, help="Whether to train the networks at their full width."
     ),
-    "blocks": partial(click.option, "--blocks", type=int, help="Number of blocks to train in each batch."),
+    "blocks": partial(click.option, "--blocks", type=Whole(), help="Number of blocks to train in each batch."),
     "length": partial(click.option, "--length", type=float, help="Effective path length, half of --blocks."),
     "rescale": partial(
         click.option, "--rescale/--no-rescale", default=None, help="Whether to scale branches after training."

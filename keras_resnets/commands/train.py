@@ -10,6 +10,7 @@ import click
 
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.output import Output
+from keras_resnets.commands.values import Whole
 from keras_resnets.errors import ArgumentError
 from keras_resnets.showing import counted
 
@@ -62,10 +63,12 @@ def _recipe_options(command):
 )
 @click.option(
     "--epochs",
-    type=int,
+    type=Whole(),
     help="Length; the recipe's schedule is scaled to it. Fewer than an unfinished run was begun with finish it there.",
 )
-@click.option("--until", type=int, help="Stop after this epoch; the same command with a later one, or none, goes on.")
+@click.option(
+    "--until", type=Whole(), help="Stop after this epoch; the same command with a later one, or none, goes on."
+)
 @click.option("--validation", default=0.1, show_default=True, help="Share of the training split held out.")
 @click.option("--paths", help="Blocks of a step: fixed:23, stochastic:0.5, bernoulli:0.8, drop:0.1; all by default.")
 @console.fields(help="Replace a field of the spec.")

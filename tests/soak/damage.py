@@ -116,7 +116,7 @@ def judged(place: Place, ran: Ran, file: Path, kind: str, undisturbed: Undisturb
         return "refused"
     # A report says on its page what is damaged.
     said = ran.err + "".join(page.read_text() for page in place.out.glob("report.html") if page.is_file())
-    told = file.name in ran.err or "damaged" in said
+    told = file.name in ran.err or "damaged" in said or f"{file.name}, is gone" in said
     different = [
         name
         for name in oracle.differences(oracle.contents(place.out, place.command.timed), undisturbed.files)
