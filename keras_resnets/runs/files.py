@@ -110,14 +110,7 @@ def whole(path: str | os.PathLike, *, sealed: bool = False, own: str | None = No
             _put(path, part, sealed, own)
     finally:
         _bring_back(part.parent, path)
-        # All of it was made here, and what it took the place of was looked through. What says that it is in use goes
-        # last, so that after a kill the rest is not taken for what a writer has just begun.
-        for name in os.listdir(folder):
-            if name != removal.ALIVE:
-                shutil.rmtree(folder / name, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    os.unlink(folder / name)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # made here, and what it took the place of was looked through
         alive.close()
         removal.remove_empty(made)
 

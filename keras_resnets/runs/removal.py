@@ -56,8 +56,7 @@ def remove(path: Path, own: str | None = None) -> None:
     """
     others = [path] if own is not None and path.is_file() else strangers(path, own or "(?!)")
     for place, _, files in os.walk(path, topdown=False):
-        # What says that a folder is in use goes last: without it, the rest would be taken for what was just begun.
-        for file in sorted({Path(place, name) for name in files}.difference(others), key=lambda f: f.name == ALIVE):
+        for file in {Path(place, name) for name in files}.difference(others):
             with contextlib.suppress(OSError):
                 file.unlink()
         with contextlib.suppress(OSError):  # something is left in it
