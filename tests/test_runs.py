@@ -343,7 +343,7 @@ def test_a_writer_whose_new_folder_another_sweeps_makes_one_more(tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_signal_ends_a_command_with_a_word_and_what_is_told_is_one_line(monkeypatch, capsys):
+def test_a_signal_ends_a_command_with_a_word_and_what_is_told_is_one_line(request, monkeypatch, capsys):
     import os
     import signal
     import sys
@@ -361,6 +361,8 @@ def test_a_signal_ends_a_command_with_a_word_and_what_is_told_is_one_line(monkey
         notice("a file was mended.")
         os.kill(os.getpid(), number)
 
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker that runs tests may ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, ignored))
     before, shown = signal.getsignal(signal.SIGTERM), sys.unraisablehook
     monkeypatch.setattr(cli.cli, "main", stopped)
     for number in (signal.SIGTERM, signal.SIGINT):  # noqa: B007
