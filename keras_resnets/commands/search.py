@@ -12,7 +12,7 @@ import click
 from keras_resnets.commands import checks, console, names, output
 from keras_resnets.commands.console import data_options, execution_options, read_execution, start, worker_options
 from keras_resnets.commands.output import Output
-from keras_resnets.commands.values import SEED, Whole
+from keras_resnets.commands.values import Whole
 
 
 @click.command(short_help="Search depth against width at one budget.")
@@ -36,7 +36,7 @@ from keras_resnets.commands.values import SEED, Whole
 @click.option("--patience", type=Whole(), help="Stop a training after this many epochs without improvement.")
 @click.option("--validation", default=0.2, show_default=True, help="Share of the training split held out for scores.")
 @execution_options
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of every random draw.")
+@console.seed
 @worker_options("Trials to train at a time", "of these trials")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write; shared by all machines.")
 @output.printing

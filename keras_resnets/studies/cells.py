@@ -126,7 +126,9 @@ def train_cells(
         folder = Path(out) / "cells" / cell.name
         record = _record(cell, data)
         done = _comparable(_read(folder / "cell.json") or {}) == record and _is_done(folder)
-        if not done:
+        if done:
+            Run(folder, {}).sweep()
+        else:
             watch = Stopwatch(folder)
             train(
                 spec_of(cell.network),
@@ -141,7 +143,6 @@ def train_cells(
             )
             gc.collect()  # a network refers to itself
             write_json(folder / "cell.json", record, sealed=True)
-        Run(folder, {}).sweep()
         rows.append(cell.columns | _results(folder) | {"run": str(folder.relative_to(out))})
         if verbose:
             columns = ", ".join(f"{key} {value}" for key, value in cell.columns.items())

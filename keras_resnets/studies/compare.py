@@ -241,10 +241,12 @@ def _curves(measured: Sequence[Measured]) -> pd.DataFrame:
 
     tables = []
     for m in measured:
-        file = None if m.folder is None else m.folder / "history.csv"
-        if file is not None and sound(file):
+        if m.folder is None:
+            continue
+        file = m.folder / "history.csv"
+        if sound(file):
             tables.append(read_csv(file).assign(network=m.subject.name))
-        elif file is not None and has_sum(file):
+        elif has_sum(file):
             notice(
                 f"{str(file)!r} is damaged or gone, and the curves are without it. The command that trained "
                 f"{m.subject.name!r} makes it again."
